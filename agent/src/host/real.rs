@@ -1,0 +1,160 @@
+//! The real Linux host: files below a root directory (`/` in earnest), programs, and the agent's state directory.
+//!
+//! Every path is resolved by the kernel with `RESOLVE_IN_ROOT` (openat2(2)), so a link inside a root directory cannot
+//! lead out of it. Files are replaced by rename within their directory. In a sandbox, ownership that an ordinary user
+//! cannot give is recorded beside the root and reported back, and package and unit commands are simulated.
+#![expect(clippy::disallowed_methods, reason = "shell")]
+
+mod files;
+mod program;
+mod state;
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use super::{Attributes, Command, Host, Meta, Output, Platform};
+use crate::fault::{Fault, FaultCode};
+use crate::host::simulated;
+
+/// Linux, as this process sees it.
+#[derive(Debug)]
+pub struct RealHost {
+    root: OwnedFd,
+    root_path: PathBuf,
+    state: state::StateDir,
+    sandbox: Option<files::Owners>,
+}
+
+impl RealHost {
+    /// Opens the host below `root` with the agent's state directory `state`, which is made if missing (mode 0700).
+    ///
+    /// # Errors
+    /// If either cannot be opened; the operator can fix that.
+    pub fn open(root: &Path, state: &Path, simulate: bool) -> Result<RealHost, Fault> {
+        if simulate && root == Path::new("/") {
+            return Err(Fault::new(FaultCode::Invalid, "a sandbox needs a root directory other than `/`"));
+        }
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+        let fd = rustix::fs::open(root, flags, rustix::fs::Mode::empty())
+            .map_err(|e| Fault::path("open root directory", root, &e.into()))?;
+        let state = state::StateDir::open(state)?;
+        let sandbox = simulate.then(|| files::Owners::load(state.path())).transpose()?;
+        Ok(RealHost { root: fd, root_path: root.to_owned(), state, sandbox })
+    }
+
+    fn real_root(&self) -> bool {
+        self.root_path == Path::new("/")
+    }
+}
+
+impl Host for RealHost {
+    fn lstat(&mut self, path: &Path) -> Result<Option<Meta>, Fault> {
+        files::lstat(&self.root, path, self.sandbox.as_ref())
+    }
+
+    fn read_dir(&mut self, path: &Path) -> Result<Vec<OsString>, Fault> {
+        files::read_dir(&self.root, path)
+    }
+
+    fn open(&mut self, path: &Path) -> Result<Box<dyn Read>, Fault> {
+        files::open(&self.root, path).map(|file| Box::new(file) as Box<dyn Read>)
+    }
+
+    fn read_link(&mut self, path: &Path) -> Result<PathBuf, Fault> {
+        files::read_link(&self.root, path)
+    }
+
+    fn write(&mut self, path: &Path, content: &mut dyn Read, meta: &Attributes) -> Result<(), Fault> {
+        files::write(&self.root, path, content, meta, self.sandbox.as_mut())
+    }
+
+    fn make_dir(&mut self, path: &Path, meta: &Attributes) -> Result<(), Fault> {
+        files::make_dir(&self.root, path, meta, self.sandbox.as_mut())
+    }
+
+    fn symlink(&mut self, path: &Path, target: &Path, meta: &Attributes) -> Result<(), Fault> {
+        files::symlink(&self.root, path, target, meta, self.sandbox.as_mut())
+    }
+
+    fn set_attributes(&mut self, path: &Path, meta: &Attributes) -> Result<(), Fault> {
+        files::set_attributes(&self.root, path, meta, self.sandbox.as_mut())
+    }
+
+    fn remove(&mut self, path: &Path) -> Result<(), Fault> {
+        files::remove(&self.root, path, self.sandbox.as_mut())
+    }
+
+    fn run(&mut self, command: &Command) -> Result<Output, Fault> {
+        if self.simulated()
+            && let Some(output) = simulated::run(self, command)?
+        {
+            return Ok(output);
+        }
+        program::run(command)
+    }
+
+    fn sync(&mut self) -> Result<(), Fault> {
+        rustix::fs::syncfs(self.state.dir()).map_err(|e| Fault::io("sync the state directory", &e.into()))?;
+        // The root may be another file system; opened anew because an O_PATH descriptor cannot be synced.
+        let root = File::open(&self.root_path).map_err(|e| Fault::path("open", &self.root_path, &e))?;
+        rustix::fs::syncfs(&root).map_err(|e| Fault::path("sync", &self.root_path, &e.into()))
+    }
+
+    fn state_open(&mut self, name: &str) -> Result<Option<Box<dyn Read>>, Fault> {
+        self.state.open_file(name)
+    }
+
+    fn state_write(&mut self, name: &str, content: &mut dyn Read) -> Result<(), Fault> {
+        self.state.write(name, content)
+    }
+
+    fn state_append(&mut self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+        self.state.append(name, bytes)
+    }
+
+    fn state_remove(&mut self, name: &str) -> Result<(), Fault> {
+        self.state.remove(name)
+    }
+
+    fn state_list(&mut self, name: &str) -> Result<Vec<String>, Fault> {
+        self.state.list(name)
+    }
+
+    fn lock(&mut self) -> Result<(), Fault> {
+        self.state.lock()
+    }
+
+    fn platform(&mut self) -> Result<Platform, Fault> {
+        let uname = rustix::system::uname();
+        let disk = rustix::fs::fstatvfs(self.state.dir())
+            .map_err(|e| Fault::io("ask for the free space of the state directory", &e.into()))?;
+        let hostname = match &self.sandbox {
+            Some(_) => fs::read_to_string(self.root_path.join("etc/hostname")).unwrap_or_default().trim().to_owned(),
+            None => uname.nodename().to_string_lossy().into_owned(),
+        };
+        Ok(Platform {
+            hostname,
+            kernel: uname.release().to_string_lossy().into_owned(),
+            arch: uname.machine().to_string_lossy().into_owned(),
+            cpus: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
+            state_free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+            uid: rustix::process::geteuid().as_raw(),
+        })
+    }
+
+    fn simulated(&self) -> bool {
+        self.sandbox.is_some()
+    }
+
+    fn rehearsal(&self) -> bool {
+        !self.real_root()
+    }
+
+    fn die(&mut self) -> Fault {
+        let killed = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        Fault::new(FaultCode::Crashed, format!("the agent could not kill itself: {killed:?}"))
+    }
+}

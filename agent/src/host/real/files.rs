@@ -1,0 +1,301 @@
+//! Files below the root: resolved by the kernel, replaced by rename, never followed at the last component.
+#![expect(clippy::disallowed_methods, reason = "shell")]
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, UTIME_OMIT, XattrFlags};
+use rustix::io::Errno;
+
+use super::super::{Attributes, FileType, Meta};
+use crate::fault::{Fault, FaultCode};
+
+type Result<T> = std::result::Result<T, Fault>;
+
+/// Bound of one extended attribute, from xattr(7).
+const XATTR_MAX: usize = 64 << 10;
+
+/// Who owns what in a sandbox, where an ordinary user cannot `chown`: path -> (uid, gid). Paths that are not named
+/// belong to root.
+#[derive(Debug)]
+pub(super) struct Owners {
+    file: PathBuf,
+    map: BTreeMap<String, (u32, u32)>,
+}
+
+impl Owners {
+    pub(super) fn load(state: &Path) -> Result<Owners> {
+        let file = state.join("sandbox-owners.json");
+        let map = match std::fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|e| Fault::new(FaultCode::Corrupt, format!("read {}: {e}", file.display())))?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(e) => return Err(Fault::path("read", &file, &e)),
+        };
+        Ok(Owners { file, map })
+    }
+
+    fn of(&self, path: &Path) -> (u32, u32) {
+        self.map.get(&*path.to_string_lossy()).copied().unwrap_or((0, 0))
+    }
+
+    fn set(&mut self, path: &Path, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        let old = self.of(path);
+        let new = (uid.unwrap_or(old.0), gid.unwrap_or(old.1));
+        if new == old {
+            return Ok(());
+        }
+        self.map.insert(path.to_string_lossy().into_owned(), new);
+        self.save()
+    }
+
+    fn forget(&mut self, path: &Path) -> Result<()> {
+        if self.map.remove(&*path.to_string_lossy()).is_none() {
+            return Ok(());
+        }
+        self.save()
+    }
+
+    fn save(&self) -> Result<()> {
+        let text = serde_json::to_vec(&self.map).unwrap_or_default();
+        std::fs::write(&self.file, text).map_err(|e| Fault::path("write", &self.file, &e))
+    }
+}
+
+pub(super) fn lstat(root: &OwnedFd, path: &Path, owners: Option<&Owners>) -> Result<Option<Meta>> {
+    let fault = |e: Errno| Fault::path("look at", path, &e.into());
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = match resolve(root, path, flags) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(e) => return Err(fault(e)),
+    };
+    let stat = rustix::fs::fstat(&fd).map_err(fault)?;
+    let file_type = match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
+        rustix::fs::FileType::RegularFile => FileType::File,
+        rustix::fs::FileType::Directory => FileType::Directory,
+        rustix::fs::FileType::Symlink => FileType::Symlink,
+        _ => FileType::Other,
+    };
+    let xattrs = match file_type {
+        FileType::File | FileType::Directory => xattrs(&fd).map_err(fault)?,
+        FileType::Symlink | FileType::Other => BTreeMap::new(),
+    };
+    let (uid, gid) = owners.map_or((stat.st_uid, stat.st_gid), |o| o.of(path));
+    Ok(Some(Meta {
+        file_type,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        attributes: Attributes {
+            mode: Some(stat.st_mode & 0o7777),
+            uid: Some(uid),
+            gid: Some(gid),
+            mtime: Some((stat.st_mtime as i64, u32::try_from(stat.st_mtime_nsec).unwrap_or(0))),
+            xattrs: Some(xattrs),
+        },
+    }))
+}
+
+pub(super) fn read_dir(root: &OwnedFd, path: &Path) -> Result<Vec<OsString>> {
+    let fault = |e: Errno| Fault::path("list", path, &e.into());
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = resolve(root, path, flags).map_err(fault)?;
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(&fd).map_err(fault)? {
+        let entry = entry.map_err(fault)?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+pub(super) fn open(root: &OwnedFd, path: &Path) -> Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    resolve(root, path, flags).map(File::from).map_err(|e| Fault::path("open", path, &e.into()))
+}
+
+pub(super) fn read_link(root: &OwnedFd, path: &Path) -> Result<PathBuf> {
+    let fault = |e: Errno| Fault::path("read link", path, &e.into());
+    let (parent, name) = parent(root, path)?;
+    let target = rustix::fs::readlinkat(&parent, name, Vec::new()).map_err(fault)?;
+    Ok(PathBuf::from(OsString::from(OsStr::from_bytes(target.to_bytes()))))
+}
+
+pub(super) fn write(
+    root: &OwnedFd,
+    path: &Path,
+    content: &mut dyn Read,
+    meta: &Attributes,
+    owners: Option<&mut Owners>,
+) -> Result<()> {
+    let fault = |e: io::Error| Fault::path("write", path, &e);
+    let (parent, name) = parent(root, path)?;
+    let temporary = temporary_name(name);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Leftovers of an agent that died here are ours by their name.
+    let _ = rustix::fs::unlinkat(&parent, &temporary, AtFlags::empty());
+    let fd = rustix::fs::openat(&parent, &temporary, flags, Mode::from_raw_mode(0o600)).map_err(|e| fault(e.into()))?;
+    let mut file = File::from(fd);
+    let mut written = || -> io::Result<()> {
+        io::copy(content, &mut file)?;
+        apply(file.as_fd(), meta, owners.is_some())?;
+        rustix::fs::renameat(&parent, &temporary, &parent, name)?;
+        Ok(())
+    };
+    written().map_err(|e| {
+        let _ = rustix::fs::unlinkat(&parent, &temporary, AtFlags::empty());
+        fault(e)
+    })?;
+    own(owners, path, meta)
+}
+
+pub(super) fn make_dir(root: &OwnedFd, path: &Path, meta: &Attributes, owners: Option<&mut Owners>) -> Result<()> {
+    let fault = |e: Errno| Fault::path("make directory", path, &e.into());
+    let (parent, name) = parent(root, path)?;
+    rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o700)).map_err(fault)?;
+    set_attributes(root, path, meta, owners)
+}
+
+pub(super) fn symlink(
+    root: &OwnedFd,
+    path: &Path,
+    target: &Path,
+    meta: &Attributes,
+    owners: Option<&mut Owners>,
+) -> Result<()> {
+    let fault = |e: Errno| Fault::path("make link", path, &e.into());
+    let (parent, name) = parent(root, path)?;
+    let temporary = temporary_name(name);
+    let _ = rustix::fs::unlinkat(&parent, &temporary, AtFlags::empty());
+    rustix::fs::symlinkat(target, &parent, &temporary).map_err(fault)?;
+    let made = chown_link(&parent, &temporary, meta, owners.is_some())
+        .and_then(|()| rustix::fs::renameat(&parent, &temporary, &parent, name));
+    made.map_err(|e| {
+        let _ = rustix::fs::unlinkat(&parent, &temporary, AtFlags::empty());
+        fault(e)
+    })?;
+    own(owners, path, meta)
+}
+
+pub(super) fn set_attributes(root: &OwnedFd, path: &Path, meta: &Attributes, owners: Option<&mut Owners>) -> Result<()> {
+    let fault = |e: io::Error| Fault::path("set metadata of", path, &e);
+    let is_link = lstat(root, path, None)?.is_some_and(|m| m.file_type == FileType::Symlink);
+    if is_link {
+        let (parent, name) = parent(root, path)?;
+        chown_link(&parent, name, meta, owners.is_some()).map_err(|e| fault(e.into()))?;
+    } else {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = resolve(root, path, flags).map_err(|e| fault(e.into()))?;
+        apply(fd.as_fd(), meta, owners.is_some()).map_err(fault)?;
+    }
+    own(owners, path, meta)
+}
+
+pub(super) fn remove(root: &OwnedFd, path: &Path, owners: Option<&mut Owners>) -> Result<()> {
+    let (parent, name) = parent(root, path)?;
+    let removed = match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
+        Err(Errno::ISDIR | Errno::PERM) => rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR),
+        other => other,
+    };
+    removed.map_err(|e| Fault::path("remove", path, &e.into()))?;
+    owners.map_or(Ok(()), |o| o.forget(path))
+}
+
+fn resolve(root: &OwnedFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+}
+
+/// Opens the directory that holds `path`; gives it with the last component.
+fn parent<'a>(root: &OwnedFd, path: &'a Path) -> Result<(OwnedFd, &'a OsStr)> {
+    let (Some(dir), Some(Component::Normal(name))) = (path.parent(), path.components().next_back()) else {
+        return Err(Fault::new(FaultCode::Invalid, format!("{} cannot be changed", path.display())));
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = resolve(root, dir, flags).map_err(|e| {
+        let fault = Fault::path("open directory", dir, &e.into());
+        if e == Errno::NOENT { fault.hint("declare a `directory` resource for it before this one") } else { fault }
+    })?;
+    Ok((fd, name))
+}
+
+/// A name in the same directory that only we use; the same after a crash, so leftovers are found.
+fn temporary_name(name: &OsStr) -> OsString {
+    let mut temporary = OsString::from(".weiche-");
+    // NAME_MAX is 255 bytes: a long name is cut, which is as good for a temporary one.
+    temporary.push(OsStr::from_bytes(&name.as_bytes()[..name.len().min(200)]));
+    temporary.push("~");
+    temporary
+}
+
+/// Owner first: chown clears setuid bits and capabilities; time last: the rest changes it.
+fn apply(fd: BorrowedFd<'_>, meta: &Attributes, sandbox: bool) -> io::Result<()> {
+    if !sandbox && (meta.uid.is_some() || meta.gid.is_some()) {
+        let stat = rustix::fs::fstat(fd)?;
+        let differs = meta.uid.is_some_and(|u| u != stat.st_uid) || meta.gid.is_some_and(|g| g != stat.st_gid);
+        if differs {
+            rustix::fs::fchown(fd, meta.uid.map(Uid::from_raw), meta.gid.map(Gid::from_raw))?;
+        }
+    }
+    if let Some(mode) = meta.mode {
+        rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?;
+    }
+    if let Some(wanted) = &meta.xattrs {
+        let have = xattrs(fd)?;
+        for name in have.keys().filter(|name| !wanted.contains_key(*name)) {
+            rustix::fs::fremovexattr(fd, name.as_str())?;
+        }
+        for (name, value) in wanted.iter().filter(|(name, value)| have.get(*name) != Some(value)) {
+            rustix::fs::fsetxattr(fd, name.as_str(), value, XattrFlags::empty())?;
+        }
+    }
+    if let Some((tv_sec, tv_nsec)) = meta.mtime {
+        let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        let times = Timestamps { last_access: omit, last_modification: Timespec { tv_sec, tv_nsec: tv_nsec.into() } };
+        rustix::fs::futimens(fd, &times)?;
+    }
+    Ok(())
+}
+
+fn chown_link(parent: &OwnedFd, name: &OsStr, meta: &Attributes, sandbox: bool) -> rustix::io::Result<()> {
+    if sandbox || (meta.uid.is_none() && meta.gid.is_none()) {
+        return Ok(());
+    }
+    let (uid, gid) = (meta.uid.map(Uid::from_raw), meta.gid.map(Gid::from_raw));
+    rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+fn own(owners: Option<&mut Owners>, path: &Path, meta: &Attributes) -> Result<()> {
+    owners.map_or(Ok(()), |o| o.set(path, meta.uid, meta.gid))
+}
+
+/// All extended attributes of what is open, through /proc because an `O_PATH` descriptor has no other way.
+fn xattrs(fd: impl AsFd) -> rustix::io::Result<BTreeMap<String, Vec<u8>>> {
+    let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    let mut names = Vec::with_capacity(256);
+    let listed = loop {
+        names.resize(names.capacity(), 0);
+        match rustix::fs::listxattr(path.as_str(), &mut names[..]) {
+            Ok(n) => break n,
+            Err(Errno::RANGE) if names.len() < XATTR_MAX => names.reserve(names.len() * 2),
+            Err(Errno::NOTSUP | Errno::NOENT) => break 0,
+            Err(e) => return Err(e),
+        }
+    };
+    names.truncate(listed);
+    let mut found = BTreeMap::new();
+    for name in names.split(|b| *b == 0).filter(|n| !n.is_empty()) {
+        let Ok(name) = std::str::from_utf8(name) else { continue };
+        let mut value = vec![0; XATTR_MAX];
+        let n = rustix::fs::getxattr(path.as_str(), name, &mut value[..])?;
+        value.truncate(n);
+        found.insert(name.to_owned(), value);
+    }
+    Ok(found)
+}

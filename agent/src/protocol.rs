@@ -1,0 +1,400 @@
+//! The vocabulary of the wire: one `Hello` line, then length-prefixed frames both ways over stdin and stdout.
+//!
+//! Controller and agent are always of the same build (the controller carries the agent), so messages have no versions.
+//! Only [`Hello`] never changes. One [`Request`] is answered by any number of replies, the last of which
+//! [`Reply::ends`]; blobs that a stage needs are sent ahead of it and are not answered at all, so that a stage costs one
+//! round trip however many steps and contents it has.
+
+mod frame;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use crate::digest::Digest;
+pub use crate::fault::{Fault, FaultCode};
+pub use frame::{Frame, MAX_DATA, MAX_MESSAGE, read_frame, write_data, write_message};
+
+/// A digest of the sources that this agent was built from; the controller's library has the same constant.
+pub const BUILD: &str = env!("WEICHE_AGENT_BUILD");
+
+/// The first line that an agent writes, and all that two different builds understand of each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// [`BUILD`] of the agent.
+    pub build: String,
+}
+
+impl Hello {
+    const MAGIC: &str = "weiche-agent hello ";
+
+    /// Reads a line without its newline; `None` if this is not a `Hello`.
+    pub fn parse(line: &str) -> Option<Hello> {
+        line.strip_prefix(Hello::MAGIC).map(|build| Hello { build: build.to_owned() })
+    }
+}
+
+impl fmt::Display for Hello {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", Hello::MAGIC, self.build)
+    }
+}
+
+/// Names one execution of a plan, on the controller and in every journal: letters, digits and `-`, at most 64.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+pub struct RunId(String);
+
+impl RunId {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for RunId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<RunId, String> {
+        let ok = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        if (1..=64).contains(&text.len()) && text.bytes().all(ok) && !text.starts_with('-') {
+            Ok(RunId(text))
+        } else {
+            Err(format!("`{text}` is no run id (letters, digits and `-`, at most 64)"))
+        }
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Names a step within a run and host: `STAGE.NUMBER`, e.g. `build.3`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct StepId(pub String);
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The smallest unit that is journalled: one resource and what it shall be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Step {
+    /// Its name within the run.
+    pub id: StepId,
+    /// The resource kind, a name in [`crate::resource::KINDS`].
+    pub kind: String,
+    /// What is wanted, in the form of that kind.
+    pub spec: Value,
+    /// Steps on the same host; if one of them changed something, this one has to react (`restart_on`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watches: Vec<StepId>,
+    /// Journalled even if nothing changes going forward, because its undo has work to do once the steps after it are
+    /// undone (a unit that must be restarted on its old configuration).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anchor: bool,
+    /// After this many milliseconds what the step started is ended and the step has failed.
+    pub timeout_ms: u64,
+    /// A rehearsed fault; agents that work on a real `/` refuse it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inject: Option<Injection>,
+}
+
+/// What goes wrong in a rehearsal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Injection {
+    /// The step fails after it has changed the host.
+    Fail,
+    /// The agent dies (SIGKILL) after the step has changed the host, before that is journalled.
+    Crash,
+    /// The step never ends; its deadline ends it.
+    Hang,
+}
+
+/// What the controller asks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Answered by [`Reply::Facts`].
+    Facts,
+    /// Reads the state of each step's resource, changing nothing. Answered by [`Reply::Observed`].
+    Observe {
+        /// In order: what an earlier step would change is taken into account for `watches`.
+        steps: Vec<Step>,
+    },
+    /// A content that a following stage of this run will need; followed by data frames of `size` bytes. Not answered.
+    Blob {
+        /// The run that will need it.
+        run: RunId,
+        /// Checked after the last byte.
+        digest: Digest,
+        /// Length in bytes.
+        size: u64,
+    },
+    /// Applies steps in order, stopping at the first that fails. Answered by events and [`Reply::StageEnd`].
+    Stage {
+        /// The run that this belongs to.
+        run: RunId,
+        /// Only these steps, already carried out ones are skipped.
+        steps: Vec<Step>,
+        /// Rehearsal: SIGKILL to itself after this many journal records of this request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        crash_after_records: Option<u64>,
+    },
+    /// Takes back, last first, what the journal of the run holds. Answered by events and [`Reply::UndoEnd`].
+    Undo {
+        /// The run to take back.
+        run: RunId,
+        /// Only steps of this stage (the part of the id before the dot); all if `None`.
+        stage: Option<String>,
+        /// Rehearsal, as for `Stage`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        crash_after_records: Option<u64>,
+    },
+    /// Asks the journal. Answered by [`Reply::Journal`].
+    Journal {
+        /// The run in question.
+        run: RunId,
+    },
+    /// Lists a directory tree. Answered by any number of [`Reply::Entries`] and [`Reply::End`].
+    Scan {
+        /// An absolute path on the host.
+        path: String,
+    },
+    /// Reads files. Each is answered by data frames and one [`Reply::Fetched`]; then [`Reply::End`].
+    Fetch {
+        /// Absolute paths.
+        paths: Vec<HostPath>,
+    },
+    /// Runs a program that only looks (a `check` step). Answered by [`Reply::Checked`].
+    Check {
+        /// Program and arguments.
+        argv: Vec<String>,
+        /// Then it is ended and the check has failed.
+        timeout_ms: u64,
+    },
+}
+
+/// What the agent answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// The host's facts.
+    Facts(Facts),
+    /// One observation a step, in the order asked.
+    Observed(Vec<Observation>),
+    /// Something happened to a step.
+    Event(StepEvent),
+    /// The stage's steps are through, or stopped at a failure (which was an event).
+    StageEnd {
+        /// Whether every step succeeded.
+        ok: bool,
+    },
+    /// Undo is through.
+    UndoEnd {
+        /// Steps whose undo failed, or that lie before such a step: the host is stuck. Empty means it is as it was.
+        stuck: Vec<StepId>,
+    },
+    /// The journal's view of a run, in the order of beginning; empty if the host knows nothing of it.
+    Journal(Vec<StepStatus>),
+    /// A part of a tree's entries, in path order.
+    Entries(Vec<Entry>),
+    /// The file whose data frames came before.
+    Fetched {
+        /// Digest of the bytes sent.
+        digest: Digest,
+        /// Their number.
+        size: u64,
+    },
+    /// How a check's program ended.
+    Checked {
+        /// Exit status 0.
+        ok: bool,
+        /// Exit status and the end of its output, for people.
+        detail: String,
+    },
+    /// The end of an answer of unknown length.
+    End,
+    /// The request as a whole failed; nothing was changed by it beyond the events before.
+    Fault(Fault),
+}
+
+impl Reply {
+    /// Whether this is the last reply to its request.
+    pub fn ends(&self) -> bool {
+        !matches!(self, Reply::Event(_) | Reply::Entries(_) | Reply::Fetched { .. })
+    }
+}
+
+/// What was seen of one step's resource, and what it would become.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Observation {
+    /// The step.
+    pub step: StepId,
+    /// Seen and wanted, or why it could not be seen.
+    pub result: Result<Seen, Fault>,
+}
+
+/// State before and after, both in the form of the kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Seen {
+    /// What the host has.
+    pub state: Value,
+    /// What it would have.
+    pub wanted: Value,
+    /// Text content that would be replaced, if it is text, small and not sensitive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<String>,
+}
+
+/// Something that happened to one step on one host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StepEvent {
+    /// The step.
+    pub step: StepId,
+    /// What happened.
+    pub what: StepOutcome,
+    /// Time the agent spent on it, in microseconds.
+    pub took_us: u64,
+}
+
+/// The things that happen to a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StepOutcome {
+    /// The host already is as wanted; nothing was journalled.
+    Unchanged,
+    /// Changed, checked again, durable.
+    Changed,
+    /// The journal says that an earlier session already carried it out.
+    AlreadyDone,
+    /// Failed; it may have changed something and has to be undone.
+    Failed(Fault),
+    /// Taken back, checked, durable.
+    Undone,
+    /// Taken back, but someone had changed the resource since: what they left is kept under this path on the host.
+    UndoneDrifted {
+        /// A path in the agent's state directory.
+        kept: String,
+    },
+    /// Could not be taken back: a person is needed.
+    UndoFailed(Fault),
+}
+
+/// One step in a journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StepStatus {
+    /// The step.
+    pub step: StepId,
+    /// Kind of its resource.
+    pub kind: String,
+    /// Where it stands.
+    pub status: Status,
+}
+
+/// Where a journalled step stands; [`Status::next`] is the only way from one to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// `before` is durable; the host may or may not have been changed.
+    Begun,
+    /// Changed and durable.
+    Done,
+    /// Failed; it may have changed something.
+    Failed,
+    /// Undo has started; it may be half-way.
+    Undoing,
+    /// As it was.
+    Undone,
+    /// Undo failed: a person is needed.
+    Stuck,
+}
+
+/// What is known about a host before anything is planned.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Facts {
+    /// The host name that the kernel reports.
+    pub hostname: String,
+    /// `ID` of os-release, e.g. `debian`.
+    pub os: String,
+    /// `VERSION_ID` of os-release, e.g. `12`.
+    pub os_version: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Machine architecture, e.g. `x86_64`.
+    pub arch: String,
+    /// `/etc/machine-id`, empty if there is none.
+    pub machine_id: String,
+    /// The kernel's random id of this boot.
+    pub boot_id: String,
+    /// Logical processors.
+    pub cpus: u32,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Free bytes for the agent's state directory.
+    pub state_free_bytes: u64,
+    /// The user the agent runs as.
+    pub uid: u32,
+    /// Whether package and unit commands are simulated (a sandbox host).
+    pub simulated: bool,
+}
+
+/// A file name or path as the host has it; written as text where it is UTF-8, else as bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum HostPath {
+    /// UTF-8.
+    Text(String),
+    /// Anything else.
+    Bytes(Vec<u8>),
+}
+
+/// One entry of a scanned tree.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Entry {
+    /// Relative to the scanned directory; empty for the directory itself.
+    pub path: HostPath,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Permission bits with setuid, setgid and sticky.
+    pub mode: u32,
+    /// Owner: a name of the host it was scanned on, or a number where it has no name.
+    pub owner: String,
+    /// Group, likewise.
+    pub group: String,
+    /// Modification time: seconds and nanoseconds since the epoch.
+    pub mtime: (i64, u32),
+    /// Extended attributes (ACLs included) in hexadecimal.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub xattrs: BTreeMap<String, String>,
+}
+
+/// The types of entries that a transfer carries. Sockets, pipes and devices are left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryKind {
+    /// A regular file.
+    File {
+        /// Length in bytes.
+        size: u64,
+        /// Known once the content was read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<Digest>,
+    },
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink {
+        /// Its target, as it stands.
+        target: HostPath,
+    },
+}

@@ -1,0 +1,335 @@
+//! A resource is a lens: `get` reads its state, `want` says (purely) what the state should be, `put` makes it so.
+//!
+//! Apply is `put(wanted)`, undo is `put(before)`: there is no undo code. A kind implements [`Lens`]; the rest of the
+//! agent and the controller sees it as a [`Kind`], which speaks JSON. To add one: a file in `resources/`, its `mod`
+//! line, its line in [`KINDS`], and examples; the laws, the schema and the diff then cover it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::digest::Digest;
+use crate::fault::{Fault, FaultCode};
+use crate::host::Host;
+use crate::resources as r;
+
+/// Every kind there is, alphabetical.
+pub static KINDS: &[&dyn Kind] = &[
+    &Of::<r::command::Command>::NEW,
+    &Of::<r::directory::Directory>::NEW,
+    &Of::<r::file::File>::NEW,
+    //     &Of::<r::group::Group>::NEW,
+    //     &Of::<r::package::Package>::NEW,
+    &Of::<r::symlink::Symlink>::NEW,
+    &Of::<r::tree::Tree>::NEW,
+    //     &Of::<r::unit::Unit>::NEW,
+    //     &Of::<r::user::User>::NEW,
+];
+
+/// Finds a kind by name.
+pub fn kind(name: &str) -> Option<&'static dyn Kind> {
+    KINDS.iter().copied().find(|k| k.name() == name)
+}
+
+/// How exactly `put(before)` restores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exactness {
+    /// Everything the state holds, and nothing else was touched.
+    Exact,
+    /// The state; the text says what may remain different.
+    BestEffort(&'static str),
+}
+
+/// What `want` may know besides spec and state.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Circumstances {
+    /// A step that this one watches has changed (or, in a plan, would change) something.
+    pub watched_changed: bool,
+}
+
+/// What `get` and `put` work with.
+pub struct Cx<'a> {
+    /// The host.
+    pub host: &'a mut dyn Host,
+    /// The directory of this run in the state directory, e.g. `runs/RUN`; contents lie below it by digest. `None`
+    /// while only observing.
+    pub run_dir: Option<String>,
+    /// For programs that are started.
+    pub timeout: Duration,
+    /// Set by [`Cx::keep`]: something was kept that must be durable before `Begin` is.
+    pub kept: bool,
+}
+
+impl Cx<'_> {
+    /// Opens a content that was sent for this run (`in/`) or kept before a change (`kept/`).
+    ///
+    /// # Errors
+    /// `NotFound` if it is neither: for a wanted content our fault, for a kept one damage to the state directory.
+    pub fn content(&mut self, digest: &Digest) -> Result<Box<dyn std::io::Read>, Fault> {
+        let dir = self.run_dir()?.to_owned();
+        for part in ["kept", "in"] {
+            if let Some(reader) = self.host.state_open(&format!("{dir}/{part}/{digest}"))? {
+                return Ok(reader);
+            }
+        }
+        Err(Fault::new(FaultCode::NotFound, format!("content {} is not on the host", digest.short())))
+    }
+
+    /// Keeps the content of a file in this run's `kept/`, unless it is there; returns its digest.
+    ///
+    /// # Errors
+    /// Those of the host, `NoSpace` above all.
+    pub fn keep(&mut self, path: &std::path::Path, digest: &Digest) -> Result<(), Fault> {
+        let name = format!("{}/kept/{digest}", self.run_dir()?);
+        if self.host.state_open(&name)?.is_some() {
+            return Ok(());
+        }
+        self.kept = true;
+        let mut reader = self.host.open(path)?;
+        self.host.state_write(&name, &mut reader)
+    }
+
+    /// Keeps bytes under a name of the kind's own in this run's `kept/`.
+    ///
+    /// # Errors
+    /// Those of the host, `NoSpace` above all.
+    pub fn keep_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+        self.kept = true;
+        let name = format!("{}/kept/{name}", self.run_dir()?);
+        self.host.state_write(&name, &mut &*bytes)
+    }
+
+    /// Opens what [`Cx::keep_bytes`] kept.
+    ///
+    /// # Errors
+    /// `NotFound` if it was never kept.
+    pub fn kept_bytes(&mut self, name: &str) -> Result<Box<dyn std::io::Read>, Fault> {
+        let path = format!("{}/kept/{name}", self.run_dir()?);
+        let missing = || Fault::new(FaultCode::NotFound, format!("{path} is not in the state directory"));
+        self.host.state_open(&path)?.ok_or_else(missing)
+    }
+
+    fn run_dir(&self) -> Result<&str, Fault> {
+        self.run_dir.as_deref().ok_or_else(|| Fault::new(FaultCode::Invalid, "contents belong to a run"))
+    }
+}
+
+/// One resource kind, typed.
+pub trait Lens {
+    /// The key in YAML and the `kind` on the wire.
+    const NAME: &'static str;
+    /// How exactly it is taken back.
+    const UNDO: Exactness = Exactness::Exact;
+    /// Carried out alone, with a sync before and after; others share one journal write and one sync.
+    const BARRIER: bool = false;
+    /// What YAML asks for. Unknown fields are errors.
+    type Spec: Serialize + DeserializeOwned + JsonSchema;
+    /// What the host has: also the undo record.
+    type State: Serialize + DeserializeOwned + PartialEq;
+
+    /// Says what is wrong with a spec that has the right form (relative paths, impossible combinations). Pure.
+    fn problems(_spec: &Self::Spec) -> Vec<String> {
+        Vec::new()
+    }
+    /// What this resource owns on its host, e.g. `path /etc/motd`: two owners of one thing are refused. Pure.
+    fn claims(spec: &Self::Spec) -> Vec<Claim>;
+    /// Reads the state.
+    fn get(spec: &Self::Spec, cx: &mut Cx<'_>) -> Result<Self::State, Fault>;
+    /// What the state shall be, given what it is. Pure; a fixed point: `want(want(s)) == want(s)`.
+    fn want(spec: &Self::Spec, state: &Self::State, given: Circumstances) -> Result<Self::State, Fault>;
+    /// Makes the state so, coming from `now` or from anything between (a crash half-way). Idempotent.
+    fn put(spec: &Self::Spec, now: &Self::State, to: &Self::State, cx: &mut Cx<'_>) -> Result<(), Fault>;
+    /// Saves what `put(now)` will need after `put(wanted)`; called before `Begin` is journalled. May refuse a change
+    /// that could not be taken back.
+    fn keep(_spec: &Self::Spec, _now: &Self::State, _wanted: &Self::State, _cx: &mut Cx<'_>) -> Result<(), Fault> {
+        Ok(())
+    }
+    /// Whether two states are the same as far as undo promises; differs from `==` where a state holds what cannot be
+    /// brought back (an invocation id).
+    fn same(a: &Self::State, b: &Self::State) -> bool {
+        a == b
+    }
+    /// Text content behind a state, for diffs: only if small, text, and not sensitive.
+    fn preview(_spec: &Self::Spec, _state: &Self::State, _cx: &mut Cx<'_>) -> Option<String> {
+        None
+    }
+    /// The contents that `put(wanted)` needs, by digest. Pure.
+    fn contents(_spec: &Self::Spec, _wanted: &Self::State) -> Vec<Digest> {
+        Vec::new()
+    }
+    /// Whether the state cannot be read back (a command without `creates` and `unless`): the journal's word is taken.
+    fn blind(_spec: &Self::Spec) -> bool {
+        false
+    }
+    /// Whether there is no way back, declared by the author.
+    fn irreversible(_spec: &Self::Spec) -> bool {
+        false
+    }
+    /// Whether diffs of this resource must be masked.
+    fn sensitive(_spec: &Self::Spec) -> bool {
+        false
+    }
+    /// A few words for people, e.g. `nginx` or `/etc/motd`.
+    fn title(spec: &Self::Spec) -> String;
+    /// Specs in YAML-like JSON that documentation shows and every law test uses.
+    fn examples() -> Vec<Value>;
+}
+
+/// A thing on a host that has one owner.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Claim {
+    /// A path.
+    Path(PathBuf),
+    /// Anything else: its class and name.
+    Name(&'static str, String),
+}
+
+impl std::fmt::Display for Claim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Claim::Path(path) => write!(f, "{}", path.display()),
+            Claim::Name(class, name) => write!(f, "{class} {name}"),
+        }
+    }
+}
+
+/// A [`Lens`] seen from outside: specs and states are JSON.
+pub trait Kind: Sync {
+    /// See [`Lens::NAME`].
+    fn name(&self) -> &'static str;
+    /// See [`Lens::UNDO`].
+    fn undo(&self) -> Exactness;
+    /// See [`Lens::BARRIER`].
+    fn barrier(&self) -> bool;
+    /// JSON Schema of the spec.
+    fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema;
+    /// Reads a spec and says all that is wrong with it. Pure.
+    fn problems(&self, spec: &Value) -> Vec<String>;
+    /// See [`Lens::claims`].
+    fn claims(&self, spec: &Value) -> Result<Vec<Claim>, Fault>;
+    /// See [`Lens::get`].
+    fn get(&self, spec: &Value, cx: &mut Cx<'_>) -> Result<Value, Fault>;
+    /// See [`Lens::want`].
+    fn want(&self, spec: &Value, state: &Value, given: Circumstances) -> Result<Value, Fault>;
+    /// See [`Lens::put`].
+    fn put(&self, spec: &Value, now: &Value, to: &Value, cx: &mut Cx<'_>) -> Result<(), Fault>;
+    /// See [`Lens::keep`].
+    fn keep(&self, spec: &Value, now: &Value, wanted: &Value, cx: &mut Cx<'_>) -> Result<(), Fault>;
+    /// See [`Lens::same`].
+    fn same(&self, a: &Value, b: &Value) -> Result<bool, Fault>;
+    /// See [`Lens::preview`].
+    fn preview(&self, spec: &Value, state: &Value, cx: &mut Cx<'_>) -> Option<String>;
+    /// See [`Lens::contents`].
+    fn contents(&self, spec: &Value, wanted: &Value) -> Result<Vec<Digest>, Fault>;
+    /// See [`Lens::blind`].
+    fn blind(&self, spec: &Value) -> bool;
+    /// See [`Lens::irreversible`].
+    fn irreversible(&self, spec: &Value) -> bool;
+    /// See [`Lens::sensitive`].
+    fn sensitive(&self, spec: &Value) -> bool;
+    /// See [`Lens::title`].
+    fn title(&self, spec: &Value) -> String;
+    /// See [`Lens::examples`].
+    fn examples(&self) -> Vec<Value>;
+}
+
+/// Makes a [`Kind`] of a [`Lens`].
+#[derive(Debug)]
+pub struct Of<L>(std::marker::PhantomData<fn() -> L>);
+
+impl<L> Of<L> {
+    /// The only value.
+    pub const NEW: Of<L> = Of(std::marker::PhantomData);
+}
+
+impl<L: Lens> Kind for Of<L> {
+    fn name(&self) -> &'static str {
+        L::NAME
+    }
+
+    fn undo(&self) -> Exactness {
+        L::UNDO
+    }
+
+    fn barrier(&self) -> bool {
+        L::BARRIER
+    }
+
+    fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        generator.subschema_for::<L::Spec>()
+    }
+
+    fn problems(&self, spec: &Value) -> Vec<String> {
+        match L::Spec::deserialize(spec) {
+            Ok(spec) => L::problems(&spec),
+            Err(error) => vec![error.to_string()],
+        }
+    }
+
+    fn claims(&self, spec: &Value) -> Result<Vec<Claim>, Fault> {
+        Ok(L::claims(&read(L::NAME, "spec", spec)?))
+    }
+
+    fn get(&self, spec: &Value, cx: &mut Cx<'_>) -> Result<Value, Fault> {
+        write(&L::get(&read(L::NAME, "spec", spec)?, cx)?)
+    }
+
+    fn want(&self, spec: &Value, state: &Value, given: Circumstances) -> Result<Value, Fault> {
+        write(&L::want(&read(L::NAME, "spec", spec)?, &read(L::NAME, "state", state)?, given)?)
+    }
+
+    fn put(&self, spec: &Value, now: &Value, to: &Value, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        let (now, to) = (read(L::NAME, "state", now)?, read(L::NAME, "state", to)?);
+        L::put(&read(L::NAME, "spec", spec)?, &now, &to, cx)
+    }
+
+    fn keep(&self, spec: &Value, now: &Value, wanted: &Value, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        let (now, wanted) = (read(L::NAME, "state", now)?, read(L::NAME, "state", wanted)?);
+        L::keep(&read(L::NAME, "spec", spec)?, &now, &wanted, cx)
+    }
+
+    fn same(&self, a: &Value, b: &Value) -> Result<bool, Fault> {
+        Ok(L::same(&read(L::NAME, "state", a)?, &read(L::NAME, "state", b)?))
+    }
+
+    fn preview(&self, spec: &Value, state: &Value, cx: &mut Cx<'_>) -> Option<String> {
+        let (spec, state) = (L::Spec::deserialize(spec).ok()?, L::State::deserialize(state).ok()?);
+        if L::sensitive(&spec) { None } else { L::preview(&spec, &state, cx) }
+    }
+
+    fn contents(&self, spec: &Value, wanted: &Value) -> Result<Vec<Digest>, Fault> {
+        Ok(L::contents(&read(L::NAME, "spec", spec)?, &read(L::NAME, "state", wanted)?))
+    }
+
+    fn blind(&self, spec: &Value) -> bool {
+        L::Spec::deserialize(spec).is_ok_and(|spec| L::blind(&spec))
+    }
+
+    fn irreversible(&self, spec: &Value) -> bool {
+        L::Spec::deserialize(spec).is_ok_and(|spec| L::irreversible(&spec))
+    }
+
+    fn sensitive(&self, spec: &Value) -> bool {
+        L::Spec::deserialize(spec).is_ok_and(|spec| L::sensitive(&spec))
+    }
+
+    fn title(&self, spec: &Value) -> String {
+        L::Spec::deserialize(spec).map(|spec| L::title(&spec)).unwrap_or_default()
+    }
+
+    fn examples(&self) -> Vec<Value> {
+        L::examples()
+    }
+}
+
+fn read<T: DeserializeOwned>(kind: &str, what: &str, value: &Value) -> Result<T, Fault> {
+    T::deserialize(value).map_err(|e| Fault::new(FaultCode::Invalid, format!("{kind}: unreadable {what}: {e}")))
+}
+
+fn write<T: Serialize>(value: &T) -> Result<Value, Fault> {
+    serde_json::to_value(value).map_err(|e| Fault::new(FaultCode::Invalid, format!("state cannot be written: {e}")))
+}

@@ -1,0 +1,188 @@
+//! Answers requests from one stream on another, one at a time, until the stream ends.
+//!
+//! The agent owns the step it runs: when the line is cut, writing fails silently and the stage goes on to its end, so
+//! the journal is whole when a controller comes back.
+
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::digest::Digest;
+use crate::engine;
+use crate::facts;
+use crate::fault::{Fault, FaultCode};
+use crate::host::{Command, Host};
+use crate::journal::Journal;
+use crate::protocol::{
+    BUILD, Entry, Frame, Hello, HostPath, MAX_DATA, Reply, Request, RunId, read_frame, write_data, write_message,
+};
+use crate::resource::Cx;
+use crate::resources::tree;
+
+/// Entries in one message.
+const ENTRIES_PER_MESSAGE: usize = 2000;
+
+/// Serves until `input` ends.
+///
+/// # Errors
+/// Only for input that is no protocol; a cut line is a normal end.
+pub fn serve(host: &mut dyn Host, input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(64 << 10, output);
+    // A controller that is gone is no reason to stop half-way.
+    let _ = writeln!(out, "{}", Hello { build: BUILD.into() }).and_then(|()| out.flush());
+    let mut broken: Option<Fault> = None;
+    while let Some(frame) = read_frame::<Request>(input)? {
+        let Frame::Message(request) = frame else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a data frame that belongs to no blob"));
+        };
+        if let Request::Blob { run, digest, size } = &request {
+            // Answered with the stage that needs it; the bytes must be read in any case.
+            if let Err(fault) = receive(host, input, run, digest, *size)? {
+                broken = Some(fault);
+            }
+            continue;
+        }
+        let last = match broken.take() {
+            Some(fault) => Reply::Fault(fault),
+            None => answer(request, host, &mut out).unwrap_or_else(Reply::Fault),
+        };
+        let _ = write_message(&mut out, &last).and_then(|()| out.flush());
+    }
+    Ok(())
+}
+
+/// Carries out one request; sends all replies but the last, which it returns.
+fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<Reply, Fault> {
+    match request {
+        Request::Facts => facts::gather(host).map(Reply::Facts),
+        Request::Observe { steps } => Ok(Reply::Observed(engine::observe(&steps, host))),
+        Request::Blob { .. } => Ok(Reply::End),
+        Request::Stage { run, steps, crash_after_records } => {
+            let mut journal = locked(&run, crash_after_records, host)?;
+            let ok = engine::apply(&steps, &mut journal, host, &mut |event| send_now(out, &Reply::Event(event)))?;
+            if ok {
+                // The contents are in place; what undo needs lies in `kept/`.
+                host.state_remove(&format!("{}/in", journal.run_dir()))?;
+            }
+            Ok(Reply::StageEnd { ok })
+        }
+        Request::Undo { run, stage, crash_after_records } => {
+            let mut journal = locked(&run, crash_after_records, host)?;
+            let report = &mut |event| send_now(out, &Reply::Event(event));
+            let stuck = engine::undo(stage.as_deref(), &mut journal, host, report)?;
+            Ok(Reply::UndoEnd { stuck })
+        }
+        Request::Journal { run } => Ok(Reply::Journal(Journal::open(&run, host)?.statuses())),
+        Request::Scan { path } => {
+            let mut cx = Cx { host, run_dir: None, timeout: Duration::ZERO, kept: false };
+            let entries: Vec<Entry> = tree::scan(Path::new(&path), &mut cx)?.into_values().collect();
+            for part in entries.chunks(ENTRIES_PER_MESSAGE) {
+                send(out, &Reply::Entries(part.to_vec()));
+            }
+            Ok(Reply::End)
+        }
+        Request::Fetch { paths } => {
+            paths.iter().try_for_each(|path| fetch(path, host, out))?;
+            Ok(Reply::End)
+        }
+        Request::Check { argv, timeout_ms } => {
+            let command = Command { timeout: Duration::from_millis(timeout_ms), ..Command::reading(argv) };
+            let output = host.run(&command)?;
+            let said = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
+            let tail: String = said.trim().chars().rev().take(400).collect::<Vec<_>>().into_iter().rev().collect();
+            Ok(Reply::Checked { ok: output.ok(), detail: format!("status {} {tail}", output.status).trim().to_owned() })
+        }
+    }
+}
+
+fn locked(run: &RunId, crash_after_records: Option<u64>, host: &mut dyn Host) -> Result<Journal, Fault> {
+    if crash_after_records.is_some() && !host.rehearsal() {
+        return Err(Fault::new(FaultCode::Invalid, "crashes are rehearsed only on hosts with a root directory"));
+    }
+    host.lock()?;
+    let mut journal = Journal::open(run, host)?;
+    journal.crash_after_records = crash_after_records;
+    Ok(journal)
+}
+
+/// Reads a blob's data frames; the outer error is a broken stream, the inner one a refused blob.
+fn receive(
+    host: &mut dyn Host,
+    input: &mut dyn Read,
+    run: &RunId,
+    digest: &Digest,
+    size: u64,
+) -> io::Result<Result<(), Fault>> {
+    let name = format!("runs/{run}/in/{digest}");
+    let mut frames = DataFrames { input, left: size, chunk: Vec::new(), at: 0 };
+    let mut hashing = crate::digest::Hashing::new(&mut frames);
+    let written = host.state_write(&name, &mut hashing);
+    let (seen, _) = hashing.finish();
+    // If the disk was full the rest must still be read, else the next frame is not where it should be.
+    io::copy(&mut frames, &mut io::sink())?;
+    if let Err(fault) = written {
+        return Ok(Err(fault.within("store a content sent for this run")));
+    }
+    if seen != *digest {
+        let removed = host.state_remove(&name);
+        let fault = Fault::new(FaultCode::Corrupt, format!("content {} arrived as {}", digest.short(), seen.short()));
+        return Ok(removed.and(Err(fault)));
+    }
+    Ok(Ok(()))
+}
+
+struct DataFrames<'a> {
+    input: &'a mut dyn Read,
+    left: u64,
+    chunk: Vec<u8>,
+    at: usize,
+}
+
+impl Read for DataFrames<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.chunk.len() {
+            if self.left == 0 {
+                return Ok(0);
+            }
+            let Some(Frame::Data(chunk)) = read_frame::<Request>(self.input)? else {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a blob ended before its size"));
+            };
+            self.left = self
+                .left
+                .checked_sub(chunk.len() as u64)
+                .filter(|_| !chunk.is_empty())
+                .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a blob is longer than its size"))?;
+            (self.chunk, self.at) = (chunk, 0);
+        }
+        let n = buf.len().min(self.chunk.len() - self.at);
+        buf[..n].copy_from_slice(&self.chunk[self.at..self.at + n]);
+        self.at += n;
+        Ok(n)
+    }
+}
+
+fn fetch(path: &HostPath, host: &mut dyn Host, out: &mut dyn Write) -> Result<(), Fault> {
+    let path = tree::path_of(path);
+    let mut reader = crate::digest::Hashing::new(host.open(&path)?);
+    let mut chunk = vec![0; MAX_DATA];
+    loop {
+        let n = reader.read(&mut chunk).map_err(|e| Fault::path("read", &path, &e))?;
+        if n == 0 {
+            break;
+        }
+        // Backpressure: this blocks while the controller's window is full.
+        write_data(out, &chunk[..n]).map_err(|e| Fault::path("send", &path, &e))?;
+    }
+    let (digest, size) = reader.finish();
+    send(out, &Reply::Fetched { digest, size });
+    Ok(())
+}
+
+/// Queues a reply; a cut line is ignored.
+fn send(out: &mut dyn Write, reply: &Reply) {
+    let _ = write_message(out, reply);
+}
+
+fn send_now(out: &mut dyn Write, reply: &Reply) {
+    let _ = write_message(out, reply).and_then(|()| out.flush());
+}
