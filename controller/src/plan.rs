@@ -1,3 +1,138 @@
-//! The plan is a value: a pure function of fleet, playbook, inputs and observed states.
+//! The plan is a value: a pure function of fleet, playbook, inputs, observed states, a nonce and the time.
+//!
+//! It leaves no choices for execution time, is named by its digest, shows every change with its undo beside it, is used
+//! once, and is refused when the hosts are no longer what it was computed from.
 
+mod build;
+mod diff;
 pub mod procedure;
+mod saved;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use weiche_agent::digest::Digest;
+use weiche_agent::protocol::{Facts, Fault, Observation, StepId};
+
+use crate::input::target::HostName;
+use procedure::Action;
+
+pub use build::{Tree, build, transfer_outlook};
+pub use saved::{ReadPlanError, read, write};
+
+/// What is to be done, decided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Makes two plans of the same work different, because each may be used once.
+    pub nonce: String,
+    /// When it was computed, in milliseconds since the epoch.
+    pub created_ms: i64,
+    /// Name of the fleet.
+    pub fleet: String,
+    /// Name of the playbook.
+    pub playbook: String,
+    /// Its inputs, defaults filled in.
+    pub inputs: BTreeMap<String, serde_json::Value>,
+    /// Hosts whose package and unit commands are simulated.
+    pub simulated: BTreeSet<HostName>,
+    /// In order.
+    pub stages: Vec<Stage>,
+}
+
+/// A stage of the plan: hosts in parallel, the steps of each in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Its name in the playbook.
+    pub name: String,
+    /// What each host does.
+    pub hosts: BTreeMap<HostName, Vec<Step>>,
+}
+
+/// A step of the plan: what is done, and what that means as far as can be seen now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// What is done.
+    pub action: Action,
+    /// A few words for people, e.g. `file /etc/motd`.
+    pub title: String,
+    /// What it would change.
+    pub outlook: Outlook,
+}
+
+/// What a step would change, seen from the time of planning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outlook {
+    /// Whether it changes anything.
+    pub changes: bool,
+    /// The changes, a line each; a unified diff where there is text.
+    pub diff: Vec<String>,
+    /// What undo will do.
+    pub undo: String,
+    /// There is no way back.
+    pub irreversible: bool,
+    /// Digest of the state that was seen; the plan is stale when it no longer holds.
+    pub seen: Option<Digest>,
+}
+
+/// Everything that was seen of a host for a plan.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// Its facts.
+    pub facts: Facts,
+    /// One observation for each resource step, in the procedure's order over all stages.
+    pub observations: Vec<Observation>,
+    /// What each transfer to this host would do.
+    pub transfers: BTreeMap<StepId, Outlook>,
+}
+
+/// Why a plan cannot be made: the steps that could not be seen.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{} step(s) could not be planned", .0.len())]
+pub struct Unplannable(pub Vec<(HostName, StepId, String, Fault)>);
+
+impl Plan {
+    /// Names the plan: the digest of its canonical JSON.
+    pub fn digest(&self) -> Digest {
+        // A plan consists of strings, numbers, maps with string keys: it always serialises.
+        Digest::of_json(&serde_json::to_value(self).unwrap_or_default())
+    }
+
+    /// Number of steps that change something.
+    pub fn changes(&self) -> usize {
+        self.steps().filter(|(_, _, step)| step.outlook.changes).count()
+    }
+
+    /// Every host that a stage touches.
+    pub fn hosts(&self) -> BTreeSet<HostName> {
+        self.stages.iter().flat_map(|stage| stage.hosts.keys().cloned()).collect()
+    }
+
+    /// All steps with their stage and host.
+    pub fn steps(&self) -> impl Iterator<Item = (&str, &HostName, &Step)> {
+        self.stages.iter().flat_map(|stage| {
+            let of_host = move |(host, steps): (_, _)| {
+                let steps: &Vec<Step> = steps;
+                steps.iter().map(move |step| (stage.name.as_str(), host, step))
+            };
+            stage.hosts.iter().flat_map(of_host)
+        })
+    }
+
+    /// The steps whose hosts are no longer as the plan saw them, given what is seen now.
+    pub fn stale<'a>(&'a self, now: &'a Plan) -> Vec<(&'a HostName, &'a Step)> {
+        let seen: BTreeMap<(&HostName, &StepId), &Option<Digest>> =
+            now.steps().map(|(_, host, step)| ((host, step.action.id()), &step.outlook.seen)).collect();
+        let differs = |host: &HostName, step: &Step| {
+            step.outlook.seen.is_some() && seen.get(&(host, step.action.id())) != Some(&&step.outlook.seen)
+        };
+        self.steps().filter(|(_, host, step)| differs(host, step)).map(|(_, host, step)| (host, step)).collect()
+    }
+
+    /// Whether two plans ask for the same actions: the fleet's files have not changed in between.
+    pub fn same_work(&self, other: &Plan) -> bool {
+        let work = |plan: &Plan| -> Vec<(String, HostName, Action)> {
+            plan.steps().map(|(stage, host, step)| (stage.to_owned(), host.clone(), step.action.clone())).collect()
+        };
+        self.playbook == other.playbook && work(self) == work(other)
+    }
+}

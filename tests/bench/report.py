@@ -18,7 +18,7 @@ rows = [json.loads(l) for l in lines("results.jsonl")]
 kex = {}
 for l in lines("kex.txt"):
     tool, _, name = l.partition(" ")
-    kex[tool] = name.split("@")[0] or "?"       # NAME and NAME@openssh.com, NAME@libssh.org are the same exchange
+    kex[tool.replace("-sample", "")] = name.split("@")[0] or "?"        # NAME and NAME@openssh.com, NAME@libssh.org are the same exchange
 
 # A run of 5 of the 30 tasks, extended to all: what is not a task, the first task (it pays for the connections) once,
 # then each kind's own round times its number. Its CPU says nothing about the whole.

@@ -1,0 +1,202 @@
+//! Makes the plan of a procedure and what was seen of its hosts.
+
+use std::collections::BTreeMap;
+
+use weiche_agent::digest::Digest;
+use weiche_agent::protocol::{EntryKind, Fault, FaultCode, Observation, StepId};
+use weiche_agent::resource::{Exactness, Kind, kind};
+use weiche_agent::resources::tree::{Manifest, unchanged};
+
+use super::diff::{self, Text};
+use super::procedure::{Action, Content, Probe, Procedure, Transfer};
+use super::{Outlook, Plan, Seen, Stage, Step, Unplannable};
+use crate::input::target::HostName;
+
+/// A scanned tree, on its way from the source to a host.
+#[derive(Clone, Copy, Debug)]
+pub struct Tree<'a> {
+    /// As the source has it.
+    pub source: &'a Manifest,
+    /// As the host has it.
+    pub here: &'a Manifest,
+}
+
+/// Computes the plan.
+///
+/// # Errors
+/// Names every step whose resource could not be seen; the operator or the playbook's author can fix that.
+pub fn build(
+    fleet: &str,
+    procedure: &Procedure,
+    seen: &BTreeMap<HostName, Seen>,
+    nonce: String,
+    created_ms: i64,
+) -> Result<Plan, Unplannable> {
+    let mut failures = Vec::new();
+    let by_step: BTreeMap<(&HostName, &StepId), &Observation> = seen
+        .iter()
+        .flat_map(|(host, seen)| seen.observations.iter().map(move |o| ((host, &o.step), o)))
+        .collect();
+    let mut stages = Vec::new();
+    for stage in &procedure.stages {
+        let mut hosts = BTreeMap::new();
+        for (host, actions) in &stage.hosts {
+            let mut steps = Vec::new();
+            for action in actions {
+                let outlook = match action {
+                    Action::Resource(step) => match by_step.get(&(host, &step.id)).map(|o| &o.result) {
+                        Some(Ok(seen)) => Ok(resource_outlook(step, seen, procedure)),
+                        Some(Err(fault)) => Err(fault.clone()),
+                        None => Err(Fault::new(FaultCode::NotFound, "the host did not answer for this step")),
+                    },
+                    Action::Transfer(transfer) => seen
+                        .get(host)
+                        .and_then(|seen| seen.transfers.get(&transfer.id).cloned())
+                        .ok_or_else(|| Fault::new(FaultCode::NotFound, "the trees were not compared")),
+                    Action::Check(_) => Ok(quiet("nothing to take back")),
+                    Action::Manual(_) => Ok(quiet("a person takes it back, if need be")),
+                };
+                match outlook {
+                    Ok(outlook) => steps.push(Step { action: action.clone(), title: title(action), outlook }),
+                    Err(fault) => failures.push((host.clone(), action.id().clone(), title(action), fault)),
+                }
+            }
+            hosts.insert(host.clone(), steps);
+        }
+        stages.push(Stage { name: stage.name.clone(), hosts });
+    }
+    if !failures.is_empty() {
+        return Err(Unplannable(failures));
+    }
+    Ok(Plan {
+        nonce,
+        created_ms,
+        fleet: fleet.to_owned(),
+        playbook: procedure.playbook.clone(),
+        inputs: procedure.inputs.clone(),
+        simulated: seen.iter().filter(|(_, s)| s.facts.simulated).map(|(host, _)| host.clone()).collect(),
+        stages,
+    })
+}
+
+/// What a transfer would do, given both trees.
+pub fn transfer_outlook(transfer: &Transfer, tree: Tree<'_>) -> Outlook {
+    let Tree { source, here } = tree;
+    let (mut files, mut bytes, mut other, mut removed) = (0_u64, 0_u64, 0_u64, 0_u64);
+    for (path, entry) in source {
+        let same = here.get(path).is_some_and(|h| unchanged(h, entry));
+        match &entry.kind {
+            EntryKind::File { size, .. } if !same => {
+                files += 1;
+                bytes += size;
+            }
+            _ if same && here.get(path) == Some(entry) => {}
+            _ => other += 1,
+        }
+    }
+    if transfer.delete {
+        removed = here.keys().filter(|path| !source.contains_key(path)).count() as u64;
+    }
+    let changes = files + other + removed > 0;
+    let mut diff = Vec::new();
+    if changes {
+        diff.push(format!("~ {files} file(s) with {}, {other} other entries, {removed} removed", human_bytes(bytes)));
+    }
+    let undo = match (changes, here.is_empty()) {
+        (false, _) => "nothing to take back",
+        (true, true) => "remove the tree again",
+        (true, false) => "put back the tree as it is now (replaced contents are kept on the host)",
+    };
+    Outlook { changes, diff, undo: undo.into(), irreversible: false, seen: None }
+}
+
+/// Bytes in a unit that a person reads.
+fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut value, mut unit) = (bytes, 0);
+    while value >= 10 * 1024 && unit + 1 < UNITS.len() {
+        value /= 1024;
+        unit += 1;
+    }
+    format!("{value} {}", UNITS[unit])
+}
+
+fn resource_outlook(
+    step: &weiche_agent::protocol::Step,
+    seen: &weiche_agent::protocol::Seen,
+    procedure: &Procedure,
+) -> Outlook {
+    let Some(kind) = kind(&step.kind) else { return quiet("unknown kind") };
+    let changes = seen.state != seen.wanted;
+    let irreversible = changes && kind.irreversible(&step.spec);
+    let text = if kind.sensitive(&step.spec) {
+        Text::Masked
+    } else {
+        let new = kind.contents(&step.spec, &seen.wanted).unwrap_or_default();
+        let new = new.first().and_then(|digest| match procedure.contents.get(digest) {
+            Some(Content::Text(text)) => Some(text.as_str()),
+            _ => None,
+        });
+        Text::Shown { old: seen.preview.as_deref(), new }
+    };
+    let diff = if changes { diff::lines(&seen.state, &seen.wanted, text) } else { Vec::new() };
+    let undo = undo(step, kind, seen, changes);
+    Outlook { changes, diff, undo, irreversible, seen: Some(Digest::of_json(&seen.state)) }
+}
+
+fn undo(
+    step: &weiche_agent::protocol::Step,
+    kind: &dyn Kind,
+    seen: &weiche_agent::protocol::Seen,
+    changes: bool,
+) -> String {
+    if step.anchor {
+        return String::from("restart it if its configuration was put back");
+    }
+    if !changes {
+        return String::from("nothing to take back");
+    }
+    if kind.irreversible(&step.spec) {
+        return String::from("none: POINT OF NO RETURN");
+    }
+    if let Some(argv) = step.spec.get("undo").and_then(|u| u.as_array()) {
+        let words: Vec<&str> = argv.iter().filter_map(|w| w.as_str()).collect();
+        return format!("run `{}`", words.join(" "));
+    }
+    let what = if seen.state["type"] == "absent" { "remove it again" } else { "put back what is there now" };
+    match kind.undo() {
+        Exactness::Exact => what.to_owned(),
+        Exactness::BestEffort(limits) => format!("{what} (not covered: {limits})"),
+    }
+}
+
+fn quiet(undo: &str) -> Outlook {
+    Outlook { changes: false, diff: Vec::new(), undo: undo.into(), irreversible: false, seen: None }
+}
+
+fn title(action: &Action) -> String {
+    match action {
+        Action::Resource(step) => {
+            let title = kind(&step.kind).map(|k| k.title(&step.spec)).unwrap_or_default();
+            format!("{} {title}", step.kind)
+        }
+        Action::Transfer(transfer) => format!("transfer {} from {}", transfer.path, transfer.from),
+        Action::Check(check) => match &check.probe {
+            Probe::Tcp(address) => format!("check tcp {address}"),
+            Probe::Http { url, status } => format!("check http {url} answers {status}"),
+            Probe::Command(argv) => format!("check command {}", argv.join(" ")),
+        },
+        Action::Manual(manual) => format!("manual {}", manual.text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_in_a_readable_unit() {
+        assert_eq!(human_bytes(9_999), "9999 B");
+        assert_eq!(human_bytes(5 << 30), "5120 MiB");
+    }
+}

@@ -1,0 +1,123 @@
+//! What changes between two states, a line each, as people read it: `~ mode: "0644" -> "0600"`; text as unified diff.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use similar::TextDiff;
+
+/// Longest diff of one content, in lines; the rest is counted.
+const MAX_LINES: usize = 200;
+
+/// What may be shown of a content.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Text<'a> {
+    /// Nothing: it is sensitive.
+    Masked,
+    /// Both sides, where they are known and text.
+    Shown {
+        /// What the host has.
+        old: Option<&'a str>,
+        /// What it would have.
+        new: Option<&'a str>,
+    },
+}
+
+/// Lists the differences.
+pub(super) fn lines(state: &Value, wanted: &Value, text: Text<'_>) -> Vec<String> {
+    let (old, new) = (flat(state), flat(wanted));
+    let mut lines = Vec::new();
+    let content = old.get("digest") != new.get("digest");
+    let mut names: Vec<&String> = old.keys().chain(new.keys().filter(|k| !old.contains_key(*k))).collect();
+    names.sort();
+    for name in names {
+        // The content is shown below; a time that is not wanted is no change that anybody asked for.
+        if matches!(name.as_str(), "digest" | "size") || (name == "mtime" && content) {
+            continue;
+        }
+        match (old.get(name), new.get(name)) {
+            (a, b) if a == b => {}
+            (Some(a), Some(b)) => lines.push(format!("~ {name}: {a} -> {b}")),
+            (None, Some(b)) => lines.push(format!("+ {name}: {b}")),
+            (Some(a), None) => lines.push(format!("- {name}: {a}")),
+            (None, None) => {}
+        }
+    }
+    if content {
+        lines.extend(content_lines(&old, &new, text));
+    }
+    lines
+}
+
+fn content_lines(old: &BTreeMap<String, Value>, new: &BTreeMap<String, Value>, text: Text<'_>) -> Vec<String> {
+    let size = |side: &BTreeMap<String, Value>| side.get("size").and_then(Value::as_u64).unwrap_or(0);
+    let (old_size, new_size) = (size(old), size(new));
+    let summary = format!("~ content: {old_size} -> {new_size} bytes");
+    match text {
+        Text::Masked => vec![String::from("~ content: (sensitive, not shown)")],
+        Text::Shown { new: Some(new), old: old_text } if old_text.is_some() || old_size == 0 => {
+            let diff = TextDiff::from_lines(old_text.unwrap_or(""), new);
+            let unified = diff.unified_diff().context_radius(2).to_string();
+            let mut lines: Vec<String> = unified.lines().map(printable).collect();
+            if lines.len() > MAX_LINES {
+                let rest = lines.len() - MAX_LINES;
+                lines.truncate(MAX_LINES);
+                lines.push(format!("... {rest} more lines"));
+            }
+            if lines.is_empty() { vec![summary] } else { lines }
+        }
+        Text::Shown { .. } => vec![summary],
+    }
+}
+
+/// Control characters of a host's file must not reach the terminal.
+fn printable(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+fn flat(value: &Value) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    flatten("", value, &mut found);
+    found
+}
+
+fn flatten(prefix: &str, value: &Value, found: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                flatten(&name, value, found);
+            }
+        }
+        Value::Null => {}
+        other => {
+            found.insert(prefix.to_owned(), other.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn fields_and_text_are_shown() {
+        let old = json!({"type": "file", "mode": "0644", "digest": "a", "size": 4, "mtime": [1, 2]});
+        let new = json!({"type": "file", "mode": "0600", "digest": "b", "size": 4});
+        let shown = lines(&old, &new, Text::Shown { old: Some("eins\n"), new: Some("zwei\n") });
+        assert_eq!(shown, ["~ mode: \"0644\" -> \"0600\"", "@@ -1 +1 @@", "-eins", "+zwei"]);
+    }
+
+    #[test]
+    fn sensitive_text_is_masked() {
+        let (old, new) = (json!({"digest": "a", "size": 4}), json!({"digest": "b", "size": 5}));
+        assert_eq!(lines(&old, &new, Text::Masked), ["~ content: (sensitive, not shown)"]);
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        let (old, new) = (json!({}), json!({"digest": "b", "size": 5}));
+        let shown = lines(&old, &new, Text::Shown { old: None, new: Some("\u{1b}[2J\n") });
+        assert!(shown.iter().all(|line| !line.contains('\u{1b}')), "{shown:?}");
+    }
+}

@@ -1,0 +1,142 @@
+//! The cached Debian root that every host starts from.
+//!
+//! It is built once, under a lock, in a directory whose name is a digest of everything that determines it, and never
+//! written again: change a list below and the next lab builds a new one. Building takes about a minute and needs a
+//! Debian mirror; hosts themselves reach no network and install from the local repository in [`REPOSITORY`] only.
+
+use std::fs::{self, File};
+use std::hash::Hasher as _;
+use std::path::{Path, PathBuf};
+
+use super::{cache, leftover, package};
+use crate::tool;
+
+/// The release that hosts run.
+const SUITE: &str = "bookworm";
+
+/// What a host has besides Debian's minimal system.
+const PACKAGES: [&str; 13] = [
+    "acl",
+    "attr",
+    "dbus",
+    "iproute2",
+    "iputils-ping",
+    "libpam-systemd",
+    "nftables",
+    "openssh-server",
+    "procps",
+    "rsync",
+    "sudo",
+    "systemd",
+    "systemd-sysv",
+];
+
+/// Makes a fresh Debian system a lab host.
+///
+/// The sshd configuration stays Debian's. The timers are those that take apt's lock at a time of their own choosing.
+const CUSTOMISE: &str = r"set -eu
+export DEBIAN_FRONTEND=noninteractive
+useradd --create-home --shell /bin/bash --uid 1000 weiche
+useradd --create-home --shell /bin/bash --uid 1001 nosudo
+printf 'weiche ALL=(ALL:ALL) NOPASSWD: ALL\n' >/etc/sudoers.d/weiche
+chmod 440 /etc/sudoers.d/weiche
+: >/etc/resolv.conf
+: >/etc/machine-id
+rm -f /etc/systemd/system/timers.target.wants/apt-daily*.timer
+rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
+echo 'deb [trusted=yes] file:/srv/apt ./' >/etc/apt/sources.list
+apt-get update -qq
+";
+
+/// The local repository inside the root.
+const REPOSITORY: &str = "srv/apt";
+
+/// Homes of the users who can log in, and the numbers of users and groups alike.
+pub(crate) const HOMES: [(&str, u32); 3] = [("root", 0), ("home/weiche", 1000), ("home/nosudo", 1001)];
+
+/// The root's directory; builds it if need be.
+pub(crate) fn ready() -> PathBuf {
+    let cache = cache();
+    let system = cache.join(format!("debian-{}", digest(&(SUITE, PACKAGES))));
+    let base = cache.join(format!("base-{}", digest(&(SUITE, PACKAGES, CUSTOMISE, package::ALL))));
+    if base.exists() {
+        return base;
+    }
+    let lock = File::create(cache.join("lock")).and_then(|lock| lock.lock().map(|()| lock));
+    let _lock = lock.unwrap_or_else(|error| panic!("{}: {error}", cache.display()));
+    if !system.exists() {
+        build(&system, bootstrap);
+    }
+    if !base.exists() {
+        build(&base, |root| customise(&system, root));
+    }
+    base
+}
+
+/// Builds a directory under another name first: it exists only when it is complete.
+fn build(dir: &Path, fill: impl FnOnce(&Path)) {
+    // We hold the lock, so what others began they did not finish: their test process was killed. The program it ran
+    // may still be writing, hence a name of our own.
+    for entry in fs::read_dir(cache()).into_iter().flatten().flatten() {
+        let old = entry.path();
+        if old.extension().is_some_and(|extension| extension == "partial") {
+            // An interrupted debootstrap leaves /proc and /sys mounted.
+            leftover::unmount_below(&old).unwrap_or_else(|error| panic!("{error}"));
+            let _ = fs::remove_dir_all(&old);
+        }
+    }
+    let partial = dir.with_added_extension(format!("{}.partial", std::process::id()));
+    fill(&partial);
+    leftover::unmount_below(&partial).unwrap_or_else(|error| panic!("{error}"));
+    fs::rename(&partial, dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+}
+
+fn bootstrap(root: &Path) {
+    eprintln!("lab: building the Debian root for hosts, once; this takes about a minute");
+    let debs = cache().join("debs");
+    fs::create_dir_all(&debs).unwrap_or_else(|error| panic!("{}: {error}", debs.display()));
+    let mut debootstrap = tool::command("debootstrap");
+    debootstrap.arg("--variant=minbase").arg(format!("--include={}", PACKAGES.join(",")));
+    debootstrap.arg(format!("--cache-dir={}", debs.display())).arg(SUITE).arg(root).arg(mirror());
+    tool::try_run(&mut debootstrap).unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn customise(system: &Path, root: &Path) {
+    tool::run("cp", ["--archive", "--reflink=auto", tool::text(system), tool::text(root)]);
+    package::build_repository(&root.join(REPOSITORY));
+    tool::run("chroot", [tool::text(root), "sh", "-c", CUSTOMISE]);
+}
+
+/// The Debian mirror that this machine itself uses, or `WEICHE_LAB_MIRROR`.
+fn mirror() -> String {
+    if let Ok(mirror) = std::env::var("WEICHE_LAB_MIRROR") {
+        return mirror;
+    }
+    let format = ["indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages"];
+    let targets = tool::run("apt-get", format);
+    let mut repositories = targets.lines().filter_map(|line| line.split_once(' '));
+    let found = repositories.find(|(release, _)| *release == SUITE).map(|(_, uri)| uri.to_owned());
+    found.unwrap_or_else(|| panic!("apt knows no repository of {SUITE} here; set WEICHE_LAB_MIRROR to one"))
+}
+
+/// A short name for content; collisions would need somebody to try.
+fn digest(content: &impl std::hash::Hash) -> String {
+    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+    content.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>): stable over versions of Rust, unlike the default hasher.
+struct Fnv(u64);
+
+impl std::hash::Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}

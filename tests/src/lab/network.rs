@@ -1,0 +1,118 @@
+//! The lab's network: one namespace with a bridge, one namespace for each host, joined by a veth pair.
+//!
+//! Every link is made inside the namespaces; the machine's own namespace never sees one.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::tool;
+
+/// The network of one lab.
+#[derive(Debug)]
+pub(crate) struct Network {
+    /// The namespace of bridge and controller.
+    id: String,
+}
+
+/// Where a host is plugged in: a link of the bridge.
+#[derive(Clone, Debug)]
+pub(crate) struct Port {
+    namespace: String,
+    link: String,
+}
+
+impl Network {
+    /// Makes the namespace `id` with a bridge that has `address`.
+    pub(crate) fn create(id: &str, address: Ipv4Addr) -> Self {
+        add_namespace(id);
+        ip(["-n", id, "link", "add", "br0", "type", "bridge"]);
+        ip(["-n", id, "address", "add", &format!("{address}/24"), "dev", "br0"]);
+        ip(["-n", id, "link", "set", "br0", "up"]);
+        Self { id: id.to_owned() }
+    }
+
+    /// Makes the namespace `host` with `eth0` on the bridge, and returns its address.
+    pub(crate) fn join(&self, host: &str, number: u8) -> Ipv4Addr {
+        let address = Ipv4Addr::new(192, 0, 2, number + 10);
+        let port = self.port(number);
+        add_namespace(host);
+        ip(["-n", &self.id, "link", "add", &port.link, "type", "veth", "peer", "name", "eth0", "netns", host]);
+        ip(["-n", &self.id, "link", "set", &port.link, "master", "br0", "up"]);
+        ip(["-n", host, "address", "add", &format!("{address}/24"), "broadcast", "+", "dev", "eth0"]);
+        ip(["-n", host, "link", "set", "eth0", "up"]);
+        address
+    }
+
+    /// The port of the host with this number.
+    pub(crate) fn port(&self, number: u8) -> Port {
+        Port { namespace: self.id.clone(), link: format!("port{number}") }
+    }
+
+    /// Prepares a program that runs inside.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        command(&self.id, program)
+    }
+}
+
+impl Port {
+    /// Prepares a program that runs on the bridge's side of the port.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        command(&self.namespace, program)
+    }
+
+    /// Pulls the plug (`false`) or puts it in: the host sees its link go down or come up.
+    pub(crate) fn set_plugged(&self, plugged: bool) {
+        ip(["-n", &self.namespace, "link", "set", &self.link, if plugged { "up" } else { "down" }]);
+    }
+
+    /// Loses all packets (`false`) or forwards them; the host notices nothing but silence.
+    pub(crate) fn set_forwarding(&self, forwarding: bool) {
+        let state: &[&str] = if forwarding { &["master", "br0"] } else { &["nomaster"] };
+        ip(["-n", &self.namespace, "link", "set", &self.link].iter().chain(state));
+    }
+}
+
+/// The file that keeps a namespace (`ip-netns(8)`).
+pub(crate) fn namespace_file(name: &str) -> PathBuf {
+    Path::new("/run/netns").join(name)
+}
+
+/// Calls a function on a thread inside a namespace.
+pub(crate) fn inside<T: Send>(name: &str, function: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            enter(name);
+            function()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Moves the calling thread, for the rest of its life, into a namespace.
+pub(crate) fn enter(name: &str) {
+    let path = namespace_file(name);
+    let file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+fn command(namespace: &str, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(tool::find("ip").expect("ip is not installed"));
+    command.args(["netns", "exec", namespace]).arg(program);
+    command
+}
+
+fn add_namespace(name: &str) {
+    ip(["netns", "add", name]);
+    ip(["-n", name, "link", "set", "lo", "up"]);
+}
+
+fn ip<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) {
+    tool::run("ip", arguments);
+}
