@@ -52,6 +52,8 @@ pub trait Host {
     fn state_write(&mut self, name: &str, content: &mut dyn Read) -> Result<(), Fault>;
     /// Appends and makes durable (content, length and directory entry) before it returns.
     fn state_append(&mut self, name: &str, bytes: &[u8]) -> Result<(), Fault>;
+    /// Gives a file of the state directory another name there, replacing what has it.
+    fn state_rename(&mut self, from: &str, to: &str) -> Result<(), Fault>;
     /// Removes a file or directory tree of the state directory; no error if there is none.
     fn state_remove(&mut self, name: &str) -> Result<(), Fault>;
     /// Names in a directory of the state directory, sorted; empty if there is none.

@@ -140,6 +140,16 @@ pub enum Request {
         /// Length in bytes.
         size: u64,
     },
+    /// A content whose digest is known only at its end: data frames follow, then [`Request::BlobEnd`]. Not answered.
+    BlobStream {
+        /// The run that will need it.
+        run: RunId,
+    },
+    /// Ends a [`Request::BlobStream`]. Not answered.
+    BlobEnd {
+        /// Of the bytes that were sent.
+        digest: Digest,
+    },
     /// Applies steps in order, stopping at the first that fails. Answered by events and [`Reply::StageEnd`].
     Stage {
         /// The run that this belongs to.

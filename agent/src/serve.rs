@@ -42,6 +42,12 @@ pub fn serve(host: &mut dyn Host, input: &mut dyn Read, output: &mut dyn Write) 
             }
             continue;
         }
+        if let Request::BlobStream { run } = &request {
+            if let Err(fault) = receive_stream(host, input, run)? {
+                broken = Some(fault);
+            }
+            continue;
+        }
         let last = match broken.take() {
             Some(fault) => Reply::Fault(fault),
             None => answer(request, host, &mut out).unwrap_or_else(Reply::Fault),
@@ -56,7 +62,9 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
     match request {
         Request::Facts => facts::gather(host).map(Reply::Facts),
         Request::Observe { steps } => Ok(Reply::Observed(engine::observe(&steps, host))),
-        Request::Blob { .. } => Ok(Reply::End),
+        Request::Blob { .. } | Request::BlobStream { .. } | Request::BlobEnd { .. } => {
+            Err(Fault::new(FaultCode::Invalid, "an end without its blob"))
+        }
         Request::Stage { run, steps, crash_after_records } => {
             let mut journal = locked(&run, crash_after_records, host)?;
             let ok = engine::apply(&steps, &mut journal, host, &mut |event| send_now(out, &Reply::Event(event)))?;
@@ -129,6 +137,48 @@ fn receive(
         return Ok(removed.and(Err(fault)));
     }
     Ok(Ok(()))
+}
+
+/// Reads data frames up to `BlobEnd`; errors as for [`receive`].
+fn receive_stream(host: &mut dyn Host, input: &mut dyn Read, run: &RunId) -> io::Result<Result<(), Fault>> {
+    let name = format!("runs/{run}/in/receiving");
+    let mut frames = StreamFrames { input, end: None, chunk: Vec::new(), at: 0 };
+    let mut hashing = crate::digest::Hashing::new(&mut frames);
+    let written = host.state_write(&name, &mut hashing);
+    let (seen, _) = hashing.finish();
+    io::copy(&mut frames, &mut io::sink())?;
+    if let Err(fault) = written {
+        return Ok(Err(fault.within("store a content sent for this run")));
+    }
+    if frames.end.as_ref() != Some(&seen) {
+        let removed = host.state_remove(&name);
+        return Ok(removed.and(Err(Fault::new(FaultCode::Corrupt, "a transferred content arrived damaged"))));
+    }
+    Ok(host.state_rename(&name, &format!("runs/{run}/in/{seen}")))
+}
+
+/// The bytes of data frames up to `BlobEnd`.
+struct StreamFrames<'a> {
+    input: &'a mut dyn Read,
+    end: Option<Digest>,
+    chunk: Vec<u8>,
+    at: usize,
+}
+
+impl Read for StreamFrames<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.chunk.len() && self.end.is_none() {
+            match read_frame::<Request>(self.input)? {
+                Some(Frame::Data(chunk)) => (self.chunk, self.at) = (chunk, 0),
+                Some(Frame::Message(Request::BlobEnd { digest })) => self.end = Some(digest),
+                _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "a blob without an end")),
+            }
+        }
+        let n = buf.len().min(self.chunk.len() - self.at);
+        buf[..n].copy_from_slice(&self.chunk[self.at..self.at + n]);
+        self.at += n;
+        Ok(n)
+    }
 }
 
 struct DataFrames<'a> {

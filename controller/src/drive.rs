@@ -1,1 +1,14 @@
-//! The shell that reaches hosts.
+//! The shell that reaches hosts: connections, sessions with agents, observation, and the loop that drives a run.
+
+pub mod agent_binary;
+pub mod clock;
+mod host;
+pub mod link;
+pub mod observe;
+pub mod pool;
+mod probe;
+pub mod push;
+pub mod run;
+pub mod session;
+pub mod ssh;
+mod transfer;

@@ -115,6 +115,10 @@ impl Host for RealHost {
         self.state.append(name, bytes)
     }
 
+    fn state_rename(&mut self, from: &str, to: &str) -> Result<(), Fault> {
+        self.state.rename(from, to)
+    }
+
     fn state_remove(&mut self, name: &str) -> Result<(), Fault> {
         self.state.remove(name)
     }

@@ -80,6 +80,11 @@ impl StateDir {
         Ok(())
     }
 
+    pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), Fault> {
+        let (from, to) = (self.at(from)?, self.at(to)?);
+        fs::rename(&from, &to).map_err(|e| Fault::path("rename", &from, &e))
+    }
+
     pub(super) fn remove(&self, name: &str) -> Result<(), Fault> {
         let path = self.at(name)?;
         let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };

@@ -1,0 +1,99 @@
+//! The command line: one file per command, each with its arguments and a `run` function.
+//!
+//! stdout is data, stderr is talk. Every failure is a [`Failure`] whose kind decides the exit code, see [`exit`].
+
+mod apply;
+mod check;
+mod completions;
+mod demo;
+mod done;
+mod exit;
+mod facts;
+mod init;
+mod log;
+mod plan;
+mod report;
+mod resume;
+mod rollback;
+mod schema;
+mod show;
+mod status;
+mod work;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::{Exit, Failure};
+
+/// Plans and carries out staged, reversible changes to the servers and PCs of many members.
+#[derive(Debug, Parser)]
+#[command(name = "weiche", version, after_help = exit::TABLE)]
+pub struct Cli {
+    /// The fleet's directory
+    #[arg(short = 'C', long, global = true, default_value = ".", value_name = "DIR")]
+    pub fleet: PathBuf,
+    /// The run log [default: the fleet's `store:`]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub store: Option<PathBuf>,
+    /// Data as JSON; runs as JSON lines of their events
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Apply(apply::Args),
+    Check(check::Args),
+    Completions(completions::Args),
+    Demo(demo::Args),
+    Done(done::Args),
+    Facts(facts::Args),
+    Init(init::Args),
+    Log(log::Args),
+    Plan(plan::Args),
+    Report(report::Args),
+    Resume(resume::Args),
+    Rollback(rollback::Args),
+    Schema(schema::Args),
+    Show(show::Args),
+    Status(status::Args),
+}
+
+/// What every command gets.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    /// The fleet's directory.
+    pub(crate) fleet: PathBuf,
+    /// Overrides the fleet's run log.
+    pub(crate) store: Option<PathBuf>,
+    /// Machine-readable output.
+    pub(crate) json: bool,
+}
+
+/// Runs the command that the arguments name.
+///
+/// # Errors
+/// See [`Failure`].
+pub async fn run(cli: Cli) -> Result<Exit, Failure> {
+    let context = Context { fleet: cli.fleet, store: cli.store, json: cli.json };
+    match cli.command {
+        Command::Apply(args) => apply::run(args, &context).await,
+        Command::Check(args) => check::run(&args, &context),
+        Command::Completions(args) => completions::run(&args),
+        Command::Demo(args) => demo::run(args, &context).await,
+        Command::Done(args) => done::run(args, &context).await,
+        Command::Facts(args) => facts::run(args, &context).await,
+        Command::Init(args) => init::run(&args),
+        Command::Log(args) => log::run(args, &context).await,
+        Command::Plan(args) => plan::run(args, &context).await,
+        Command::Report(args) => report::run(args, &context).await,
+        Command::Resume(args) => resume::run(args, &context).await,
+        Command::Rollback(args) => rollback::run(args, &context).await,
+        Command::Schema(args) => schema::run(&args),
+        Command::Show(args) => show::run(&args, &context),
+        Command::Status(args) => status::run(args, &context).await,
+    }
+}

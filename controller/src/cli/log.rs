@@ -1,0 +1,44 @@
+//! `weiche log`: the events of a run, a JSON line or a readable line each.
+
+use super::exit::{Exit, Failure};
+use super::{Context, work};
+use crate::rollout::Happening;
+
+/// Print the events of a run
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The run, or `latest`
+    run: String,
+}
+
+pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let store = work::store(context, None).await?;
+    let (run, _) = work::find_run(store.as_ref(), &args.run).await?;
+    let events = store.events(&run.id).await.map_err(|e| Failure::of("read the run log", &e))?;
+    for event in &events {
+        let line = if context.json {
+            serde_json::to_string(event).unwrap_or_default()
+        } else {
+            format!("{:>5}  {}  {}", event.seq, crate::show::time(event.at_ms), words(&event.what))
+        };
+        work::print(&(line + "\n"));
+    }
+    Ok(Exit::Done)
+}
+
+fn words(what: &Happening) -> String {
+    match what {
+        Happening::RunStarted { playbook, plan } => format!("run of {playbook} started, plan {}", plan.short()),
+        Happening::StageStarted { stage } => format!("stage {stage} started"),
+        Happening::Step { host, event } => {
+            format!("{host} {} {} ({} us)", event.step, crate::show::outcome(&event.what), event.took_us)
+        }
+        Happening::HostDone { host, stage } => format!("{host} {stage} done"),
+        Happening::HostFailed { host, stage, fault } => format!("{host} {stage} failed: {fault}"),
+        Happening::HostWaits { host, step, text, .. } => format!("{host} {step} waits for a person: {text}"),
+        Happening::RollbackStarted { reason } => format!("taking back: {reason}"),
+        Happening::HostUndone { host, stage } => format!("{host} {stage} taken back"),
+        Happening::HostStuck { host, stage, fault, .. } => format!("{host} {stage} STUCK: {fault}"),
+        Happening::RunEnded { outcome } => format!("run ended: {outcome:?}"),
+    }
+}

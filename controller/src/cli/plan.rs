@@ -1,0 +1,37 @@
+//! `weiche plan`: looks at the hosts and prints what a playbook would change.
+#![expect(clippy::disallowed_methods, reason = "shell")]
+
+use std::path::PathBuf;
+
+use super::exit::{Exit, Failure};
+use super::{Context, work};
+
+/// Show what a playbook would change, with the undo beside it (exit code 2 if anything)
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The playbook
+    playbook: String,
+    /// Its inputs, NAME=VALUE each
+    inputs: Vec<String>,
+    /// Save the plan for `weiche apply --plan FILE`
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let prepared = work::prepare(context, &args.playbook, &args.inputs).await?;
+    prepared.pool.close().await;
+    let saved = crate::plan::write(&prepared.plan);
+    if let Some(path) = &args.output {
+        std::fs::write(path, &saved).map_err(|e| Failure::of(&format!("write {}", path.display()), &e))?;
+    }
+    if context.json {
+        work::print(&saved);
+    } else {
+        work::print(&crate::show::plan::text(&prepared.plan));
+        if let Some(path) = &args.output {
+            work::print(&format!("Saved. Carry it out with: weiche apply --plan {}\n", path.display()));
+        }
+    }
+    Ok(if prepared.plan.changes() == 0 { Exit::Done } else { Exit::Pending })
+}

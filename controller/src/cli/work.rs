@@ -1,0 +1,248 @@
+//! What several commands do: load the fleet, expand a playbook, look at the hosts, make the plan, open the run log,
+//! drive a run and tell how it ended.
+#![expect(clippy::disallowed_methods, reason = "shell")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{BufRead, IsTerminal, Write, stdin, stderr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use weiche_agent::protocol::RunId;
+
+use super::exit::{Exit, Failure};
+use super::Context;
+use crate::drive::clock::{nonce, now_ms};
+use crate::drive::observe::observe;
+use crate::drive::pool::{HostError, Pool};
+use crate::drive::run::{Ending, Job, Rehearsal, Start, run};
+use crate::input::load::{DiskFiles, Loaded, load};
+use crate::input::target::HostName;
+use crate::plan::procedure::{Action, Procedure};
+use crate::plan::{self, Plan, Unplannable};
+use crate::rollout::Outcome;
+use crate::show::progress::{Progress, Style};
+use crate::store::{Run, SqliteStore, Store, StoreError};
+
+/// A plan with all that is needed to carry it out.
+pub(super) struct Prepared {
+    pub(super) loaded: Loaded,
+    pub(super) procedure: Procedure,
+    pub(super) plan: Plan,
+    pub(super) pool: Arc<Pool>,
+}
+
+/// Loads the fleet, with every problem rendered into the failure.
+pub(super) fn load_fleet(context: &Context) -> Result<Loaded, Failure> {
+    load(&context.fleet).map_err(|e| Failure::new(e.render(stderr().is_terminal())))
+}
+
+/// Expands a playbook with inputs given as `name=value`.
+pub(super) fn expand(loaded: &Loaded, playbook: &str, inputs: &[(String, String)]) -> Result<Procedure, Failure> {
+    let files = DiskFiles::new(loaded.dir());
+    plan::expand::expand(loaded.fleet(), playbook, inputs, &files)
+        .map_err(|problems| Failure::new(loaded.render(&problems, stderr().is_terminal())))
+}
+
+/// Splits `name=value` arguments.
+pub(super) fn inputs(arguments: &[String]) -> Result<Vec<(String, String)>, Failure> {
+    let split = |argument: &String| {
+        argument.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(|| {
+            Failure::new(format!("`{argument}` is no input")).hint("inputs are written NAME=VALUE, e.g. new=fs-new")
+        })
+    };
+    arguments.iter().map(split).collect()
+}
+
+/// Expands, looks at the hosts and makes the plan.
+pub(super) async fn prepare(context: &Context, playbook: &str, arguments: &[String]) -> Result<Prepared, Failure> {
+    let loaded = load_fleet(context)?;
+    let procedure = expand(&loaded, playbook, &inputs(arguments)?)?;
+    let pool = Arc::new(pool(&loaded, &hosts_of(&procedure))?);
+    let plan = look(&loaded, &procedure, &pool).await?;
+    Ok(Prepared { loaded, procedure, plan, pool })
+}
+
+/// Looks at the hosts and makes the plan.
+pub(super) async fn look(loaded: &Loaded, procedure: &Procedure, pool: &Arc<Pool>) -> Result<Plan, Failure> {
+    let seen = observe(procedure, pool).await.map_err(|errors| unreachable(&errors))?;
+    plan::build(loaded.fleet().name(), procedure, &seen, nonce(), now_ms()).map_err(|Unplannable(steps)| {
+        let lines: Vec<String> =
+            steps.iter().map(|(host, step, title, fault)| format!("  {host}: {step} {title}: {fault}")).collect();
+        let hints: BTreeSet<&String> = steps.iter().filter_map(|(.., fault)| fault.hint.as_ref()).collect();
+        let failure = Failure::new(format!("{} step(s) cannot be planned\n{}", steps.len(), lines.join("\n")));
+        hints.into_iter().fold(failure, |failure, hint| failure.hint(hint))
+    })
+}
+
+/// Connections for these hosts.
+pub(super) fn pool(loaded: &Loaded, hosts: &BTreeSet<HostName>) -> Result<Pool, Failure> {
+    let mut targets = Vec::new();
+    for host in hosts {
+        targets.push(loaded.fleet().target(host).map_err(|message| Failure::new(format!("{host}: {message}")))?);
+    }
+    Ok(Pool::new(targets, loaded.fleet().connections()))
+}
+
+/// Every host that a procedure works on or reads from.
+pub(super) fn hosts_of(procedure: &Procedure) -> BTreeSet<HostName> {
+    let mut hosts = BTreeSet::new();
+    for (host, actions) in procedure.stages.iter().flat_map(|stage| &stage.hosts) {
+        hosts.insert(host.clone());
+        hosts.extend(actions.iter().filter_map(source));
+    }
+    hosts
+}
+
+fn source(action: &Action) -> Option<HostName> {
+    match action {
+        Action::Transfer(transfer) => Some(transfer.from.clone()),
+        _ => None,
+    }
+}
+
+/// The hosts that a stored plan works on or reads from.
+pub(super) fn hosts_of_plan(plan: &Plan) -> BTreeSet<HostName> {
+    plan.steps().flat_map(|(_, host, step)| [Some(host.clone()), source(&step.action)]).flatten().collect()
+}
+
+/// One failure for all hosts that did not answer.
+pub(super) fn unreachable(errors: &[(HostName, HostError)]) -> Failure {
+    let connect = errors.iter().any(|(_, e)| matches!(e, HostError::Connect(_)));
+    let mut lines = Vec::new();
+    let mut hints = BTreeSet::new();
+    for (host, error) in errors {
+        let mut line = format!("  {host}: {error}");
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            line = format!("{line}: {cause}");
+            source = cause.source();
+        }
+        lines.push(line);
+        if let HostError::Connect(error) = error {
+            hints.extend(error.hint());
+        }
+    }
+    let message = format!("{} host(s) did not answer; nothing was changed\n{}", errors.len(), lines.join("\n"));
+    let failure = Failure::new(message).exit(if connect { Exit::Unreachable } else { Exit::Error });
+    hints.into_iter().fold(failure, |failure, hint| failure.hint(hint))
+}
+
+/// Opens the run log.
+pub(super) async fn store(context: &Context, loaded: Option<&Loaded>) -> Result<Arc<dyn Store>, Failure> {
+    let path = match (&context.store, loaded) {
+        (Some(path), _) => path.clone(),
+        (None, Some(loaded)) => loaded.dir().join(loaded.fleet().store()),
+        (None, None) => {
+            let loaded = load_fleet(context)?;
+            loaded.dir().join(loaded.fleet().store())
+        }
+    };
+    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).map_err(|e| Failure::of(&format!("make {}", parent.display()), &e))?;
+    }
+    let store = SqliteStore::open(&path).await.map_err(|e| Failure::of("open the run log", &e))?;
+    Ok(Arc::new(store))
+}
+
+/// A failure of the run log while a run is under way.
+pub(super) fn store_failure(error: &StoreError) -> Failure {
+    Failure::of("the run log", error)
+        .exit(Exit::Stuck)
+        .hint("the hosts finish the steps they own; mend the cause, then `weiche status` says what is safe to do")
+}
+
+/// Finds a run; `latest` names the newest.
+pub(super) async fn find_run(store: &dyn Store, name: &str) -> Result<(Run, Plan), Failure> {
+    let runs = store.runs().await.map_err(|e| Failure::of("read the run log", &e))?;
+    let found = runs.into_iter().find(|run| name == "latest" || run.id.as_str() == name);
+    let run = found.ok_or_else(|| {
+        Failure::new(format!("there is no run `{name}`")).hint("`weiche status` lists the runs; `latest` is the newest")
+    })?;
+    let plan = plan::read(&run.plan).map_err(|e| Failure::of("read the plan of the run", &e))?;
+    Ok((run, plan))
+}
+
+/// Keeps a second weiche of this machine away from a run; released with the value.
+pub(super) fn lock_run(store_dir: &Path, run: &RunId) -> Result<File, Failure> {
+    let path: PathBuf = store_dir.join(format!("run-{run}.lock"));
+    let file = File::create(&path).map_err(|e| Failure::of(&format!("make {}", path.display()), &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => Err(Failure::new(format!("another weiche works on run {run}"))
+            .hint("wait for it to end, or end that process first: the hosts' journals keep everything")),
+    }
+}
+
+/// The directory that the run log lies in.
+pub(super) fn store_dir(context: &Context, loaded: &Loaded) -> PathBuf {
+    let path = context.store.clone().unwrap_or_else(|| loaded.dir().join(loaded.fleet().store()));
+    path.parent().map_or_else(PathBuf::new, Path::to_owned)
+}
+
+/// Drives a run with progress shown, and tells how it ended.
+pub(super) async fn drive(context: &Context, job: Job, start: Start) -> Result<Ending, Failure> {
+    let style = if context.json { Style::Json } else { Style::People };
+    let mut progress = Progress::new(style, &job.plan);
+    let (id, pool) = (job.run.clone(), Arc::clone(&job.pool));
+    let interactive = stdin().is_terminal() && !context.json;
+    let mut confirm = |host: &HostName, step: &str, text: &str| {
+        interactive && ask(&format!("{host}: {step}: {text}\nDone?"))
+    };
+    let ending = tokio::select! {
+        ending = run(job, start, &mut |event| progress.take(event), &mut confirm) => ending,
+        _ = tokio::signal::ctrl_c() => {
+            let message = format!("interrupted; the hosts finish the step they own (run {id})");
+            let failure = Failure::new(message).exit(Exit::Stuck);
+            return Err(failure.hint(format!("go on: weiche resume {id}")).hint(format!("or back: weiche rollback {id}")));
+        }
+    };
+    drop(progress);
+    pool.close().await;
+    ending.map_err(|e| store_failure(&e))
+}
+
+/// What is said at the end of a run that was to go forward.
+pub(super) fn tell(context: &Context, id: &RunId, ending: Ending) -> Exit {
+    let line = match ending {
+        Ending::Ended(Outcome::Done) => format!("Run {id} is done. Take it back with: weiche rollback {id}"),
+        Ending::Ended(Outcome::RolledBack) => format!("Run {id} failed and was taken back: every host is as it was."),
+        Ending::Ended(Outcome::Stuck) => format!("Run {id} is STUCK. See: weiche status {id}"),
+        Ending::Waiting => format!("Run {id} waits for a person. See: weiche status {id}"),
+    };
+    if !context.json {
+        let _ = writeln!(stderr(), "{line}");
+    }
+    match ending {
+        Ending::Ended(outcome) => Exit::forward(outcome),
+        Ending::Waiting => Exit::Waiting,
+    }
+}
+
+/// A job with the parts that every caller has.
+pub(super) fn job(run: RunId, prepared: Prepared, store: Arc<dyn Store>, rehearsal: Rehearsal) -> Job {
+    let fleet_dir = prepared.loaded.dir().to_owned();
+    let (plan, contents, pool) = (prepared.plan, prepared.procedure.contents, prepared.pool);
+    Job { run, plan, contents, fleet_dir, pool, store, rehearsal }
+}
+
+/// Asks a yes-or-no question on the terminal; anything but yes is no.
+pub(super) fn ask(question: &str) -> bool {
+    let _ = write!(stderr(), "{question} [y/N] ").and_then(|()| stderr().flush());
+    let mut answer = String::new();
+    let read = tokio::task::block_in_place(|| stdin().lock().read_line(&mut answer));
+    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "j" | "ja")
+}
+
+/// Prints data; a reader that went away is no error.
+pub(super) fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+}
+
+/// A new run's name.
+pub(super) fn new_run() -> Result<RunId, Failure> {
+    RunId::try_from(crate::drive::clock::run_name()).map_err(Failure::new)
+}
+
+/// Pairs of hosts and what a rehearsal does to their steps.
+pub(super) type Injections = BTreeMap<(HostName, weiche_agent::protocol::StepId), weiche_agent::protocol::Injection>;

@@ -1,0 +1,133 @@
+//! Looks at every host of a procedure: facts, the state of each resource, the trees of each transfer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use weiche_agent::protocol::{Fault, FaultCode, Facts, Step};
+use weiche_agent::resources::tree::Manifest;
+
+use super::pool::{HostError, Pool};
+use super::session::SessionError;
+use crate::input::target::HostName;
+use crate::plan::procedure::{Action, Procedure, Transfer};
+use crate::plan::{Seen, Tree, transfer_outlook};
+
+/// How long looking at one host may take, besides what its steps allow themselves.
+const LOOK: Duration = Duration::from_secs(120);
+
+/// Looks at all hosts at once.
+///
+/// # Errors
+/// One for each host that was not reached or did not answer; nothing was changed anywhere.
+pub async fn observe(
+    procedure: &Procedure,
+    pool: &Arc<Pool>,
+) -> Result<BTreeMap<HostName, Seen>, Vec<(HostName, HostError)>> {
+    let mut work: BTreeMap<HostName, (Vec<Step>, Vec<Transfer>)> = BTreeMap::new();
+    for (host, actions) in procedure.stages.iter().flat_map(|stage| &stage.hosts) {
+        let (steps, transfers) = work.entry(host.clone()).or_default();
+        for action in actions {
+            match action {
+                Action::Resource(step) => steps.push(step.clone()),
+                Action::Transfer(transfer) => transfers.push(transfer.clone()),
+                Action::Check(_) | Action::Manual(_) => {}
+            }
+        }
+    }
+    each(work, |host, (steps, transfers)| {
+        let pool = Arc::clone(pool);
+        async move { look(&pool, &host, &steps, &transfers).await }
+    })
+    .await
+}
+
+/// Gathers the facts of hosts, all at once.
+///
+/// # Errors
+/// As for [`observe`].
+pub async fn facts(
+    hosts: Vec<HostName>,
+    pool: &Arc<Pool>,
+) -> (BTreeMap<HostName, Facts>, Vec<(HostName, HostError)>) {
+    let mut tasks = JoinSet::new();
+    for host in hosts {
+        let pool = Arc::clone(pool);
+        tasks.spawn(async move {
+            let facts = async {
+                let (mut held, _permit) = pool.hold(&host).await.ok_or_else(unknown)?;
+                Ok(held.session().await?.facts(LOOK).await?)
+            };
+            let facts: Result<Facts, HostError> = facts.await;
+            (host, facts)
+        });
+    }
+    let (mut found, mut errors) = (BTreeMap::new(), Vec::new());
+    while let Some(joined) = tasks.join_next().await {
+        match joined {
+            Ok((host, Ok(facts))) => drop(found.insert(host, facts)),
+            Ok((host, Err(error))) => errors.push((host, error)),
+            Err(_) => {}
+        }
+    }
+    errors.sort_by(|a, b| a.0.cmp(&b.0));
+    (found, errors)
+}
+
+async fn look(pool: &Pool, host: &HostName, steps: &[Step], transfers: &[Transfer]) -> Result<Seen, HostError> {
+    let mut seen = Seen::default();
+    {
+        let (mut held, _permit) = pool.hold(host).await.ok_or_else(unknown)?;
+        let session = held.session().await?;
+        seen.facts = session.facts(LOOK).await?;
+        let bound = steps.iter().fold(LOOK, |sum, step| sum + Duration::from_millis(step.timeout_ms).min(LOOK));
+        seen.observations = session.observe(steps, bound).await?;
+    }
+    for transfer in transfers {
+        let (mut here, mut from) = pool.hold_both(host, &transfer.from).await.ok_or_else(unknown)?;
+        let source: Manifest = from.session().await?.scan(&transfer.path, LOOK).await?;
+        let here: Manifest = here.session().await?.scan(&transfer.path, LOOK).await?;
+        if source.is_empty() {
+            let message = format!("{} has no directory {}", transfer.from, transfer.path);
+            return Err(SessionError::Fault(Fault::new(FaultCode::NotFound, message)).into());
+        }
+        let outlook = transfer_outlook(transfer, Tree { source: &source, here: &here });
+        seen.transfers.insert(transfer.id.clone(), outlook);
+    }
+    Ok(seen)
+}
+
+async fn each<W, T, F>(
+    work: BTreeMap<HostName, W>,
+    task: impl Fn(HostName, W) -> F,
+) -> Result<BTreeMap<HostName, T>, Vec<(HostName, HostError)>>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, HostError>> + Send + 'static,
+{
+    let mut tasks = JoinSet::new();
+    for (host, work) in work {
+        let task = task(host.clone(), work);
+        tasks.spawn(async move { (host, task.await) });
+    }
+    let (mut found, mut errors) = (BTreeMap::new(), Vec::new());
+    while let Some(joined) = tasks.join_next().await {
+        match joined {
+            Ok((host, Ok(value))) => drop(found.insert(host, value)),
+            Ok((host, Err(error))) => errors.push((host, error)),
+            // A task that panicked is our bug; its host is missing from the plan and says so there.
+            Err(_) => {}
+        }
+    }
+    if errors.is_empty() {
+        return Ok(found);
+    }
+    errors.sort_by(|a, b| a.0.cmp(&b.0));
+    Err(errors)
+}
+
+/// A host that the pool was not made for: our bug, told as a fault.
+pub(super) fn unknown() -> SessionError {
+    SessionError::Fault(Fault::new(FaultCode::Unknown, "there is no connection for this host"))
+}

@@ -1,0 +1,91 @@
+//! The connections of a process: one per host, opened when first needed, kept for the next stage, opened anew when
+//! broken.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
+
+use super::session::{Session, SessionError};
+use super::ssh::{self, ConnectError};
+use crate::input::target::{HostName, Target};
+
+/// Connections by host.
+#[derive(Debug)]
+pub struct Pool {
+    hosts: BTreeMap<HostName, (Target, Arc<Mutex<Option<Session>>>)>,
+    working: Semaphore,
+}
+
+/// Why a host was not reached or did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// It was not reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// It did not answer as asked.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+/// A host's connection, in use by one task.
+#[derive(Debug)]
+pub struct Held {
+    slot: OwnedMutexGuard<Option<Session>>,
+    target: Target,
+}
+
+impl Pool {
+    /// A pool for these hosts that works on at most `limit` of them at once.
+    pub fn new(targets: impl IntoIterator<Item = Target>, limit: usize) -> Pool {
+        let entry = |target: Target| (target.name.clone(), (target, Arc::new(Mutex::new(None))));
+        Pool { hosts: targets.into_iter().map(entry).collect(), working: Semaphore::new(limit.max(1)) }
+    }
+
+    /// Waits for a free place and the host's connection (which may not be open yet).
+    pub async fn hold(&self, host: &HostName) -> Option<(Held, tokio::sync::SemaphorePermit<'_>)> {
+        let permit = self.working.acquire().await.ok()?;
+        Some((self.slot(host).await?, permit))
+    }
+
+    /// Holds two hosts, in the order of their names, so that two tasks never wait for each other.
+    pub async fn hold_both(&self, a: &HostName, b: &HostName) -> Option<(Held, Held)> {
+        if a < b {
+            let first = self.slot(a).await?;
+            Some((first, self.slot(b).await?))
+        } else {
+            let first = self.slot(b).await?;
+            Some((self.slot(a).await?, first))
+        }
+    }
+
+    async fn slot(&self, host: &HostName) -> Option<Held> {
+        let (target, slot) = self.hosts.get(host)?;
+        Some(Held { slot: Arc::clone(slot).lock_owned().await, target: target.clone() })
+    }
+
+    /// Closes every connection that is open, all at once.
+    pub async fn close(&self) {
+        for (_, slot) in self.hosts.values() {
+            if let Some(session) = slot.lock().await.take() {
+                session.close().await;
+            }
+        }
+    }
+}
+
+impl Held {
+    /// The connection, opened now if need be.
+    ///
+    /// # Errors
+    /// If the host is not reached; the operator can fix that.
+    pub async fn session(&mut self) -> Result<&mut Session, ConnectError> {
+        if self.slot.as_ref().is_some_and(Session::is_broken) {
+            *self.slot = None;
+        }
+        match &mut *self.slot {
+            Some(session) => Ok(session),
+            slot @ None => Ok(slot.insert(ssh::connect(&self.target).await?)),
+        }
+    }
+}

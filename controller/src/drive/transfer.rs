@@ -1,0 +1,100 @@
+//! A directory tree from one host to another, through both agents' connections: compare manifests, stream what differs
+//! with both windows' back pressure, then one `tree` step on the receiving side, journalled and undone like any other.
+
+use std::time::Duration;
+
+use weiche_agent::digest::Digest;
+use weiche_agent::protocol::{Entry, EntryKind, Fault, FaultCode, HostPath, Step, StepEvent, StepOutcome};
+use weiche_agent::resources::tree::{self, Manifest, State, unchanged};
+
+use super::host::{Events, Shared, as_fault};
+use super::observe::unknown;
+use crate::input::target::HostName;
+use crate::plan::procedure::{Content, Transfer};
+use crate::rollout::Happening;
+
+/// Bound of a whole transfer, as long as no plan knows its size: a weekend.
+const BOUND: Duration = Duration::from_secs(48 * 3600);
+
+/// Bound of a scan.
+const SCAN: Duration = Duration::from_secs(3600);
+
+/// Brings the tree here.
+///
+/// # Errors
+/// Those of either host; what was journalled is taken back with the stage.
+pub(super) async fn run(
+    shared: &Shared,
+    host: &HostName,
+    transfer: &Transfer,
+    events: &Events,
+) -> Result<StepOutcome, Fault> {
+    let (mut here, mut from) =
+        shared.pool.hold_both(host, &transfer.from).await.ok_or_else(|| as_fault(unknown().into()))?;
+    let from = from.session().await.map_err(|e| as_fault(e.into()))?;
+    let here = here.session().await.map_err(|e| as_fault(e.into()))?;
+    let source = from.scan(&transfer.path, SCAN).await.map_err(|e| as_fault(e.into()))?;
+    let present = here.scan(&transfer.path, SCAN).await.map_err(|e| as_fault(e.into()))?;
+    if source.is_empty() {
+        let message = format!("{} has no directory {}", transfer.from, transfer.path);
+        return Err(Fault::new(FaultCode::NotFound, message));
+    }
+    let mut wanted = merge(&source, &present, transfer.delete);
+    let need: Vec<HostPath> = source.iter().filter(|(path, e)| must_send(e, present.get(path))).map(|(p, _)| p.clone()).collect();
+    let root = std::path::Path::new(&transfer.path);
+    let paths = need.iter().map(|path| tree::host_path(&tree::join(root, path))).collect();
+    let sent = from.copy_to(here, &shared.run, paths, BOUND).await.map_err(|e| as_fault(e.into()))?;
+    for (path, (digest, size)) in need.iter().zip(sent) {
+        if let Some(Entry { kind, .. }) = wanted.get_mut(path) {
+            // A file that grew since the scan is taken as it was read.
+            *kind = EntryKind::File { size, digest: Some(digest) };
+        }
+    }
+    let text = String::from_utf8(tree::to_lines(&wanted))
+        .map_err(|e| Fault::new(FaultCode::Invalid, format!("a manifest that is no text: {e}")))?;
+    let manifest = Digest::of(text.as_bytes());
+    let size = text.len();
+    here.blob(&shared.run, &manifest, &Content::Text(text), &shared.fleet_dir, SCAN)
+        .await
+        .map_err(|e| as_fault(e.into()))?;
+    let step = Step {
+        id: transfer.id.clone(),
+        kind: "tree".into(),
+        spec: serde_json::json!({
+            "path": transfer.path,
+            "wanted": State::of(&wanted),
+            "manifest": { "digest": manifest, "size": size },
+        }),
+        watches: Vec::new(),
+        anchor: false,
+        timeout_ms: u64::try_from(SCAN.as_millis()).unwrap_or(u64::MAX),
+        inject: shared.rehearsal.inject.get(&(host.clone(), transfer.id.clone())).copied(),
+    };
+    let mut outcome = StepOutcome::Unchanged;
+    let on_event = |event: StepEvent| {
+        outcome = event.what.clone();
+        let _ = events.send(Happening::Step { host: host.clone(), event });
+    };
+    let crash = shared.rehearsal.crash_agent.as_ref().filter(|(name, _)| name == host).map(|(_, n)| *n);
+    let ok = here.stage(&shared.run, vec![step], crash, SCAN, on_event).await.map_err(|e| as_fault(e.into()))?;
+    match outcome {
+        StepOutcome::Failed(fault) => Err(fault.within(format!("step {}", transfer.id))),
+        _ if !ok => Err(Fault::new(FaultCode::Unknown, "the transfer failed")),
+        outcome => Ok(outcome),
+    }
+}
+
+/// The tree as it shall be here: the source's entries, and ours that it lacks unless they are to go.
+fn merge(source: &Manifest, present: &Manifest, delete: bool) -> Manifest {
+    let mut wanted = source.clone();
+    if !delete {
+        for (path, entry) in present {
+            wanted.entry(path.clone()).or_insert_with(|| entry.clone());
+        }
+    }
+    wanted
+}
+
+fn must_send(source: &Entry, present: Option<&Entry>) -> bool {
+    matches!(source.kind, EntryKind::File { .. }) && !present.is_some_and(|p| unchanged(p, source))
+}

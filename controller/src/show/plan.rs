@@ -1,0 +1,73 @@
+//! A plan as text: per stage and host what will change, with the undo beside it; irreversible steps stand out.
+
+use std::fmt::Write;
+
+use crate::plan::procedure::Action;
+use crate::plan::{Plan, Step};
+
+/// Renders the whole plan; unchanged steps are counted, not listed.
+pub fn text(plan: &Plan) -> String {
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    let _ = render(plan, &mut out);
+    out
+}
+
+fn render(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "Plan {} - {} in fleet {}", plan.digest().short(), plan.playbook, plan.fleet)?;
+    for (name, value) in &plan.inputs {
+        writeln!(out, "  {name}: {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))?;
+    }
+    if !plan.simulated.is_empty() {
+        let names: Vec<String> = plan.simulated.iter().map(ToString::to_string).collect();
+        writeln!(out, "  simulated packages and units on: {}", names.join(", "))?;
+    }
+    for stage in &plan.stages {
+        writeln!(out, "\nStage {}", stage.name)?;
+        for (host, steps) in &stage.hosts {
+            let shown = |step: &&Step| step.outlook.changes || !matches!(step.action, Action::Resource(_) | Action::Transfer(_));
+            let quiet = steps.iter().filter(|step| !shown(step)).count();
+            writeln!(out, "  {host}{}", if quiet > 0 { format!("  ({quiet} step(s) already as wanted)") } else { String::new() })?;
+            for step in steps.iter().filter(shown) {
+                self::step(step, out)?;
+            }
+        }
+    }
+    let changes = plan.changes();
+    let irreversible = plan.steps().filter(|(_, _, s)| s.outlook.irreversible).count();
+    writeln!(out)?;
+    match changes {
+        0 => writeln!(out, "Nothing to change on {} host(s).", plan.hosts().len())?,
+        n => writeln!(out, "{n} step(s) will change {} host(s).", changed_hosts(plan))?,
+    }
+    if irreversible > 0 {
+        writeln!(out, "{irreversible} step(s) cannot be taken back: look for POINT OF NO RETURN above.")?;
+    } else if changes > 0 {
+        writeln!(out, "Every step can be taken back.")?;
+    }
+    Ok(())
+}
+
+fn step(step: &Step, out: &mut String) -> std::fmt::Result {
+    let mark = match (&step.action, step.outlook.changes) {
+        (_, _) if step.outlook.irreversible => "!",
+        (Action::Check(_), _) => "?",
+        (Action::Manual(_), _) => "*",
+        (_, true) => "~",
+        (_, false) => " ",
+    };
+    writeln!(out, "  {mark} {:<12} {}", step.action.id().to_string(), step.title)?;
+    for line in &step.outlook.diff {
+        writeln!(out, "        {line}")?;
+    }
+    if step.outlook.changes {
+        writeln!(out, "        undo: {}", step.outlook.undo)?;
+    }
+    Ok(())
+}
+
+fn changed_hosts(plan: &Plan) -> usize {
+    let hosts: std::collections::BTreeSet<_> =
+        plan.steps().filter(|(_, _, s)| s.outlook.changes).map(|(_, host, _)| host).collect();
+    hosts.len()
+}

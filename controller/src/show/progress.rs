@@ -1,0 +1,111 @@
+//! A run as it happens: a progress bar on a terminal, plain lines elsewhere, JSON lines for programs.
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use weiche_agent::protocol::StepOutcome;
+
+use crate::plan::Plan;
+use crate::rollout::{Happening, Outcome};
+use crate::store::Event;
+
+/// How a run is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// JSON lines of the event stream on stdout.
+    Json,
+    /// A bar with lines above it, or lines alone where stderr is no terminal.
+    People,
+}
+
+/// Takes a run's events as they come.
+#[derive(Debug)]
+pub struct Progress {
+    style: Style,
+    bar: Option<ProgressBar>,
+    titles: std::collections::BTreeMap<(String, String), String>,
+}
+
+impl Progress {
+    /// Shows a run of this plan.
+    pub fn new(style: Style, plan: &Plan) -> Progress {
+        let bar = (style == Style::People && stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::new(plan.steps().count() as u64);
+            let template = "{spinner} {bar:30} {pos}/{len} steps  {elapsed_precise}  {msg}";
+            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        let titles =
+            plan.steps().map(|(_, host, s)| ((host.to_string(), s.action.id().to_string()), s.title.clone())).collect();
+        Progress { style, bar, titles }
+    }
+
+    /// Shows one event.
+    pub fn take(&mut self, event: &Event) {
+        if self.style == Style::Json {
+            // A reader that went away must not stop the run.
+            if let Ok(line) = serde_json::to_string(event) {
+                let _ = writeln!(stdout(), "{line}");
+            }
+            return;
+        }
+        if let (Some(bar), Happening::Step { .. }) = (&self.bar, &event.what) {
+            bar.inc(1);
+        }
+        if let Some(line) = self.line(&event.what) {
+            match &self.bar {
+                Some(bar) => bar.println(line),
+                None => {
+                    let _ = writeln!(stderr(), "{line}");
+                }
+            }
+        }
+    }
+
+    fn line(&self, what: &Happening) -> Option<String> {
+        Some(match what {
+            Happening::RunStarted { playbook, .. } => format!("run of {playbook} started"),
+            Happening::StageStarted { stage } => format!("== stage {stage}"),
+            Happening::Step { event, .. } if event.what == StepOutcome::Unchanged => return None,
+            Happening::Step { host, event } => {
+                let key = (host.to_string(), event.step.to_string());
+                let title = self.titles.get(&key).map_or("", String::as_str);
+                let word = super::outcome(&event.what);
+                match &event.what {
+                    StepOutcome::Failed(fault) | StepOutcome::UndoFailed(fault) => {
+                        format!("   {host}: {word}: {} {title}: {fault}", event.step)
+                    }
+                    _ => format!("   {host}: {word}: {} {title}", event.step),
+                }
+            }
+            Happening::HostDone { host, stage } => format!("   {host}: {stage} done"),
+            Happening::HostFailed { host, fault, .. } => {
+                let hint = fault.hint.as_ref().map_or_else(String::new, |hint| format!("\n     hint: {hint}"));
+                format!("   {host}: FAILED: {fault}{hint}")
+            }
+            Happening::HostWaits { host, step, text, .. } => format!("   {host}: waits for a person: {step}: {text}"),
+            Happening::RollbackStarted { reason } => format!("== taking back: {reason}"),
+            Happening::HostUndone { host, stage } => format!("   {host}: {stage} taken back"),
+            Happening::HostStuck { host, fault, steps, .. } => {
+                let names: Vec<String> = steps.iter().map(ToString::to_string).collect();
+                let hint = fault.hint.as_ref().map_or_else(String::new, |hint| format!("\n     hint: {hint}"));
+                format!("   {host}: STUCK: {fault}; not taken back: {}{hint}", names.join(", "))
+            }
+            Happening::RunEnded { outcome } => match outcome {
+                Outcome::Done => "== done".to_owned(),
+                Outcome::RolledBack => "== taken back: every host is as it was".to_owned(),
+                Outcome::Stuck => "== STUCK: at least one host could not be taken back".to_owned(),
+            },
+        })
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Runs and where they stand, as text: what happened first, then what can be done now.
+
+use std::fmt::Write;
+
+use crate::rollout::Outcome;
+use crate::view::{State, View};
+
+/// One line a run, newest first.
+pub fn list(views: &[View]) -> String {
+    if views.is_empty() {
+        return String::from("No runs yet.\n");
+    }
+    let mut out = String::new();
+    for view in views {
+        let _ = writeln!(out, "{}  {}  {:<20} {}", view.run, super::time(view.started_ms), view.playbook, state(view));
+    }
+    out
+}
+
+/// One run in full.
+pub fn one(view: &View) -> String {
+    let mut out = String::new();
+    let _ = render(view, &mut out);
+    out
+}
+
+fn render(view: &View, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "Run {} of {}: {}", view.run, view.playbook, state(view))?;
+    writeln!(out, "  started {}, last event {}", super::time(view.started_ms), super::time(view.last_ms))?;
+    if let Some(reason) = &view.reason {
+        writeln!(out, "  turned back: {reason}")?;
+    }
+    for (name, host) in &view.hosts {
+        let counts = host.counts;
+        write!(out, "  {name}: {} changed, {} unchanged, {} taken back", counts.changed, counts.unchanged, counts.undone)?;
+        if counts.failed > 0 {
+            write!(out, ", {} failed", counts.failed)?;
+        }
+        writeln!(out)?;
+        if let Some(fault) = &host.fault {
+            writeln!(out, "    failed: {fault}")?;
+            if let Some(hint) = &fault.hint {
+                writeln!(out, "    hint: {hint}")?;
+            }
+        }
+        if let Some((step, text)) = &host.waits {
+            writeln!(out, "    waits for a person: {step}: {text}")?;
+            writeln!(out, "    when that is done: weiche done {} {name}:{step}", view.run)?;
+        }
+        for step in &host.stuck {
+            writeln!(out, "    STUCK: {step} is not taken back")?;
+        }
+    }
+    for line in next(view) {
+        writeln!(out, "  next: {line}")?;
+    }
+    Ok(())
+}
+
+/// What is safe to do now.
+fn next(view: &View) -> Vec<String> {
+    let run = &view.run;
+    match &view.state {
+        State::New => vec![format!("weiche resume {run}")],
+        State::Forward(_) => {
+            vec![format!("weiche resume {run}    (go on)"), format!("weiche rollback {run}  (take everything back)")]
+        }
+        State::Backward => vec![format!("weiche resume {run}    (go on taking back)")],
+        State::Ended(Outcome::Done) => vec![format!("weiche rollback {run}  (take everything back)")],
+        State::Ended(Outcome::RolledBack) => Vec::new(),
+        State::Ended(Outcome::Stuck) => vec![format!("weiche rollback {run}  (try again, once the cause is mended)")],
+    }
+}
+
+fn state(view: &View) -> String {
+    match &view.state {
+        State::New => "not begun".into(),
+        State::Forward(stage) if view.hosts.values().any(|h| h.waits.is_some()) => format!("waits in stage {stage}"),
+        State::Forward(stage) => format!("in stage {stage} (or cut off there)"),
+        State::Backward => "going back (or cut off there)".into(),
+        State::Ended(Outcome::Done) => "done".into(),
+        State::Ended(Outcome::RolledBack) => "taken back".into(),
+        State::Ended(Outcome::Stuck) => "STUCK".into(),
+    }
+}

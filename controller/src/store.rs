@@ -1,0 +1,99 @@
+//! The run log: events by (run, sequence number), never edited. [`Store`] is the fence; SQLite is behind it in earnest,
+//! memory in tests.
+
+mod memory;
+mod sqlite;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use weiche_agent::digest::Digest;
+use weiche_agent::protocol::RunId;
+
+use crate::rollout::Happening;
+
+pub use memory::MemoryStore;
+pub use sqlite::SqliteStore;
+
+/// Major version of [`Event`] as JSON: raised when a reader of the old form would be wrong.
+pub const EVENT_VERSION: u32 = 1;
+
+/// One line of the run log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// [`EVENT_VERSION`].
+    pub v: u32,
+    /// The run.
+    pub run: RunId,
+    /// 1, 2, 3, ... within the run.
+    pub seq: u64,
+    /// When it was written, in milliseconds since the epoch.
+    pub at_ms: i64,
+    /// What happened.
+    pub what: Happening,
+}
+
+/// A run as the store lists it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Its name.
+    pub id: RunId,
+    /// Its plan, as [`crate::plan::write`] wrote it.
+    pub plan: String,
+    /// When it was made, in milliseconds since the epoch.
+    pub created_ms: i64,
+}
+
+/// What the store answers, in the future.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Keeps runs and their events.
+pub trait Store: Send + Sync {
+    /// Adds a run; `false` (and nothing added) if a run has used that plan already.
+    fn add_run<'a>(&'a self, run: &'a Run, plan: &'a Digest) -> Answer<'a, bool>;
+    /// Appends events, all or none, durably. A sequence number that exists is an error: someone else writes this run.
+    fn append<'a>(&'a self, events: &'a [Event]) -> Answer<'a, ()>;
+    /// All events of a run, in order.
+    fn events<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<Event>>;
+    /// All runs, newest first.
+    fn runs(&self) -> Answer<'_, Vec<Run>>;
+    /// Notes that a person has confirmed a manual step.
+    fn confirm<'a>(&'a self, run: &'a RunId, step: &'a str, by: &'a str, at_ms: i64) -> Answer<'a, ()>;
+    /// The confirmed steps of a run, `HOST:STEP` each.
+    fn confirmed<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<String>>;
+}
+
+/// Why the store did not answer; the operator can fix all of these.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database.
+    #[error("the run log {place} cannot be used")]
+    Database {
+        /// Where it is.
+        place: String,
+        /// What it said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// What is stored is not what this weiche writes.
+    #[error("the run log holds an event that this weiche cannot read")]
+    Unreadable(#[source] serde_json::Error),
+    /// Another controller appends to the same run.
+    #[error("event {seq} of run {run} exists already: another weiche works on this run")]
+    Contended {
+        /// The run.
+        run: RunId,
+        /// The event.
+        seq: u64,
+    },
+    /// Of a newer weiche.
+    #[error("the run log has format {found}, this weiche reads {known}")]
+    Version {
+        /// What it has.
+        found: i64,
+        /// What we know.
+        known: i64,
+    },
+}

@@ -1,0 +1,152 @@
+//! The run log in SQLite: write-ahead log, every append synced before it returns.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use weiche_agent::digest::Digest;
+use weiche_agent::protocol::RunId;
+
+use super::{Answer, Event, Run, Store, StoreError};
+
+/// `user_version` of the database.
+const VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+create table if not exists run (
+    id text primary key, plan_digest text not null unique, plan text not null, created_ms integer not null
+) strict;
+create table if not exists event (
+    run text not null references run(id), seq integer not null, at_ms integer not null, what text not null,
+    primary key (run, seq)
+) strict, without rowid;
+create table if not exists confirmation (
+    run text not null references run(id), step text not null, confirmed_by text not null, at_ms integer not null
+) strict;
+pragma user_version = 1;
+";
+
+/// A database file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    pool: SqlitePool,
+    place: String,
+}
+
+impl SqliteStore {
+    /// Opens the file, making it (not its directory) if missing.
+    ///
+    /// # Errors
+    /// If it cannot be opened, is no database, or was made by a newer weiche.
+    pub async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+        let place = path.display().to_string();
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(10));
+        // One connection: one writer, and every read sees what was written.
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
+        let store = SqliteStore { pool: pool.map_err(|source| database(&place, source))?, place };
+        let found: i64 = sqlx::query("pragma user_version")
+            .fetch_one(&store.pool)
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(|e| store.fault(e))?;
+        if found > VERSION {
+            return Err(StoreError::Version { found, known: VERSION });
+        }
+        if found < VERSION {
+            sqlx::raw_sql(SCHEMA).execute(&store.pool).await.map_err(|e| store.fault(e))?;
+        }
+        Ok(store)
+    }
+
+    fn fault(&self, source: sqlx::Error) -> StoreError {
+        database(&self.place, source)
+    }
+}
+
+impl Store for SqliteStore {
+    fn add_run<'a>(&'a self, run: &'a Run, plan: &'a Digest) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let text = "insert into run (id, plan_digest, plan, created_ms) values (?, ?, ?, ?)";
+            let query = sqlx::query(text).bind(run.id.as_str()).bind(plan.as_str()).bind(&run.plan).bind(run.created_ms);
+            match query.execute(&self.pool).await {
+                Ok(_) => Ok(true),
+                Err(sqlx::Error::Database(e)) if e.is_unique_violation() => Ok(false),
+                Err(e) => Err(self.fault(e)),
+            }
+        })
+    }
+
+    fn append<'a>(&'a self, events: &'a [Event]) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let mut transaction = self.pool.begin().await.map_err(|e| self.fault(e))?;
+            for event in events {
+                let what = serde_json::to_string(&event.what).map_err(StoreError::Unreadable)?;
+                let text = "insert into event (run, seq, at_ms, what) values (?, ?, ?, ?)";
+                let seq = i64::try_from(event.seq).unwrap_or(i64::MAX);
+                let query = sqlx::query(text).bind(event.run.as_str()).bind(seq).bind(event.at_ms).bind(what);
+                query.execute(&mut *transaction).await.map_err(|e| match e {
+                    sqlx::Error::Database(e) if e.is_unique_violation() => {
+                        StoreError::Contended { run: event.run.clone(), seq: event.seq }
+                    }
+                    e => self.fault(e),
+                })?;
+            }
+            transaction.commit().await.map_err(|e| self.fault(e))
+        })
+    }
+
+    fn events<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<Event>> {
+        Box::pin(async move {
+            let text = "select seq, at_ms, what from event where run = ? order by seq";
+            let rows = sqlx::query(text).bind(run.as_str()).fetch_all(&self.pool).await.map_err(|e| self.fault(e))?;
+            let event = |row: &sqlx::sqlite::SqliteRow| -> Result<Event, StoreError> {
+                let seq: i64 = row.try_get(0).map_err(|e| self.fault(e))?;
+                let at_ms = row.try_get(1).map_err(|e| self.fault(e))?;
+                let what: String = row.try_get(2).map_err(|e| self.fault(e))?;
+                let what = serde_json::from_str(&what).map_err(StoreError::Unreadable)?;
+                Ok(Event { v: super::EVENT_VERSION, run: run.clone(), seq: seq.unsigned_abs(), at_ms, what })
+            };
+            rows.iter().map(event).collect()
+        })
+    }
+
+    fn runs(&self) -> Answer<'_, Vec<Run>> {
+        Box::pin(async move {
+            let text = "select id, plan, created_ms from run order by created_ms desc, id desc";
+            let rows = sqlx::query(text).fetch_all(&self.pool).await.map_err(|e| self.fault(e))?;
+            let run = |row: &sqlx::sqlite::SqliteRow| -> Result<Option<Run>, StoreError> {
+                let id: String = row.try_get(0).map_err(|e| self.fault(e))?;
+                let plan = row.try_get(1).map_err(|e| self.fault(e))?;
+                let created_ms = row.try_get(2).map_err(|e| self.fault(e))?;
+                Ok(RunId::try_from(id).ok().map(|id| Run { id, plan, created_ms }))
+            };
+            rows.iter().filter_map(|row| run(row).transpose()).collect()
+        })
+    }
+
+    fn confirm<'a>(&'a self, run: &'a RunId, step: &'a str, by: &'a str, at_ms: i64) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let text = "insert into confirmation (run, step, confirmed_by, at_ms) values (?, ?, ?, ?)";
+            let query = sqlx::query(text).bind(run.as_str()).bind(step).bind(by).bind(at_ms);
+            query.execute(&self.pool).await.map(drop).map_err(|e| self.fault(e))
+        })
+    }
+
+    fn confirmed<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<String>> {
+        Box::pin(async move {
+            let text = "select step from confirmation where run = ?";
+            let rows = sqlx::query(text).bind(run.as_str()).fetch_all(&self.pool).await.map_err(|e| self.fault(e))?;
+            rows.iter().map(|row| row.try_get(0).map_err(|e| self.fault(e))).collect()
+        })
+    }
+}
+
+fn database(place: &str, source: sqlx::Error) -> StoreError {
+    StoreError::Database { place: place.to_owned(), source }
+}

@@ -1,0 +1,180 @@
+//! Where a run stands, for every reader: a pure fold over its events that takes each event once, whatever it is given.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use weiche_agent::digest::Digest;
+use weiche_agent::protocol::{Fault, RunId, StepId, StepOutcome};
+
+use crate::input::target::HostName;
+use crate::rollout::{Happening, Outcome};
+use crate::store::Event;
+
+/// A run as `status` and `report` show it.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct View {
+    /// The run.
+    pub run: RunId,
+    /// Digest of its plan.
+    pub plan: Option<Digest>,
+    /// Its playbook.
+    pub playbook: String,
+    /// First event, in milliseconds since the epoch.
+    pub started_ms: i64,
+    /// Last event, in milliseconds since the epoch.
+    pub last_ms: i64,
+    /// Where it stands.
+    pub state: State,
+    /// Why it turned back, if it did.
+    pub reason: Option<String>,
+    /// By name.
+    pub hosts: BTreeMap<HostName, Host>,
+    /// Sequence number of the last event taken.
+    pub last_seq: u64,
+}
+
+/// Where a run stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Not begun.
+    New,
+    /// In this stage, or cut off in it.
+    Forward(String),
+    /// On the way back, or cut off on it.
+    Backward,
+    /// Through.
+    Ended(Outcome),
+}
+
+/// What a run did to one host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Host {
+    /// Stages that are through here.
+    pub done: Vec<String>,
+    /// Steps by number: changed, left as they were, taken back.
+    pub counts: Counts,
+    /// Steps in the order of their last event.
+    pub steps: Vec<(StepId, StepOutcome, u64)>,
+    /// The manual step that waits for a person.
+    pub waits: Option<(StepId, String)>,
+    /// Why the host's part failed.
+    pub fault: Option<Fault>,
+    /// Steps that could not be taken back.
+    pub stuck: Vec<StepId>,
+}
+
+/// Steps by what happened to them last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Counts {
+    /// Changed.
+    pub changed: usize,
+    /// As wanted already.
+    pub unchanged: usize,
+    /// Taken back.
+    pub undone: usize,
+    /// Failed, or not to be taken back.
+    pub failed: usize,
+}
+
+impl View {
+    /// A run of which nothing is known.
+    pub fn new(run: RunId) -> View {
+        View {
+            run,
+            plan: None,
+            playbook: String::new(),
+            started_ms: 0,
+            last_ms: 0,
+            state: State::New,
+            reason: None,
+            hosts: BTreeMap::new(),
+            last_seq: 0,
+        }
+    }
+
+    /// Folds events in order.
+    pub fn of<'a>(run: &RunId, events: impl IntoIterator<Item = &'a Event>) -> View {
+        let mut view = View::new(run.clone());
+        events.into_iter().for_each(|event| view.take(event));
+        view
+    }
+
+    /// Takes the next event; one that was taken before changes nothing.
+    pub fn take(&mut self, event: &Event) {
+        if event.seq <= self.last_seq {
+            return;
+        }
+        self.last_seq = event.seq;
+        self.last_ms = event.at_ms;
+        match &event.what {
+            Happening::RunStarted { plan, playbook } => {
+                self.plan = Some(plan.clone());
+                self.playbook.clone_from(playbook);
+                self.started_ms = event.at_ms;
+            }
+            Happening::StageStarted { stage } => self.state = State::Forward(stage.clone()),
+            Happening::Step { host, event } => self.host(host).step(event),
+            Happening::HostDone { host, stage } => {
+                let host = self.host(host);
+                host.waits = None;
+                host.done.push(stage.clone());
+            }
+            Happening::HostFailed { host, fault, .. } => self.host(host).fault = Some(fault.clone()),
+            Happening::HostWaits { host, step, text, .. } => {
+                self.host(host).waits = Some((step.clone(), text.clone()));
+            }
+            Happening::RollbackStarted { reason } => {
+                self.state = State::Backward;
+                self.reason = Some(reason.clone());
+                self.hosts.values_mut().for_each(|host| {
+                    host.stuck.clear();
+                    host.waits = None;
+                });
+            }
+            Happening::HostUndone { host, stage } => self.host(host).done.retain(|done| done != stage),
+            Happening::HostStuck { host, steps, fault, .. } => {
+                let host = self.host(host);
+                host.stuck.clone_from(steps);
+                host.fault = Some(fault.clone());
+            }
+            Happening::RunEnded { outcome } => self.state = State::Ended(*outcome),
+        }
+    }
+
+    /// Counts over all hosts.
+    pub fn counts(&self) -> Counts {
+        self.hosts.values().fold(Counts::default(), |sum, host| Counts {
+            changed: sum.changed + host.counts.changed,
+            unchanged: sum.unchanged + host.counts.unchanged,
+            undone: sum.undone + host.counts.undone,
+            failed: sum.failed + host.counts.failed,
+        })
+    }
+
+    fn host(&mut self, name: &HostName) -> &mut Host {
+        self.hosts.entry(name.clone()).or_default()
+    }
+}
+
+impl Host {
+    fn step(&mut self, event: &weiche_agent::protocol::StepEvent) {
+        // What a resumed session finds done was counted when it was done.
+        if event.what == StepOutcome::AlreadyDone && self.steps.iter().any(|(id, ..)| *id == event.step) {
+            return;
+        }
+        self.steps.retain(|(id, ..)| *id != event.step);
+        self.steps.push((event.step.clone(), event.what.clone(), event.took_us));
+        let mut counts = Counts::default();
+        for (_, what, _) in &self.steps {
+            match what {
+                StepOutcome::Changed | StepOutcome::AlreadyDone => counts.changed += 1,
+                StepOutcome::Unchanged => counts.unchanged += 1,
+                StepOutcome::Undone | StepOutcome::UndoneDrifted { .. } => counts.undone += 1,
+                StepOutcome::Failed(_) | StepOutcome::UndoFailed(_) => counts.failed += 1,
+            }
+        }
+        self.counts = counts;
+    }
+}
