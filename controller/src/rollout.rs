@@ -298,3 +298,6 @@ impl Rollout {
         vec![Action::Record(Happening::RunEnded { outcome })]
     }
 }
+
+#[cfg(test)]
+mod tests;

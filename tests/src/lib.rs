@@ -11,6 +11,7 @@
 
 pub mod lab;
 pub mod sshd;
+pub mod town;
 
 mod process;
 mod tool;

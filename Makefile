@@ -1,0 +1,34 @@
+# `make` alone says what it can do.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+CARGO ?= cargo
+
+.PHONY: help demo test bench dist bless
+
+help: ## Say what make can do
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-7s %s\n", $$1, $$2 }'
+
+demo: ## Swap a server and take it back, on embedded sandbox hosts (no root, no services)
+	$(CARGO) build --locked --release --bin weiche
+	target/release/weiche demo
+
+test: ## Format, lints, and every test; as root also on real hosts (installs what they need)
+	tests/setup.sh
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) build --locked --workspace --all-targets
+	$(CARGO) test --locked --workspace --no-fail-fast
+
+bench: ## Compare with other tools on the same work (PEERBENCH=DIR names the bench bed)
+	$(CARGO) build --locked --release --bin weiche
+	tests/bench/run.sh
+
+dist: ## Static weiche-agent and weiche, stripped, into dist/
+	$(CARGO) build --locked --release --bin weiche
+	mkdir -p dist
+	install -m 0755 target/release/weiche dist/weiche
+	install -m 0755 "$$(find target/agent-static -path '*agent/weiche-agent' -type f -newer Cargo.toml | head -n 1)" dist/weiche-agent
+	ls -l dist
+
+bless: ## Accept what snapshot tests print now
+	INSTA_UPDATE=always $(CARGO) test --locked --workspace

@@ -1,0 +1,7 @@
+//! The binaries as people use them: real `weiche`, real sshd, real agents, each host a directory of its own.
+
+#![expect(clippy::disallowed_methods, reason = "shell")]
+
+mod bad_input;
+mod crash;
+mod swap;

@@ -1,0 +1,7 @@
+//! The kinds and the SSH layer on real hosts: systemd, apt, sudo, Debian's own sshd configuration. Needs root.
+
+#![expect(clippy::disallowed_methods, reason = "shell")]
+
+mod fleet;
+mod refusals;
+mod server;
