@@ -3,6 +3,12 @@
 //! Arrows between the modules point one way: `input` <- `plan` <- `rollout` (all pure: no clock, file, socket or
 //! randomness) <- `drive`, `store`, `show`, `sandbox` <- `cli` <- `main`.
 
+//CLI pub mod cli;
+pub mod drive;
 pub mod input;
 pub mod plan;
-pub mod drive;
+pub mod rollout;
+pub mod sandbox;
+pub mod show;
+pub mod store;
+pub mod view;

@@ -79,7 +79,8 @@ pub(super) fn steps(
 }
 
 fn one(id: &StepId, journal: &Journal, host: &mut dyn Host) -> Result<StepOutcome, Fault> {
-    let known = journal.find(id).ok_or_else(|| Fault::new(FaultCode::Corrupt, format!("step {id} is not journalled")))?;
+    let known =
+        journal.find(id).ok_or_else(|| Fault::new(FaultCode::Corrupt, format!("step {id} is not journalled")))?;
     let kind = kind_of(&known.step)?;
     let spec = &known.step.spec;
     let mut cx = context(&known.step, journal, host);
@@ -100,5 +101,9 @@ fn one(id: &StepId, journal: &Journal, host: &mut dyn Host) -> Result<StepOutcom
         let message = format!("after undo the host has {after}, before the run it had {}", known.before);
         return Err(Fault::new(FaultCode::NotConverged, message));
     }
-    if ours { Ok(StepOutcome::Undone) } else { Ok(StepOutcome::UndoneDrifted { kept: format!("{}/kept", journal.run_dir()) }) }
+    if ours {
+        Ok(StepOutcome::Undone)
+    } else {
+        Ok(StepOutcome::UndoneDrifted { kept: format!("{}/kept", journal.run_dir()) })
+    }
 }

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use weiche_agent::digest::Digest;
-use weiche_agent::protocol::{Fault, FaultCode, Injection, RunId, StepEvent, StepId, StepOutcome};
+use weiche_agent::protocol::{
+    Fault, FaultCode, Injection, Reply, Request, RunId, StepEvent, StepId, StepOutcome,
+};
 use weiche_agent::resource::kind;
 
 use super::observe::unknown;
 use super::pool::{HostError, Pool};
-use super::session::SessionError;
+use super::session::{Blob, Session, SessionError, Source};
 use super::{probe, transfer};
 use crate::input::target::HostName;
 use crate::plan::procedure::{Action, Content};
@@ -43,6 +45,16 @@ pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
     /// Rehearsed faults.
     pub(super) rehearsal: Rehearsal,
+}
+
+impl Shared {
+    fn blob(&self, digest: Digest) -> Option<Blob> {
+        let (size, source) = match self.contents.get(&digest)? {
+            Content::Text(text) => (text.len() as u64, Source::Bytes(text.clone().into_bytes())),
+            Content::File { path, size } => (*size, Source::File(self.fleet_dir.join(path))),
+        };
+        Some(Blob { digest, size, source })
+    }
 }
 
 /// Faults to inject; agents on a real `/` refuse them.
@@ -141,7 +153,7 @@ async fn forward(
 async fn resources(shared: &Shared, host: &HostName, part: &[Step], events: &Events) -> Result<(), Fault> {
     let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(|| as_fault(unknown().into()))?;
     let session = held.session().await.map_err(|e| as_fault(e.into()))?;
-    let mut steps = Vec::new();
+    let (mut steps, mut contents) = (Vec::new(), Vec::new());
     let mut bound = GRACE;
     for planned in part {
         let Action::Resource(step) = &planned.action else { continue };
@@ -150,27 +162,38 @@ async fn resources(shared: &Shared, host: &HostName, part: &[Step], events: &Eve
         step.inject = shared.rehearsal.inject.get(&(host.clone(), step.id.clone())).copied();
         if planned.outlook.changes {
             let needed = kind(&step.kind).map(|k| blobs(k, &step.spec)).unwrap_or_default();
-            for digest in needed {
-                if let Some(content) = shared.contents.get(&digest) {
-                    session
-                        .blob(&shared.run, &digest, content, &shared.fleet_dir, bound)
-                        .await
-                        .map_err(|e| as_fault(e.into()))?;
-                }
-            }
+            contents.extend(needed.into_iter().filter_map(|digest| shared.blob(digest)));
         }
         steps.push(step);
     }
-    let crash = shared.rehearsal.crash_agent.as_ref().filter(|(name, _)| name == host).map(|(_, n)| *n);
     let mut failed = None;
-    let on_event = |event: StepEvent| {
+    let mut on_event = |event: StepEvent| {
         if let StepOutcome::Failed(fault) | StepOutcome::UndoFailed(fault) = &event.what {
             failed = Some(fault.clone().within(format!("step {}", event.step)));
         }
         let _ = events.send(Happening::Step { host: host.clone(), event });
     };
-    let ok = session.stage(&shared.run, steps, crash, bound, on_event).await.map_err(|e| as_fault(e.into()))?;
+    let ok = stage(shared, host, session, (contents, steps), bound, &mut on_event).await?;
     if ok { Ok(()) } else { Err(failed.unwrap_or_else(|| Fault::new(FaultCode::Unknown, "the stage failed"))) }
+}
+
+/// Sends contents and steps to the host's agent: one round trip. Returns whether all steps succeeded.
+pub(super) async fn stage(
+    shared: &Shared,
+    host: &HostName,
+    session: &mut Session,
+    (contents, steps): (Vec<Blob>, Vec<weiche_agent::protocol::Step>),
+    within: Duration,
+    on_event: &mut (dyn FnMut(StepEvent) + Send),
+) -> Result<bool, Fault> {
+    let crash_after_records = shared.rehearsal.crash_agent.as_ref().filter(|(name, _)| name == host).map(|(_, n)| *n);
+    let request = Request::Stage { run: shared.run.clone(), steps, crash_after_records };
+    let reply = session.carry_out(&shared.run, contents, &request, on_event, within).await;
+    match reply.map_err(|e| as_fault(e.into()))? {
+        Reply::StageEnd { ok } => Ok(ok),
+        Reply::Fault(fault) => Err(fault),
+        other => Err(Fault::new(FaultCode::Unknown, format!("the agent answered a stage with {other:?}"))),
+    }
 }
 
 /// The contents that a spec names, whatever the state.
@@ -188,11 +211,10 @@ async fn backward(
 ) -> Result<Vec<StepId>, HostError> {
     let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
     let session = held.session().await?;
-    let crash = shared.rehearsal.crash_agent.as_ref().filter(|(name, n)| name == host && *n > 1_000_000).map(|(_, n)| *n);
-    let on_event = |event: StepEvent| {
+    let mut on_event = |event: StepEvent| {
         let _ = events.send(Happening::Step { host: host.clone(), event });
     };
-    Ok(session.undo(&shared.run, Some(stage.to_owned()), crash, UNDO, on_event).await?)
+    Ok(session.undo(&shared.run, Some(stage), &mut on_event, UNDO).await?)
 }
 
 pub(super) fn report(events: &Events, host: &HostName, step: &StepId, what: StepOutcome, begin: Instant) {

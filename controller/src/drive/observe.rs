@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use weiche_agent::protocol::{Fault, FaultCode, Facts, Step};
+use weiche_agent::protocol::{Entry, Facts, Fault, FaultCode, Step};
 use weiche_agent::resources::tree::Manifest;
 
 use super::pool::{HostError, Pool};
@@ -82,12 +82,12 @@ async fn look(pool: &Pool, host: &HostName, steps: &[Step], transfers: &[Transfe
         let session = held.session().await?;
         seen.facts = session.facts(LOOK).await?;
         let bound = steps.iter().fold(LOOK, |sum, step| sum + Duration::from_millis(step.timeout_ms).min(LOOK));
-        seen.observations = session.observe(steps, bound).await?;
+        seen.observations = session.observe(steps.to_vec(), bound).await?;
     }
     for transfer in transfers {
         let (mut here, mut from) = pool.hold_both(host, &transfer.from).await.ok_or_else(unknown)?;
-        let source: Manifest = from.session().await?.scan(&transfer.path, LOOK).await?;
-        let here: Manifest = here.session().await?.scan(&transfer.path, LOOK).await?;
+        let source: Manifest = manifest(from.session().await?.scan(&transfer.path, LOOK).await?);
+        let here: Manifest = manifest(here.session().await?.scan(&transfer.path, LOOK).await?);
         if source.is_empty() {
             let message = format!("{} has no directory {}", transfer.from, transfer.path);
             return Err(SessionError::Fault(Fault::new(FaultCode::NotFound, message)).into());
@@ -125,6 +125,11 @@ where
     }
     errors.sort_by(|a, b| a.0.cmp(&b.0));
     Err(errors)
+}
+
+/// Entries by path.
+pub(super) fn manifest(entries: Vec<Entry>) -> Manifest {
+    entries.into_iter().map(|entry| (entry.path.clone(), entry)).collect()
 }
 
 /// A host that the pool was not made for: our bug, told as a fault.

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
+use super::link::Traffic;
 use super::session::{Session, SessionError};
-use super::ssh::{self, ConnectError};
+use super::ssh::{ConnectError, Connector};
 use crate::input::target::{HostName, Target};
 
 /// Connections by host.
 #[derive(Debug)]
 pub struct Pool {
+    connector: Arc<Connector>,
     hosts: BTreeMap<HostName, (Target, Arc<Mutex<Option<Session>>>)>,
     working: Semaphore,
 }
@@ -33,13 +35,18 @@ pub enum HostError {
 pub struct Held {
     slot: OwnedMutexGuard<Option<Session>>,
     target: Target,
+    connector: Arc<Connector>,
 }
 
 impl Pool {
     /// A pool for these hosts that works on at most `limit` of them at once.
     pub fn new(targets: impl IntoIterator<Item = Target>, limit: usize) -> Pool {
         let entry = |target: Target| (target.name.clone(), (target, Arc::new(Mutex::new(None))));
-        Pool { hosts: targets.into_iter().map(entry).collect(), working: Semaphore::new(limit.max(1)) }
+        Pool {
+            connector: Arc::new(Connector::default()),
+            hosts: targets.into_iter().map(entry).collect(),
+            working: Semaphore::new(limit.max(1)),
+        }
     }
 
     /// Waits for a free place and the host's connection (which may not be open yet).
@@ -61,15 +68,25 @@ impl Pool {
 
     async fn slot(&self, host: &HostName) -> Option<Held> {
         let (target, slot) = self.hosts.get(host)?;
-        Some(Held { slot: Arc::clone(slot).lock_owned().await, target: target.clone() })
+        let slot = Arc::clone(slot).lock_owned().await;
+        Some(Held { slot, target: target.clone(), connector: Arc::clone(&self.connector) })
+    }
+
+    /// What each host that is connected has cost so far.
+    pub async fn traffic(&self) -> BTreeMap<HostName, Traffic> {
+        let mut found = BTreeMap::new();
+        for (name, (_, slot)) in &self.hosts {
+            if let Some(session) = slot.lock().await.as_ref() {
+                found.insert(name.clone(), session.traffic());
+            }
+        }
+        found
     }
 
     /// Closes every connection that is open, all at once.
     pub async fn close(&self) {
         for (_, slot) in self.hosts.values() {
-            if let Some(session) = slot.lock().await.take() {
-                session.close().await;
-            }
+            drop(slot.lock().await.take());
         }
     }
 }
@@ -80,12 +97,12 @@ impl Held {
     /// # Errors
     /// If the host is not reached; the operator can fix that.
     pub async fn session(&mut self) -> Result<&mut Session, ConnectError> {
-        if self.slot.as_ref().is_some_and(Session::is_broken) {
+        if self.slot.as_ref().is_some_and(Session::is_over) {
             *self.slot = None;
         }
         match &mut *self.slot {
             Some(session) => Ok(session),
-            slot @ None => Ok(slot.insert(ssh::connect(&self.target).await?)),
+            slot @ None => Ok(slot.insert(Session::new(self.connector.connect(&self.target).await?))),
         }
     }
 }

@@ -34,7 +34,7 @@ where
                     let (mut held, _permit) = hold().await?;
                     let session = held.session().await.map_err(|e| as_fault(e.into()))?;
                     let (ok, detail) =
-                        session.check(argv.clone(), ATTEMPT, ATTEMPT * 2).await.map_err(|e| as_fault(e.into()))?;
+                        session.check(argv.clone(), ATTEMPT).await.map_err(|e| as_fault(e.into()))?;
                     if ok { Ok(()) } else { Err(Fault::new(FaultCode::CommandFailed, detail).within(argv.join(" "))) }
                 }
             }

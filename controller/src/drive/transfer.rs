@@ -7,10 +7,11 @@ use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Entry, EntryKind, Fault, FaultCode, HostPath, Step, StepEvent, StepOutcome};
 use weiche_agent::resources::tree::{self, Manifest, State, unchanged};
 
-use super::host::{Events, Shared, as_fault};
-use super::observe::unknown;
+use super::host::{Events, Shared, as_fault, stage};
+use super::observe::{manifest, unknown};
+use super::session::{Blob, Source};
 use crate::input::target::HostName;
-use crate::plan::procedure::{Content, Transfer};
+use crate::plan::procedure::Transfer;
 use crate::rollout::Happening;
 
 /// Bound of a whole transfer, as long as no plan knows its size: a weekend.
@@ -33,8 +34,8 @@ pub(super) async fn run(
         shared.pool.hold_both(host, &transfer.from).await.ok_or_else(|| as_fault(unknown().into()))?;
     let from = from.session().await.map_err(|e| as_fault(e.into()))?;
     let here = here.session().await.map_err(|e| as_fault(e.into()))?;
-    let source = from.scan(&transfer.path, SCAN).await.map_err(|e| as_fault(e.into()))?;
-    let present = here.scan(&transfer.path, SCAN).await.map_err(|e| as_fault(e.into()))?;
+    let source = manifest(from.scan(&transfer.path, SCAN).await.map_err(|e| as_fault(e.into()))?);
+    let present = manifest(here.scan(&transfer.path, SCAN).await.map_err(|e| as_fault(e.into()))?);
     if source.is_empty() {
         let message = format!("{} has no directory {}", transfer.from, transfer.path);
         return Err(Fault::new(FaultCode::NotFound, message));
@@ -50,20 +51,16 @@ pub(super) async fn run(
             *kind = EntryKind::File { size, digest: Some(digest) };
         }
     }
-    let text = String::from_utf8(tree::to_lines(&wanted))
-        .map_err(|e| Fault::new(FaultCode::Invalid, format!("a manifest that is no text: {e}")))?;
-    let manifest = Digest::of(text.as_bytes());
-    let size = text.len();
-    here.blob(&shared.run, &manifest, &Content::Text(text), &shared.fleet_dir, SCAN)
-        .await
-        .map_err(|e| as_fault(e.into()))?;
+    let text = tree::to_lines(&wanted);
+    let (digest, size) = (Digest::of(&text), text.len() as u64);
+    let blob = Blob { digest: digest.clone(), size, source: Source::Bytes(text) };
     let step = Step {
         id: transfer.id.clone(),
         kind: "tree".into(),
         spec: serde_json::json!({
             "path": transfer.path,
             "wanted": State::of(&wanted),
-            "manifest": { "digest": manifest, "size": size },
+            "manifest": { "digest": digest, "size": size },
         }),
         watches: Vec::new(),
         anchor: false,
@@ -71,12 +68,11 @@ pub(super) async fn run(
         inject: shared.rehearsal.inject.get(&(host.clone(), transfer.id.clone())).copied(),
     };
     let mut outcome = StepOutcome::Unchanged;
-    let on_event = |event: StepEvent| {
+    let mut on_event = |event: StepEvent| {
         outcome = event.what.clone();
         let _ = events.send(Happening::Step { host: host.clone(), event });
     };
-    let crash = shared.rehearsal.crash_agent.as_ref().filter(|(name, _)| name == host).map(|(_, n)| *n);
-    let ok = here.stage(&shared.run, vec![step], crash, SCAN, on_event).await.map_err(|e| as_fault(e.into()))?;
+    let ok = stage(shared, host, here, (vec![blob], vec![step]), SCAN, &mut on_event).await?;
     match outcome {
         StepOutcome::Failed(fault) => Err(fault.within(format!("step {}", transfer.id))),
         _ if !ok => Err(Fault::new(FaultCode::Unknown, "the transfer failed")),
