@@ -128,6 +128,7 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     New,
+    Begun,
     Forward(usize),
     Backward(usize),
     Ended(Outcome),
@@ -164,7 +165,10 @@ impl Rollout {
     /// Takes note of what happened and says what is to be done now.
     pub fn on(&mut self, happening: &Happening) -> Vec<Action> {
         match happening {
-            Happening::RunStarted { .. } => self.enter(0),
+            Happening::RunStarted { .. } => {
+                self.phase = Phase::Begun;
+                self.enter(0)
+            }
             Happening::StageStarted { stage } => {
                 let Some(at) = self.stages.iter().position(|(name, _)| name == stage) else { return Vec::new() };
                 self.phase = Phase::Forward(at);
@@ -216,6 +220,7 @@ impl Rollout {
         let each = |make: &dyn Fn(HostName) -> Action| self.open.iter().cloned().map(make).collect();
         match self.phase {
             Phase::New | Phase::Ended(_) => Vec::new(),
+            Phase::Begun => self.enter(0),
             Phase::Forward(at) if !self.open.is_empty() => each(&|host| Action::Run { host, stage: stage(at) }),
             Phase::Backward(at) if !self.open.is_empty() => each(&|host| Action::Undo { host, stage: stage(at) }),
             // The controller died between the last host's end and what follows from it.
@@ -269,11 +274,11 @@ impl Rollout {
             }
             Phase::Forward(at) => self.enter(at + 1),
             Phase::Backward(at) => self.turn_back(at),
-            Phase::New | Phase::Ended(_) => Vec::new(),
+            Phase::New | Phase::Begun | Phase::Ended(_) => Vec::new(),
         }
     }
 
-    fn enter(&mut self, at: usize) -> Vec<Action> {
+    fn enter(&self, at: usize) -> Vec<Action> {
         let happening = match self.stages.get(at) {
             Some((stage, _)) => Happening::StageStarted { stage: stage.clone() },
             None => Happening::RunEnded { outcome: Outcome::Done },
