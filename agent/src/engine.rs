@@ -122,7 +122,8 @@ fn group(
             break;
         }
     }
-    let began = |b: &Begun<'_>| Record::Begin { step: b.step.clone(), before: b.before.clone(), wanted: b.wanted.clone() };
+    let began =
+        |b: &Begun<'_>| Record::Begin { step: b.step.clone(), before: b.before.clone(), wanted: b.wanted.clone() };
     let records: Vec<Record> = begun.iter().map(began).collect();
     if begun.iter().any(|b| b.kept) {
         host.sync()?;
@@ -142,7 +143,11 @@ fn group(
             Err(fault) if fault.code == FaultCode::Crashed => return Err(fault),
             Err(fault) => {
                 done.push(Record::Failed { step: b.step.id.clone(), fault: fault.clone() });
-                events.push(StepEvent { step: b.step.id.clone(), what: StepOutcome::Failed(fault), took_us: took(begin) });
+                events.push(StepEvent {
+                    step: b.step.id.clone(),
+                    what: StepOutcome::Failed(fault),
+                    took_us: took(begin),
+                });
                 host.sync()?;
                 journal.append(&done, host)?;
                 events.into_iter().for_each(report);

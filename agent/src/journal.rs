@@ -150,8 +150,14 @@ impl Journal {
     /// `Corrupt` for damage before the last line, `Unsupported` for a newer major version; a person has to look.
     pub fn open(run: &RunId, host: &mut dyn Host) -> Result<Journal, Fault> {
         let name = format!("runs/{run}/journal");
-        let mut journal =
-            Journal { name, run: run.clone(), torn: false, header: false, steps: Vec::new(), crash_after_records: None };
+        let mut journal = Journal {
+            name,
+            run: run.clone(),
+            torn: false,
+            header: false,
+            steps: Vec::new(),
+            crash_after_records: None,
+        };
         let mut bytes = Vec::new();
         if let Some(reader) = host.state_open(&journal.name)? {
             reader.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|e| Fault::io("read the journal", &e))?;
@@ -195,11 +201,7 @@ impl Journal {
         if self.torn {
             self.heal(host)?;
         }
-        let header = Record::Header {
-            version: VERSION,
-            run: self.run.clone(),
-            build: crate::protocol::BUILD.into(),
-        };
+        let header = Record::Header { version: VERSION, run: self.run.clone(), build: crate::protocol::BUILD.into() };
         let first = (!self.header).then_some(&header);
         for record in first.into_iter().chain(records) {
             line(record, &mut text)?;
@@ -238,7 +240,8 @@ impl Journal {
 
     /// Where every step stands.
     pub fn statuses(&self) -> Vec<StepStatus> {
-        let status = |s: &Journalled| StepStatus { step: s.step.id.clone(), kind: s.step.kind.clone(), status: s.status };
+        let status =
+            |s: &Journalled| StepStatus { step: s.step.id.clone(), kind: s.step.kind.clone(), status: s.status };
         self.steps.iter().map(status).collect()
     }
 
@@ -246,7 +249,8 @@ impl Journal {
         if let Record::Header { version, .. } = record {
             self.header = true;
             if version.0 > VERSION.0 {
-                let message = format!("the journal has format {}.{}, this agent reads {}", version.0, version.1, VERSION.0);
+                let message =
+                    format!("the journal has format {}.{}, this agent reads {}", version.0, version.1, VERSION.0);
                 return Err(Fault::new(FaultCode::Unsupported, message).hint("use the newer weiche that wrote it"));
             }
             return Ok(());
@@ -287,7 +291,8 @@ impl Journal {
         if let Some(reader) = host.state_open(&self.name)? {
             reader.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|e| Fault::io("read the journal", &e))?;
         }
-        let good: usize = bytes.split_inclusive(|b| *b == b'\n').take_while(|l| parse(l).is_some()).map(<[u8]>::len).sum();
+        let good: usize =
+            bytes.split_inclusive(|b| *b == b'\n').take_while(|l| parse(l).is_some()).map(<[u8]>::len).sum();
         host.state_write(&self.name, &mut &bytes[..good])?;
         host.sync()?;
         self.torn = false;

@@ -53,14 +53,16 @@ impl Lens for Command {
 
     fn problems(spec: &Spec) -> Vec<String> {
         let mut problems = Vec::new();
-        for (key, argv) in [("argv", Some(&spec.argv)), ("unless", spec.unless.as_ref()), ("undo", spec.undo.as_ref())] {
+        for (key, argv) in [("argv", Some(&spec.argv)), ("unless", spec.unless.as_ref()), ("undo", spec.undo.as_ref())]
+        {
             if argv.is_some_and(|argv| argv.first().is_none_or(String::is_empty)) {
                 problems.push(format!("`{key}` needs a program"));
             }
         }
         problems.extend(spec.creates.as_deref().and_then(path_problem));
         if spec.undo.is_none() && !spec.irreversible {
-            problems.push("a command needs `undo: [program, ...]`, or `irreversible: true` if there is no way back".into());
+            problems
+                .push("a command needs `undo: [program, ...]`, or `irreversible: true` if there is no way back".into());
         }
         if spec.undo.is_some() && spec.irreversible {
             problems.push("a command with an `undo` is not irreversible: leave one of them out".into());

@@ -293,9 +293,12 @@ pub(crate) fn to_hex(bytes: &[u8]) -> String {
 
 pub(crate) fn from_hex(text: &str) -> Result<Vec<u8>, Fault> {
     let bad = || Fault::new(FaultCode::Corrupt, format!("`{text}` is not hexadecimal"));
-    let digits: Vec<u8> =
-        text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>().ok_or_else(bad)?;
-    if digits.len() % 2 != 0 {
+    let digits: Vec<u8> = text
+        .chars()
+        .map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok()))
+        .collect::<Option<_>>()
+        .ok_or_else(bad)?;
+    if !digits.len().is_multiple_of(2) {
         return Err(bad());
     }
     Ok(digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect())

@@ -187,7 +187,8 @@ impl Lens for Tree {
             }
             if let EntryKind::File { digest, .. } = &mut entry.kind {
                 let file = join(root, path);
-                let (seen, _) = Digest::of_reader(&mut cx.host.open(&file)?).map_err(|e| Fault::path("read", &file, &e))?;
+                let (seen, _) =
+                    Digest::of_reader(&mut cx.host.open(&file)?).map_err(|e| Fault::path("read", &file, &e))?;
                 cx.keep(&file, &seen)?;
                 *digest = Some(seen);
             }
@@ -211,7 +212,8 @@ impl Lens for Tree {
 fn make(root: &Path, target: &Manifest, cx: &mut Cx<'_>) -> Result<(), Fault> {
     let here = scan(root, cx)?;
     for (path, entry) in here.iter().rev() {
-        let stays = target.get(path).is_some_and(|t| std::mem::discriminant(&t.kind) == std::mem::discriminant(&entry.kind));
+        let stays =
+            target.get(path).is_some_and(|t| std::mem::discriminant(&t.kind) == std::mem::discriminant(&entry.kind));
         if !stays {
             cx.host.remove(&join(root, path))?;
         }
@@ -255,11 +257,9 @@ pub fn unchanged(a: &Entry, b: &Entry) -> bool {
 fn node(entry: &Entry, file: &Path) -> Result<Node, Fault> {
     Ok(match &entry.kind {
         EntryKind::Directory => Node::Directory { owned: owned(entry) },
-        EntryKind::Symlink { target } => Node::Symlink {
-            target: path_of(target),
-            owner: entry.owner.clone(),
-            group: entry.group.clone(),
-        },
+        EntryKind::Symlink { target } => {
+            Node::Symlink { target: path_of(target), owner: entry.owner.clone(), group: entry.group.clone() }
+        }
         EntryKind::File { size, digest } => {
             let missing = || Fault::new(FaultCode::Invalid, format!("the content of {} was not sent", file.display()));
             let digest = digest.clone().ok_or_else(missing)?;

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, UTIME_OMIT, XattrFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::super::{Attributes, FileType, Meta};
@@ -184,7 +184,12 @@ pub(super) fn symlink(
     own(owners, path, meta)
 }
 
-pub(super) fn set_attributes(root: &OwnedFd, path: &Path, meta: &Attributes, owners: Option<&mut Owners>) -> Result<()> {
+pub(super) fn set_attributes(
+    root: &OwnedFd,
+    path: &Path,
+    meta: &Attributes,
+    owners: Option<&mut Owners>,
+) -> Result<()> {
     let fault = |e: io::Error| Fault::path("set metadata of", path, &e);
     let is_link = lstat(root, path, None)?.is_some_and(|m| m.file_type == FileType::Symlink);
     if is_link {
