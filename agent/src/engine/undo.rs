@@ -79,7 +79,8 @@ pub(super) fn steps(
 }
 
 fn one(id: &StepId, journal: &Journal, host: &mut dyn Host) -> Result<StepOutcome, Fault> {
-    let known = journal.find(id).ok_or_else(|| Fault::new(FaultCode::Corrupt, format!("step {id} is not journalled")))?;
+    let known =
+        journal.find(id).ok_or_else(|| Fault::new(FaultCode::Corrupt, format!("step {id} is not journalled")))?;
     let kind = kind_of(&known.step)?;
     let spec = &known.step.spec;
     let mut cx = context(&known.step, journal, host);
@@ -89,16 +90,20 @@ fn one(id: &StepId, journal: &Journal, host: &mut dyn Host) -> Result<StepOutcom
     }
     let now = kind.get(spec, &mut cx)?;
     // Someone changed it after we were done: what they left is kept before it is replaced.
-    let ours = known.after.as_ref().is_none_or(|after| *after == now) || kind.same(&known.before, &now)?;
+    let ours = known.after.as_ref().is_none_or(|after| *after == now) || kind.same(spec, &known.before, &now)?;
     if !ours {
         kind.keep(spec, &now, &known.before, &mut cx)?;
     }
     kind.put(spec, &now, &known.before, &mut cx)?;
     cx.timeout = Duration::from_secs(60);
     let after = kind.get(spec, &mut cx)?;
-    if !kind.same(&known.before, &after)? {
+    if !kind.same(spec, &known.before, &after)? {
         let message = format!("after undo the host has {after}, before the run it had {}", known.before);
         return Err(Fault::new(FaultCode::NotConverged, message));
     }
-    if ours { Ok(StepOutcome::Undone) } else { Ok(StepOutcome::UndoneDrifted { kept: format!("{}/kept", journal.run_dir()) }) }
+    if ours {
+        Ok(StepOutcome::Undone)
+    } else {
+        Ok(StepOutcome::UndoneDrifted { kept: format!("{}/kept", journal.run_dir()) })
+    }
 }
