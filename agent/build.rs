@@ -1,4 +1,5 @@
 //! Gives this build of the agent its name: a digest of the sources that it is made of (`protocol::BUILD`).
+#![expect(clippy::disallowed_methods, reason = "shell")]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};

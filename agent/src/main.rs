@@ -1,6 +1,5 @@
 //! The agent's entry point: `weiche-agent serve [--state DIR] [--root DIR] [--simulate]` speaks frames on stdin and
 //! stdout. Only this file ends the process.
-#![expect(clippy::disallowed_methods, reason = "shell")]
 
 use std::io;
 use std::path::PathBuf;

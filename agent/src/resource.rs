@@ -22,12 +22,12 @@ pub static KINDS: &[&dyn Kind] = &[
     &Of::<r::command::Command>::NEW,
     &Of::<r::directory::Directory>::NEW,
     &Of::<r::file::File>::NEW,
-    //     &Of::<r::group::Group>::NEW,
-    //     &Of::<r::package::Package>::NEW,
+    &Of::<r::group::Group>::NEW,
+    &Of::<r::package::Package>::NEW,
     &Of::<r::symlink::Symlink>::NEW,
     &Of::<r::tree::Tree>::NEW,
-    //     &Of::<r::unit::Unit>::NEW,
-    //     &Of::<r::user::User>::NEW,
+    &Of::<r::unit::Unit>::NEW,
+    &Of::<r::user::User>::NEW,
 ];
 
 /// Finds a kind by name.
@@ -150,7 +150,7 @@ pub trait Lens {
     }
     /// Whether two states are the same as far as undo promises; differs from `==` where a state holds what cannot be
     /// brought back (an invocation id).
-    fn same(a: &Self::State, b: &Self::State) -> bool {
+    fn same(_spec: &Self::Spec, a: &Self::State, b: &Self::State) -> bool {
         a == b
     }
     /// Text content behind a state, for diffs: only if small, text, and not sensitive.
@@ -220,7 +220,7 @@ pub trait Kind: Sync {
     /// See [`Lens::keep`].
     fn keep(&self, spec: &Value, now: &Value, wanted: &Value, cx: &mut Cx<'_>) -> Result<(), Fault>;
     /// See [`Lens::same`].
-    fn same(&self, a: &Value, b: &Value) -> Result<bool, Fault>;
+    fn same(&self, spec: &Value, a: &Value, b: &Value) -> Result<bool, Fault>;
     /// See [`Lens::preview`].
     fn preview(&self, spec: &Value, state: &Value, cx: &mut Cx<'_>) -> Option<String>;
     /// See [`Lens::contents`].
@@ -292,8 +292,9 @@ impl<L: Lens> Kind for Of<L> {
         L::keep(&read(L::NAME, "spec", spec)?, &now, &wanted, cx)
     }
 
-    fn same(&self, a: &Value, b: &Value) -> Result<bool, Fault> {
-        Ok(L::same(&read(L::NAME, "state", a)?, &read(L::NAME, "state", b)?))
+    fn same(&self, spec: &Value, a: &Value, b: &Value) -> Result<bool, Fault> {
+        let (a, b) = (read(L::NAME, "state", a)?, read(L::NAME, "state", b)?);
+        Ok(L::same(&read(L::NAME, "spec", spec)?, &a, &b))
     }
 
     fn preview(&self, spec: &Value, state: &Value, cx: &mut Cx<'_>) -> Option<String> {

@@ -90,14 +90,14 @@ fn one(id: &StepId, journal: &Journal, host: &mut dyn Host) -> Result<StepOutcom
     }
     let now = kind.get(spec, &mut cx)?;
     // Someone changed it after we were done: what they left is kept before it is replaced.
-    let ours = known.after.as_ref().is_none_or(|after| *after == now) || kind.same(&known.before, &now)?;
+    let ours = known.after.as_ref().is_none_or(|after| *after == now) || kind.same(spec, &known.before, &now)?;
     if !ours {
         kind.keep(spec, &now, &known.before, &mut cx)?;
     }
     kind.put(spec, &now, &known.before, &mut cx)?;
     cx.timeout = Duration::from_secs(60);
     let after = kind.get(spec, &mut cx)?;
-    if !kind.same(&known.before, &after)? {
+    if !kind.same(spec, &known.before, &after)? {
         let message = format!("after undo the host has {after}, before the run it had {}", known.before);
         return Err(Fault::new(FaultCode::NotConverged, message));
     }

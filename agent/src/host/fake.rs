@@ -1,1 +1,254 @@
-//! x
+//! An in-memory host that can lose power before and after every effect, for the laws and the whole-system tests.
+//!
+//! Every call that may change something is an *effect* and is counted. After a crash every call fails with `Crashed`
+//! until [`FakeHost::reboot`]. Times come from a counter. It never touches the machine it runs on.
+
+mod seed;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use super::{Attributes, Command, Host, Meta, Output, Platform, simulated};
+use crate::fault::{Fault, FaultCode};
+use tree::Tree;
+
+/// On which side of an effect the power fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The effect does not happen.
+    Before,
+    /// The effect has happened; nobody hears of it.
+    After,
+}
+
+/// A host in memory. A clone is a second host that happens to be equal.
+#[derive(Clone, Debug, Default)]
+pub struct FakeHost {
+    tree: Tree,
+    state: BTreeMap<String, Vec<u8>>,
+    effects: u64,
+    crash: Option<(u64, Moment)>,
+    dead: bool,
+}
+
+impl FakeHost {
+    /// Lets the power fail at the `n`th effect from now, counted from 1.
+    pub fn crash_at(&mut self, n: u64, moment: Moment) {
+        self.crash = Some((self.effects + n, moment));
+    }
+
+    /// Effects so far, the one that a crash prevented included.
+    pub fn effects(&self) -> u64 {
+        self.effects
+    }
+
+    /// Whether the power has failed.
+    pub fn crashed(&self) -> bool {
+        self.dead
+    }
+
+    /// Brings the host up again; no crash is due any more.
+    pub fn reboot(&mut self) {
+        self.dead = false;
+        self.crash = None;
+    }
+
+    /// Every path of the host with one line for what stands there, times of files included; without the agent's
+    /// state directory.
+    pub fn snapshot(&self) -> BTreeMap<String, String> {
+        self.tree.snapshot()
+    }
+
+    fn alive(&self) -> Result<(), Fault> {
+        if self.dead { Err(Fault::new(FaultCode::Crashed, "the host has lost power")) } else { Ok(()) }
+    }
+
+    fn effect<T>(&mut self, act: impl FnOnce(&mut FakeHost) -> Result<T, Fault>) -> Result<T, Fault> {
+        self.alive()?;
+        self.effects += 1;
+        let due = self.crash.filter(|(n, _)| *n == self.effects).map(|(_, moment)| moment);
+        if due == Some(Moment::Before) {
+            return Err(self.die());
+        }
+        let done = act(self);
+        if due == Some(Moment::After) {
+            return Err(self.die());
+        }
+        done
+    }
+
+    /// The few programs that tests of `command` use.
+    fn program(&mut self, command: &Command) -> Result<Output, Fault> {
+        if let Some(output) = simulated::run(self, command)? {
+            return Ok(output);
+        }
+        let argv: Vec<&str> = command.argv.iter().map(String::as_str).collect();
+        let status = |ok: bool| Ok(Output { status: i32::from(!ok), ..Output::default() });
+        let failed = |fault: Fault| match fault.code {
+            FaultCode::Crashed => Err(fault),
+            _ => Ok(Output { status: 1, stderr: fault.to_string(), ..Output::default() }),
+        };
+        match argv.as_slice() {
+            ["true"] => status(true),
+            ["false"] => status(false),
+            ["touch", path] => {
+                let path = Path::new(path);
+                let touched = match self.lstat(path)? {
+                    Some(_) => self.effect(|h| h.tree.touch(path)),
+                    None => self.write(path, &mut std::io::empty(), &Attributes::default()),
+                };
+                touched.map_or_else(failed, |()| status(true))
+            }
+            ["rm", "-f", path] => match self.lstat(Path::new(path))? {
+                Some(_) => self.remove(Path::new(path)).map_or_else(failed, |()| status(true)),
+                None => status(true),
+            },
+            ["test", "-e", path] => status(self.lstat(Path::new(path))?.is_some()),
+            ["test", "-d", path] => {
+                status(self.lstat(Path::new(path))?.is_some_and(|m| m.file_type == super::FileType::Directory))
+            }
+            ["sleep", _] => Err(Fault::new(FaultCode::Timeout, "`sleep` did not end in time and was killed")),
+            _ => Err(Fault::new(FaultCode::NotFound, format!("start `{}`: no such program", argv.join(" ")))),
+        }
+    }
+}
+
+impl Host for FakeHost {
+    fn lstat(&mut self, path: &Path) -> Result<Option<Meta>, Fault> {
+        self.alive()?;
+        self.tree.lstat(path)
+    }
+
+    fn read_dir(&mut self, path: &Path) -> Result<Vec<OsString>, Fault> {
+        self.alive()?;
+        self.tree.read_dir(path)
+    }
+
+    fn open(&mut self, path: &Path) -> Result<Box<dyn Read>, Fault> {
+        self.alive()?;
+        Ok(Box::new(Cursor::new(self.tree.content(path)?)))
+    }
+
+    fn read_link(&mut self, path: &Path) -> Result<PathBuf, Fault> {
+        self.alive()?;
+        self.tree.read_link(path)
+    }
+
+    fn write(&mut self, path: &Path, content: &mut dyn Read, meta: &Attributes) -> Result<(), Fault> {
+        let bytes = all(content)?;
+        self.effect(|h| h.tree.write(path, bytes, meta))
+    }
+
+    fn make_dir(&mut self, path: &Path, meta: &Attributes) -> Result<(), Fault> {
+        self.effect(|h| h.tree.make_dir(path, meta))
+    }
+
+    fn symlink(&mut self, path: &Path, target: &Path, meta: &Attributes) -> Result<(), Fault> {
+        self.effect(|h| h.tree.symlink(path, target, meta))
+    }
+
+    fn set_attributes(&mut self, path: &Path, meta: &Attributes) -> Result<(), Fault> {
+        self.effect(|h| h.tree.set_attributes(path, meta))
+    }
+
+    fn remove(&mut self, path: &Path) -> Result<(), Fault> {
+        self.effect(|h| h.tree.remove(path))
+    }
+
+    fn run(&mut self, command: &Command) -> Result<Output, Fault> {
+        if command.effect {
+            return self.effect(|h| h.program(command));
+        }
+        self.alive()?;
+        self.program(command)
+    }
+
+    fn sync(&mut self) -> Result<(), Fault> {
+        self.effect(|_| Ok(()))
+    }
+
+    fn state_open(&mut self, name: &str) -> Result<Option<Box<dyn Read>>, Fault> {
+        self.alive()?;
+        Ok(self.state.get(name).map(|bytes| Box::new(Cursor::new(bytes.clone())) as Box<dyn Read>))
+    }
+
+    fn state_write(&mut self, name: &str, content: &mut dyn Read) -> Result<(), Fault> {
+        let bytes = all(content)?;
+        self.effect(|h| {
+            h.state.insert(name.to_owned(), bytes);
+            Ok(())
+        })
+    }
+
+    fn state_append(&mut self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+        self.effect(|h| {
+            h.state.entry(name.to_owned()).or_default().extend_from_slice(bytes);
+            Ok(())
+        })
+    }
+
+    fn state_rename(&mut self, from: &str, to: &str) -> Result<(), Fault> {
+        self.effect(|h| {
+            let missing = || Fault::new(FaultCode::NotFound, format!("rename {from}: there is none"));
+            let bytes = h.state.remove(from).ok_or_else(missing)?;
+            h.state.insert(to.to_owned(), bytes);
+            Ok(())
+        })
+    }
+
+    fn state_remove(&mut self, name: &str) -> Result<(), Fault> {
+        self.effect(|h| {
+            let below = format!("{name}/");
+            h.state.retain(|n, _| n != name && !n.starts_with(&below));
+            Ok(())
+        })
+    }
+
+    fn state_list(&mut self, name: &str) -> Result<Vec<String>, Fault> {
+        self.alive()?;
+        let below = format!("{name}/");
+        let names = self.state.keys().filter_map(|n| n.strip_prefix(&below)?.split('/').next().map(str::to_owned));
+        let mut names: Vec<String> = names.collect();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn lock(&mut self) -> Result<(), Fault> {
+        self.alive()
+    }
+
+    fn platform(&mut self) -> Result<Platform, Fault> {
+        self.alive()?;
+        let hostname = self.tree.content(Path::new("/etc/hostname")).unwrap_or_default();
+        Ok(Platform {
+            hostname: String::from_utf8_lossy(&hostname).trim().to_owned(),
+            kernel: "6.1.0-fake".into(),
+            arch: "x86_64".into(),
+            cpus: 4,
+            state_free_bytes: 64 << 30,
+            uid: 0,
+        })
+    }
+
+    fn simulated(&self) -> bool {
+        true
+    }
+
+    fn rehearsal(&self) -> bool {
+        true
+    }
+
+    fn die(&mut self) -> Fault {
+        self.dead = true;
+        Fault::new(FaultCode::Crashed, "the host has lost power")
+    }
+}
+
+fn all(content: &mut dyn Read) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    content.read_to_end(&mut bytes).map_err(|e| Fault::io("read a content", &e))?;
+    Ok(bytes)
+}

@@ -1,9 +1,108 @@
-//! Stand-ins for the package, unit and account programs, for the sandbox and the fake host.
+//! Stand-ins for the package and unit programs, for the sandbox and the fake host, at the level of argument vectors.
+//!
+//! What they know is one JSON file of the host itself, [`WORLD`], which is there only while it says something; so a
+//! snapshot of the host sees it, and undo must bring it back byte by byte. They work in several effects each, like the
+//! originals, and can be interrupted between any two. Invocation ids, which never come back, live in the agent's state
+//! directory.
 
-use super::{Command, Host, Output};
-use crate::fault::Fault;
+mod catalogue;
+mod package;
+mod unit;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Attributes, Command, Host, Output, read_text};
+use crate::fault::{Fault, FaultCode};
+
+/// Where the simulated programs keep what they know.
+pub(crate) const WORLD: &str = "/.weiche-sandbox.json";
+
+/// The time of all files that simulated programs write: package builds are reproducible, and so are tests.
+const MTIME: (i64, u32) = (1_600_000_000, 0);
 
 /// Runs a simulated program; `None` if it is not one that is simulated.
-pub(crate) fn run(_host: &mut dyn Host, _command: &Command) -> Result<Option<Output>, Fault> {
-    Ok(None)
+pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Output>, Fault> {
+    let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
+    let Some((program, arguments)) = words.split_first() else { return Ok(None) };
+    let program: fn(&mut dyn Host, &mut World, &[&str]) -> Result<Output, Fault> = match *program {
+        "apt-cache" => package::apt_cache,
+        "apt-get" => package::apt_get,
+        "apt-mark" => package::apt_mark,
+        "dpkg" => package::dpkg,
+        "dpkg-query" => package::dpkg_query,
+        "journalctl" => unit::journalctl,
+        "systemctl" => unit::systemctl,
+        _ => return Ok(None),
+    };
+    let mut world = World::load(host)?;
+    program(host, &mut world, arguments).map(Some)
+}
+
+/// All that is simulated.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct World {
+    packages: BTreeMap<String, Package>,
+    units: BTreeMap<String, Unit>,
+}
+
+/// A package that dpkg knows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Package {
+    version: String,
+    /// As in `${db:Status-Status}` of dpkg-query(1).
+    status: String,
+    auto: bool,
+    hold: bool,
+    /// Files and directories that it brought.
+    files: BTreeSet<String>,
+    directories: BTreeSet<String>,
+}
+
+/// A unit that is not in its default state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Unit {
+    file_state: String,
+    active: String,
+    /// Digest of the configuration that it was started with.
+    config: Option<String>,
+}
+
+impl Default for Unit {
+    fn default() -> Unit {
+        Unit { file_state: "disabled".into(), active: "inactive".into(), config: None }
+    }
+}
+
+impl World {
+    fn load(host: &mut dyn Host) -> Result<World, Fault> {
+        let Some(text) = read_text(host, Path::new(WORLD))? else { return Ok(World::default()) };
+        serde_json::from_str(&text).map_err(|e| Fault::new(FaultCode::Corrupt, format!("read {WORLD}: {e}")))
+    }
+
+    fn save(&mut self, host: &mut dyn Host) -> Result<(), Fault> {
+        self.units.retain(|_, unit| *unit != Unit::default());
+        let path = Path::new(WORLD);
+        if *self == World::default() {
+            return if host.lstat(path)?.is_some() { host.remove(path) } else { Ok(()) };
+        }
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(|e| Fault::new(FaultCode::Invalid, format!("the sandbox cannot be written: {e}")))?;
+        text.push('\n');
+        host.write(path, &mut text.as_bytes(), &file_attributes())
+    }
+}
+
+fn file_attributes() -> Attributes {
+    Attributes { mode: Some(0o644), uid: Some(0), gid: Some(0), mtime: Some(MTIME), xattrs: None }
+}
+
+fn says(text: impl Into<String>) -> Output {
+    Output { status: 0, stdout: text.into(), stderr: String::new() }
+}
+
+fn fails(status: i32, text: impl Into<String>) -> Output {
+    Output { status, stdout: String::new(), stderr: text.into() }
 }

@@ -298,7 +298,7 @@ pub(crate) fn from_hex(text: &str) -> Result<Vec<u8>, Fault> {
         .map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok()))
         .collect::<Option<_>>()
         .ok_or_else(bad)?;
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err(bad());
     }
     Ok(digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect())

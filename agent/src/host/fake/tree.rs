@@ -1,0 +1,257 @@
+//! The fake's file system: paths resolved through links as path_resolution(7) says, replaced atomically.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+use super::super::{Attributes, FileType, Meta};
+use crate::digest::Digest;
+use crate::fault::{Fault, FaultCode};
+
+type Result<T> = std::result::Result<T, Fault>;
+
+/// Links that are followed in one path, from path_resolution(7).
+const MAX_LINKS: u32 = 40;
+
+/// A whole file system, by resolved path.
+#[derive(Clone, Debug)]
+pub(super) struct Tree {
+    nodes: BTreeMap<PathBuf, Node>,
+    clock: i64,
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    body: Body,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    mtime: (i64, u32),
+    xattrs: BTreeMap<String, Vec<u8>>,
+}
+
+#[derive(Clone, Debug)]
+enum Body {
+    File(Vec<u8>),
+    Directory,
+    Symlink(PathBuf),
+    Other,
+}
+
+impl Default for Tree {
+    fn default() -> Tree {
+        let mut tree = Tree { nodes: BTreeMap::new(), clock: 1_700_000_000 };
+        let root = tree.node(Body::Directory, 0o755, &Attributes::default());
+        tree.nodes.insert(PathBuf::from("/"), root);
+        tree
+    }
+}
+
+impl Tree {
+    pub(super) fn lstat(&self, path: &Path) -> Result<Option<Meta>> {
+        let Ok(path) = self.resolve(path) else { return Ok(None) };
+        let Some(node) = self.nodes.get(&path) else { return Ok(None) };
+        let (file_type, size) = match &node.body {
+            Body::File(bytes) => (FileType::File, bytes.len()),
+            Body::Directory => (FileType::Directory, 4096),
+            Body::Symlink(target) => (FileType::Symlink, target.as_os_str().len()),
+            Body::Other => (FileType::Other, 0),
+        };
+        let attributes = Attributes {
+            mode: Some(node.mode),
+            uid: Some(node.uid),
+            gid: Some(node.gid),
+            mtime: Some(node.mtime),
+            xattrs: Some(node.xattrs.clone()),
+        };
+        Ok(Some(Meta { file_type, size: size as u64, attributes }))
+    }
+
+    pub(super) fn read_dir(&self, path: &Path) -> Result<Vec<OsString>> {
+        let path = self.resolve(path)?;
+        match self.nodes.get(&path).map(|n| &n.body) {
+            Some(Body::Directory) => {}
+            Some(_) => return Err(fault(FaultCode::Conflict, "list", &path, "not a directory")),
+            None => return Err(fault(FaultCode::NotFound, "list", &path, "no such directory")),
+        }
+        let children = self.nodes.keys().filter(|p| p.parent() == Some(&path));
+        Ok(children.filter_map(|p| p.file_name().map(ToOwned::to_owned)).collect())
+    }
+
+    pub(super) fn content(&self, path: &Path) -> Result<Vec<u8>> {
+        let path = self.resolve(path)?;
+        match self.nodes.get(&path).map(|n| &n.body) {
+            Some(Body::File(bytes)) => Ok(bytes.clone()),
+            Some(_) => Err(fault(FaultCode::Conflict, "open", &path, "not a regular file")),
+            None => Err(fault(FaultCode::NotFound, "open", &path, "no such file")),
+        }
+    }
+
+    pub(super) fn read_link(&self, path: &Path) -> Result<PathBuf> {
+        let path = self.resolve(path)?;
+        match self.nodes.get(&path).map(|n| &n.body) {
+            Some(Body::Symlink(target)) => Ok(target.clone()),
+            _ => Err(fault(FaultCode::Conflict, "read link", &path, "not a link")),
+        }
+    }
+
+    pub(super) fn write(&mut self, path: &Path, bytes: Vec<u8>, meta: &Attributes) -> Result<()> {
+        self.replace("write", path, Body::File(bytes), 0o600, meta)
+    }
+
+    pub(super) fn symlink(&mut self, path: &Path, target: &Path, meta: &Attributes) -> Result<()> {
+        self.replace("make link", path, Body::Symlink(target.to_owned()), 0o777, meta)
+    }
+
+    pub(super) fn make_dir(&mut self, path: &Path, meta: &Attributes) -> Result<()> {
+        let path = self.entry("make directory", path)?;
+        if self.nodes.contains_key(&path) {
+            return Err(fault(FaultCode::Conflict, "make directory", &path, "it exists"));
+        }
+        let node = self.node(Body::Directory, 0o700, meta);
+        self.nodes.insert(path, node);
+        Ok(())
+    }
+
+    /// Puts a device there, which no resource may touch.
+    pub(super) fn device(&mut self, path: &Path) -> Result<()> {
+        self.replace("make device", path, Body::Other, 0o600, &Attributes::default())
+    }
+
+    pub(super) fn touch(&mut self, path: &Path) -> Result<()> {
+        let mtime = self.tick();
+        self.set_attributes(path, &Attributes { mtime: Some(mtime), ..Attributes::default() })
+    }
+
+    pub(super) fn set_attributes(&mut self, path: &Path, meta: &Attributes) -> Result<()> {
+        let path = self.resolve(path)?;
+        let missing = || fault(FaultCode::NotFound, "set metadata of", &path, "nothing there");
+        let node = self.nodes.get_mut(&path).ok_or_else(missing)?;
+        node.uid = meta.uid.unwrap_or(node.uid);
+        node.gid = meta.gid.unwrap_or(node.gid);
+        if matches!(node.body, Body::Symlink(_)) {
+            return Ok(());
+        }
+        node.mode = meta.mode.unwrap_or(node.mode);
+        node.mtime = meta.mtime.unwrap_or(node.mtime);
+        if let Some(xattrs) = &meta.xattrs {
+            node.xattrs.clone_from(xattrs);
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, path: &Path) -> Result<()> {
+        let path = self.entry("remove", path)?;
+        if self.nodes.keys().any(|p| p.parent() == Some(&path)) {
+            return Err(fault(FaultCode::Conflict, "remove", &path, "directory not empty"));
+        }
+        match self.nodes.remove(&path) {
+            Some(_) => Ok(()),
+            None => Err(fault(FaultCode::NotFound, "remove", &path, "nothing there")),
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> BTreeMap<String, String> {
+        let line = |n: &Node| {
+            let own = format!("{:04o} {}:{}", n.mode, n.uid, n.gid);
+            match &n.body {
+                Body::File(bytes) => {
+                    format!("file {own} {:?} {:?} {}", n.mtime, n.xattrs, Digest::of(bytes).short())
+                }
+                Body::Directory => format!("directory {own} {:?}", n.xattrs),
+                Body::Symlink(target) => format!("symlink {}:{} -> {}", n.uid, n.gid, target.display()),
+                Body::Other => format!("other {own}"),
+            }
+        };
+        self.nodes.iter().map(|(path, n)| (path.to_string_lossy().into_owned(), line(n))).collect()
+    }
+
+    fn replace(&mut self, verb: &str, path: &Path, body: Body, mode: u32, meta: &Attributes) -> Result<()> {
+        let path = self.entry(verb, path)?;
+        if matches!(self.nodes.get(&path).map(|n| &n.body), Some(Body::Directory)) {
+            return Err(fault(FaultCode::Conflict, verb, &path, "a directory is there"));
+        }
+        let node = self.node(body, mode, meta);
+        self.nodes.insert(path, node);
+        Ok(())
+    }
+
+    fn node(&mut self, body: Body, mode: u32, meta: &Attributes) -> Node {
+        let now = self.tick();
+        Node {
+            body,
+            mode: meta.mode.unwrap_or(mode),
+            uid: meta.uid.unwrap_or(0),
+            gid: meta.gid.unwrap_or(0),
+            mtime: meta.mtime.unwrap_or(now),
+            xattrs: meta.xattrs.clone().unwrap_or_default(),
+        }
+    }
+
+    fn tick(&mut self) -> (i64, u32) {
+        self.clock += 1;
+        (self.clock, 0)
+    }
+
+    /// The resolved path of an entry whose directory must exist.
+    fn entry(&self, verb: &str, path: &Path) -> Result<PathBuf> {
+        let path = self.resolve(path)?;
+        match path.parent().map(|p| (p, self.nodes.get(p).map(|n| &n.body))) {
+            Some((_, Some(Body::Directory))) => Ok(path),
+            Some((parent, _)) => Err(fault(FaultCode::NotFound, verb, parent, "no such directory")),
+            None => Err(fault(FaultCode::Invalid, verb, &path, "it cannot be changed")),
+        }
+    }
+
+    /// Follows links in all components but the last.
+    fn resolve(&self, path: &Path) -> Result<PathBuf> {
+        let mut todo: Vec<OsString> = names(path);
+        let mut at = PathBuf::from("/");
+        let mut links = 0;
+        while let Some(name) = todo.pop() {
+            if name == ".." {
+                at.pop();
+                continue;
+            }
+            let next = at.join(&name);
+            if todo.is_empty() {
+                return Ok(next);
+            }
+            match self.nodes.get(&next).map(|n| &n.body) {
+                Some(Body::Directory) => at = next,
+                Some(Body::Symlink(target)) => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(fault(FaultCode::Io, "resolve", path, "too many links"));
+                    }
+                    if target.is_absolute() {
+                        at = PathBuf::from("/");
+                    }
+                    todo.extend(names(target));
+                }
+                Some(_) => return Err(fault(FaultCode::Conflict, "resolve", path, "not a directory")),
+                None => return Err(fault(FaultCode::NotFound, "resolve", path, "no such directory")),
+            }
+        }
+        Ok(at)
+    }
+}
+
+/// The components, last first.
+fn names(path: &Path) -> Vec<OsString> {
+    let name = |c: Component<'_>| match c {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        _ => None,
+    };
+    path.components().rev().filter_map(name).collect()
+}
+
+fn fault(code: FaultCode, verb: &str, path: &Path, why: &str) -> Fault {
+    let fault = Fault::new(code, format!("{verb} {}: {why}", path.display()));
+    if code == FaultCode::NotFound {
+        fault.hint("declare a `directory` resource for it before this one")
+    } else {
+        fault
+    }
+}

@@ -1,0 +1,327 @@
+//! apt-get(8), apt-cache(8), apt-mark(8), dpkg(1) and dpkg-query(1), as far as the `package` kind uses them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::catalogue::{entry, unit_file, versions};
+use super::{Host, Output, Package, World, fails, file_attributes, says, unit};
+use crate::fault::Fault;
+use crate::host::{Attributes, FileType};
+
+/// Directory of the unit files that packages ship.
+const UNITS: &str = "/lib/systemd/system";
+
+/// One package in a transaction.
+#[derive(Clone, Debug, PartialEq)]
+enum Change {
+    Install { version: String, auto: bool },
+    Remove,
+}
+
+pub(super) fn apt_cache(_host: &mut dyn Host, _world: &mut World, arguments: &[&str]) -> Result<Output, Fault> {
+    let [verb, names @ ..] = arguments else { return Ok(fails(100, "E: no command")) };
+    if *verb != "madison" {
+        return Ok(fails(100, format!("E: Invalid operation {verb}")));
+    }
+    let line = |name: &str, version: &str| {
+        format!("{name:>10} | {version} | http://archive.example sim/main amd64 Packages\n")
+    };
+    Ok(says(names.iter().flat_map(|n| versions(n).iter().map(|v| line(n, v))).collect::<String>()))
+}
+
+pub(super) fn apt_get(host: &mut dyn Host, world: &mut World, arguments: &[&str]) -> Result<Output, Fault> {
+    let simulate = arguments.iter().any(|a| matches!(*a, "-s" | "--simulate"));
+    let purge = arguments.contains(&"--purge");
+    let mut words = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(word) = rest.next() {
+        match *word {
+            "-o" => drop(rest.next()),
+            option if option.starts_with('-') => {}
+            word => words.push(word),
+        }
+    }
+    let Some((verb, names)) = words.split_first() else { return Ok(fails(100, "E: no command")) };
+    if !matches!(*verb, "install" | "remove" | "purge") {
+        return Ok(fails(100, format!("E: Invalid operation {verb}")));
+    }
+    if !simulate && world.packages.values().any(broken) {
+        let message = "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem. ";
+        return Ok(fails(100, message));
+    }
+    let changes = match solve(world, *verb == "install", names) {
+        Ok(changes) => changes,
+        Err(message) => return Ok(fails(100, message)),
+    };
+    let mut said = String::new();
+    for (name, change) in &changes {
+        let old = world.packages.get(name).filter(|p| p.status == "installed").map(|p| p.version.clone());
+        match (change, old) {
+            (Change::Install { version, .. }, None) => {
+                said += &format!("Inst {name} ({version} Sim:1/stable [amd64])\n")
+            }
+            (Change::Install { version, .. }, Some(old)) => {
+                said += &format!("Inst {name} [{old}] ({version} Sim:1/stable [amd64])\n");
+            }
+            (Change::Remove, old) => said += &format!("Remv {name} [{}]\n", old.unwrap_or_default()),
+        }
+    }
+    for (name, change) in &changes {
+        if let Change::Install { version, .. } = change {
+            said += &format!("Conf {name} ({version} Sim:1/stable [amd64])\n");
+        }
+    }
+    if simulate {
+        return Ok(says(said));
+    }
+    for (name, _) in changes.iter().filter(|(_, c)| *c == Change::Remove) {
+        remove(host, world, name, purge || *verb == "purge")?;
+    }
+    for (name, change) in &changes {
+        if let Change::Install { version, auto } = change {
+            unpack(host, world, name, version, *auto)?;
+        }
+    }
+    configure(host, world)?;
+    Ok(says(said))
+}
+
+pub(super) fn apt_mark(host: &mut dyn Host, world: &mut World, arguments: &[&str]) -> Result<Output, Fault> {
+    let [verb, names @ ..] = arguments else { return Ok(fails(100, "E: no command")) };
+    if *verb == "showauto" {
+        let auto = |name: &&&str| world.packages.get(**name).is_some_and(|p| p.auto);
+        return Ok(says(names.iter().filter(auto).map(|n| format!("{n}\n")).collect::<String>()));
+    }
+    for name in names {
+        let Some(package) = world.packages.get_mut(*name) else {
+            return Ok(fails(100, format!("E: Can't select installed nor candidate version from package {name}")));
+        };
+        match *verb {
+            "auto" => package.auto = true,
+            "manual" => package.auto = false,
+            "hold" => package.hold = true,
+            "unhold" => package.hold = false,
+            _ => return Ok(fails(100, format!("E: Invalid operation {verb}"))),
+        }
+    }
+    world.save(host)?;
+    Ok(Output::default())
+}
+
+pub(super) fn dpkg(host: &mut dyn Host, world: &mut World, arguments: &[&str]) -> Result<Output, Fault> {
+    let words: Vec<&str> = arguments.iter().copied().filter(|a| !a.starts_with("--force-")).collect();
+    match words.as_slice() {
+        ["--configure", "-a"] => configure(host, world)?,
+        [verb @ ("--purge" | "--remove"), names @ ..] => {
+            for name in names {
+                remove(host, world, name, *verb == "--purge")?;
+            }
+        }
+        _ => return Ok(fails(2, "dpkg: error: need an action option")),
+    }
+    Ok(Output::default())
+}
+
+pub(super) fn dpkg_query(_host: &mut dyn Host, world: &mut World, arguments: &[&str]) -> Result<Output, Fault> {
+    let ["-W", "-f", format, names @ ..] = arguments else { return Ok(fails(2, "dpkg-query: error: need an action")) };
+    let mut output = Output::default();
+    for name in names {
+        let Some(package) = world.packages.get(*name) else {
+            output.status = 1;
+            output.stderr += &format!("dpkg-query: no packages found matching {name}\n");
+            continue;
+        };
+        let want = match (package.hold, package.status.as_str()) {
+            (true, _) => "hold",
+            (false, "config-files") => "deinstall",
+            _ => "install",
+        };
+        output.stdout += &format
+            .replace("${Package}", name)
+            .replace("${Architecture}", "amd64")
+            .replace("${db:Status-Want}", want)
+            .replace("${db:Status-Status}", &package.status)
+            .replace("${db:Status-Eflag}", if package.status == "half-installed" { "reinstreq" } else { "ok" })
+            .replace("${Version}", &package.version)
+            .replace("\\t", "\t")
+            .replace("\\n", "\n");
+    }
+    Ok(output)
+}
+
+fn broken(package: &Package) -> bool {
+    !matches!(package.status.as_str(), "installed" | "config-files")
+}
+
+/// Whether dpkg knows it as more than left-over configuration.
+fn there(world: &World, name: &str) -> Option<String> {
+    world.packages.get(name).filter(|p| p.status != "config-files").map(|p| p.version.clone())
+}
+
+/// What apt would do about the words after `install` or `remove`, dependencies first.
+fn solve(world: &World, install: bool, words: &[&str]) -> Result<Vec<(String, Change)>, String> {
+    let mut wanted: BTreeMap<&str, Option<&str>> = BTreeMap::new();
+    let mut removed: Vec<String> = Vec::new();
+    for word in words {
+        let (name, version) = word.split_once('=').map_or((*word, None), |(name, version)| (name, Some(version)));
+        // A name that ends in `-` is to be removed.
+        if !install || (version.is_none() && name.ends_with('-')) {
+            let name = if install { &name[..name.len() - 1] } else { name };
+            if versions(name).is_empty() && there(world, name).is_none() {
+                return Err(format!("E: Unable to locate package {name}"));
+            }
+            removed.extend(there(world, name).map(|_| name.to_owned()));
+            continue;
+        }
+        match version {
+            _ if versions(name).is_empty() => return Err(format!("E: Unable to locate package {name}")),
+            Some(version) if !versions(name).contains(&version) && there(world, name).as_deref() != Some(version) => {
+                return Err(format!("E: Version '{version}' for '{name}' was not found"));
+            }
+            _ => drop(wanted.insert(name, version)),
+        }
+    }
+    let mut changes: Vec<(String, Change)> = Vec::new();
+    for (name, version) in &wanted {
+        add(world, &wanted, name, version.unwrap_or(versions(name)[0]), false, &mut changes);
+    }
+    // Whatever needs what goes, goes too.
+    loop {
+        let needs = |name: &str| entry(name).is_some_and(|e| e.depends.iter().any(|d| removed.iter().any(|r| r == d)));
+        let more = world.packages.keys().find(|n| there(world, n).is_some() && !removed.contains(n) && needs(n));
+        match more {
+            Some(name) => removed.insert(0, name.clone()),
+            None => break,
+        }
+    }
+    changes.extend(removed.into_iter().map(|name| (name, Change::Remove)));
+    Ok(changes)
+}
+
+fn add(
+    world: &World,
+    wanted: &BTreeMap<&str, Option<&str>>,
+    name: &str,
+    version: &str,
+    auto: bool,
+    changes: &mut Vec<(String, Change)>,
+) {
+    if changes.iter().any(|(n, _)| n == name) {
+        return;
+    }
+    for dependency in entry(name).map(|e| e.depends).unwrap_or_default() {
+        // Packages of one source need each other in the same version.
+        let matching = versions(dependency).contains(&version).then_some(version);
+        let have = there(world, dependency);
+        let needed = matching.or(have.as_deref()).unwrap_or(versions(dependency)[0]);
+        let needed = wanted.get(dependency).copied().flatten().unwrap_or(needed);
+        add(world, wanted, dependency, needed, !wanted.contains_key(dependency), changes);
+    }
+    let old = world.packages.get(name).filter(|p| p.status == "installed");
+    if old.is_none_or(|p| p.version != version) {
+        let auto = old.map_or(auto, |p| p.auto && auto);
+        changes.push((name.to_owned(), Change::Install { version: version.to_owned(), auto }));
+    }
+}
+
+fn unpack(host: &mut dyn Host, world: &mut World, name: &str, version: &str, auto: bool) -> Result<(), Fault> {
+    let fresh = there(world, name).is_none();
+    let mut package = world.packages.get(name).cloned().unwrap_or_default();
+    if fresh {
+        package.auto = auto;
+    }
+    let mut shipped: Vec<(String, String)> = Vec::new();
+    if let Some(entry) = entry(name) {
+        let conf = |path: &&str| ((*path).to_owned(), format!("# {path} as {name} ships it (simulated)\n"));
+        shipped.extend(entry.conffiles.iter().map(conf));
+        let unit = |(unit, config): &(&str, &str)| (format!("{UNITS}/{unit}"), unit_file(name, unit, config));
+        shipped.extend(entry.units.iter().map(unit));
+    }
+    // What is already there stays; what is not becomes ours, and is written down before it is made.
+    let mut missing = Vec::new();
+    for (path, text) in shipped {
+        for directory in Path::new(&path).ancestors().skip(1) {
+            if host.lstat(directory)?.is_none() {
+                package.directories.insert(directory.to_string_lossy().into_owned());
+            }
+        }
+        if host.lstat(Path::new(&path))?.is_none() {
+            package.files.insert(path.clone());
+            missing.push((path, text));
+        }
+    }
+    // Units are set up in full when they come for the first time, even if the installation is interrupted.
+    package.status = if fresh && !world.packages.contains_key(name) { "half-installed" } else { "unpacked" }.into();
+    package.version = version.into();
+    world.packages.insert(name.to_owned(), package.clone());
+    world.save(host)?;
+    for directory in &package.directories {
+        if host.lstat(Path::new(directory))?.is_none() {
+            host.make_dir(Path::new(directory), &Attributes { mode: Some(0o755), ..file_attributes() })?;
+        }
+    }
+    for (path, text) in missing {
+        host.write(Path::new(&path), &mut text.as_bytes(), &file_attributes())?;
+    }
+    Ok(())
+}
+
+fn configure(host: &mut dyn Host, world: &mut World) -> Result<(), Fault> {
+    let waiting: Vec<String> = world.packages.iter().filter(|(_, p)| broken(p)).map(|(n, _)| n.clone()).collect();
+    for name in waiting {
+        let Some(package) = world.packages.get_mut(&name) else { continue };
+        let first = package.status == "half-installed";
+        // An interrupted unpacking left files out: they are made now.
+        "installed".clone_into(&mut package.status);
+        for (unit, config) in entry(&name).map(|e| e.units).unwrap_or_default() {
+            let path = format!("{UNITS}/{unit}");
+            if host.lstat(Path::new(&path))?.is_none() {
+                host.write(Path::new(&path), &mut unit_file(&name, unit, config).as_bytes(), &file_attributes())?;
+            }
+            unit::installed(host, world, unit, first)?;
+        }
+        world.save(host)?;
+    }
+    Ok(())
+}
+
+fn remove(host: &mut dyn Host, world: &mut World, name: &str, purge: bool) -> Result<(), Fault> {
+    let Some(mut package) = world.packages.get(name).cloned() else { return Ok(()) };
+    let (units, conffiles) = entry(name).map(|e| (e.units, e.conffiles)).unwrap_or_default();
+    for (unit, _) in units {
+        unit::removed(world, unit, purge);
+    }
+    if package.status != "config-files" {
+        // Interrupted from here on: neither there nor gone.
+        package.status = "half-configured".into();
+        world.packages.insert(name.to_owned(), package.clone());
+        world.save(host)?;
+    }
+    let stays = |path: &str| !purge && conffiles.contains(&path);
+    for path in package.files.clone() {
+        if stays(&path) {
+            continue;
+        }
+        if host.lstat(Path::new(&path))?.is_some_and(|m| m.file_type != FileType::Directory) {
+            host.remove(Path::new(&path))?;
+        }
+        package.files.remove(&path);
+    }
+    for path in package.directories.clone().iter().rev() {
+        let empty = host.lstat(Path::new(path))?.is_none() || host.read_dir(Path::new(path))?.is_empty();
+        if empty {
+            if host.lstat(Path::new(path))?.is_some() {
+                host.remove(Path::new(path))?;
+            }
+            package.directories.remove(path);
+        }
+    }
+    if purge || conffiles.is_empty() {
+        world.packages.remove(name);
+    } else {
+        package.status = "config-files".into();
+        package.auto = false;
+        world.packages.insert(name.to_owned(), package);
+    }
+    world.save(host)
+}

@@ -1,0 +1,222 @@
+//! `package`: a Debian package is there (in any or in one exact version) or not.
+//!
+//! The state covers every package that the transaction would touch, because undo has to bring all of them back. What
+//! the transaction would be is asked of apt itself (`apt-get --simulate`), from the local index: `apt-get update` is
+//! never run. When the host already is as wanted, one `dpkg-query` is all that happens.
+
+mod apt;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::node::Presence;
+use crate::fault::{Fault, FaultCode};
+use crate::resource::{Circumstances, Claim, Cx, Exactness, Lens};
+
+/// A Debian package.
+#[derive(Debug)]
+pub struct Package;
+
+/// A Debian package, installed from the sources that the host has.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "package")]
+pub struct Spec {
+    /// Name, e.g. `nginx`.
+    pub name: String,
+    /// `present` (default) or `absent`; a removed package leaves its configuration files.
+    #[serde(default)]
+    pub state: Presence,
+    /// Exactly this version, e.g. `"1.22.1-9"`; without it any installed version will do, and a new package comes in
+    /// the version that apt prefers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// The packages that a transaction touches: what they are, and what it would make of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Each touched package as it is.
+    pub packages: BTreeMap<String, Installed>,
+    /// What would become of those that change; empty if the host is as wanted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub transaction: BTreeMap<String, Installed>,
+    /// Why the change cannot be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Fault>,
+}
+
+/// One package on a host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum Installed {
+    /// Not known to dpkg.
+    Absent,
+    /// Removed, its configuration files are left.
+    ConfigFiles,
+    /// There.
+    Installed {
+        /// Exact version.
+        version: String,
+        /// Marked as installed only because another package needs it.
+        auto: bool,
+        /// Held at its version.
+        hold: bool,
+    },
+    /// Interrupted half-way.
+    Broken {
+        /// What dpkg calls it, e.g. `half-configured`.
+        dpkg: String,
+    },
+}
+
+impl Installed {
+    fn version(&self) -> Option<&str> {
+        match self {
+            Installed::Installed { version, .. } => Some(version),
+            _ => None,
+        }
+    }
+
+    fn gone(&self) -> bool {
+        matches!(self, Installed::Absent | Installed::ConfigFiles)
+    }
+}
+
+impl Lens for Package {
+    const NAME: &'static str = "package";
+    const UNDO: Exactness = Exactness::BestEffort(
+        "versions, marks and holds of every touched package; not what packages wrote while they ran, data that \
+         removing a newly installed package deletes, or whether units that a package stops and starts were running",
+    );
+    const BARRIER: bool = true;
+    type Spec = Spec;
+    type State = State;
+
+    fn problems(spec: &Spec) -> Vec<String> {
+        let mut problems = Vec::new();
+        // Debian policy 5.6.1, with an architecture behind a colon.
+        let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.:".contains(&b);
+        let begins = spec.name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+        if !begins || !spec.name.bytes().all(ok) || spec.name.ends_with('-') {
+            problems.push(format!("`{}` is no package name (lower-case letters, digits, `+`, `-` and `.`)", spec.name));
+        }
+        // Debian policy 5.6.12.
+        let ok = |b: u8| b.is_ascii_alphanumeric() || b".+-~:".contains(&b);
+        if let Some(version) = &spec.version
+            && (!version.bytes().next().is_some_and(|b| b.is_ascii_digit()) || !version.bytes().all(ok))
+        {
+            problems.push(format!("`{version}` is no exact package version"));
+        }
+        if spec.state == Presence::Absent && spec.version.is_some() {
+            problems.push("an absent package has no version".into());
+        }
+        problems
+    }
+
+    fn claims(spec: &Spec) -> Vec<Claim> {
+        vec![Claim::Name("package", spec.name.clone())]
+    }
+
+    fn get(spec: &Spec, cx: &mut Cx<'_>) -> Result<State, Fault> {
+        let named = vec![spec.name.clone()];
+        let mut packages = apt::query(&named, false, cx)?;
+        let now = packages.get(&spec.name).cloned().unwrap_or(Installed::Absent);
+        let as_wanted = match (&now, spec.state, &spec.version) {
+            (Installed::Installed { .. }, Presence::Present, None) => true,
+            (Installed::Installed { version, .. }, Presence::Present, Some(wanted)) => version == wanted,
+            (now, Presence::Absent, _) => now.gone(),
+            _ => false,
+        };
+        if as_wanted {
+            // One call only: of a package that stays as it is, the mark is not asked for.
+            return Ok(State { packages, ..State::default() });
+        }
+        if let Installed::Broken { dpkg } = &now {
+            let problem = Fault::new(FaultCode::Conflict, format!("package {} is {dpkg}", spec.name))
+                .hint("an installation was interrupted: run `dpkg --configure -a` on the host");
+            return Ok(State { packages, problem: Some(problem), ..State::default() });
+        }
+        let outcome = match apt::simulate(&request(spec), cx) {
+            Ok(outcome) => outcome,
+            Err(fault) if fault.code == FaultCode::Crashed => return Err(fault),
+            Err(problem) => return Ok(State { packages, problem: Some(problem), ..State::default() }),
+        };
+        packages = apt::query(&outcome.keys().cloned().collect::<Vec<_>>(), true, cx)?;
+        let mut state = State { transaction: BTreeMap::new(), packages, problem: None };
+        for (name, version) in outcome {
+            let now = state.packages.get(&name).unwrap_or(&Installed::Absent);
+            if let Installed::Installed { version: old, hold: true, .. } = now
+                && version.as_ref() != Some(old)
+            {
+                let problem = Fault::new(FaultCode::Conflict, format!("package {name} is held at {old}"))
+                    .hint(format!("release it with `apt-mark unhold {name}` on the host, or leave it as it is"));
+                state.problem = Some(problem);
+            }
+            let then = match (version, now) {
+                (Some(version), Installed::Installed { auto, hold, .. }) => {
+                    Installed::Installed { version, auto: *auto && name != spec.name, hold: *hold }
+                }
+                (Some(version), _) => Installed::Installed { version, auto: name != spec.name, hold: false },
+                (None, Installed::Absent) => Installed::Absent,
+                (None, _) => Installed::ConfigFiles,
+            };
+            state.transaction.insert(name, then);
+        }
+        Ok(state)
+    }
+
+    fn want(_spec: &Spec, state: &State, _given: Circumstances) -> Result<State, Fault> {
+        if let Some(problem) = &state.problem {
+            return Err(problem.clone());
+        }
+        let mut packages = state.packages.clone();
+        packages.extend(state.transaction.clone());
+        Ok(State { packages, ..State::default() })
+    }
+
+    fn put(_spec: &Spec, _now: &State, to: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        apt::make(&to.packages, cx)
+    }
+
+    fn keep(_spec: &Spec, now: &State, wanted: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        let replaced = now.packages.iter().filter_map(|(name, old)| {
+            let old = old.version()?;
+            let then = wanted.packages.get(name).and_then(Installed::version);
+            (wanted.packages.contains_key(name) && then != Some(old)).then(|| (name.clone(), old.to_owned()))
+        });
+        apt::obtainable(&replaced.collect::<Vec<_>>(), cx)
+    }
+
+    /// What both know of; `put` has checked the rest.
+    fn same(_spec: &Spec, a: &State, b: &State) -> bool {
+        a.packages.iter().all(|(name, was)| b.packages.get(name).is_none_or(|is| apt::alike(is, was)))
+    }
+
+    fn title(spec: &Spec) -> String {
+        match &spec.version {
+            Some(version) => format!("{} {version}", spec.name),
+            None => spec.name.clone(),
+        }
+    }
+
+    fn examples() -> Vec<Value> {
+        vec![
+            json!({ "name": "nginx" }),
+            json!({ "name": "samba", "version": "2:4.17.12+dfsg-0+deb12u1" }),
+            json!({ "name": "telnet", "state": "absent" }),
+        ]
+    }
+}
+
+/// The words behind `apt-get` that ask for what the spec wants.
+fn request(spec: &Spec) -> Vec<String> {
+    match (spec.state, &spec.version) {
+        (Presence::Absent, _) => vec!["remove".into(), spec.name.clone()],
+        (Presence::Present, None) => vec!["install".into(), spec.name.clone()],
+        (Presence::Present, Some(version)) => vec!["install".into(), format!("{}={version}", spec.name)],
+    }
+}
