@@ -298,7 +298,7 @@ impl<L: Lens> Kind for Of<L> {
     }
 
     fn preview(&self, spec: &Value, state: &Value, cx: &mut Cx<'_>) -> Option<String> {
-        let (spec, state) = (L::Spec::deserialize(spec).ok()?, L::State::deserialize(state).ok()?);
+        let (spec, state) = (read(L::NAME, "spec", spec).ok()?, read(L::NAME, "state", state).ok()?);
         if L::sensitive(&spec) { None } else { L::preview(&spec, &state, cx) }
     }
 
@@ -307,19 +307,19 @@ impl<L: Lens> Kind for Of<L> {
     }
 
     fn blind(&self, spec: &Value) -> bool {
-        L::Spec::deserialize(spec).is_ok_and(|spec| L::blind(&spec))
+        read::<L::Spec>(L::NAME, "spec", spec).is_ok_and(|spec| L::blind(&spec))
     }
 
     fn irreversible(&self, spec: &Value) -> bool {
-        L::Spec::deserialize(spec).is_ok_and(|spec| L::irreversible(&spec))
+        read::<L::Spec>(L::NAME, "spec", spec).is_ok_and(|spec| L::irreversible(&spec))
     }
 
     fn sensitive(&self, spec: &Value) -> bool {
-        L::Spec::deserialize(spec).is_ok_and(|spec| L::sensitive(&spec))
+        read::<L::Spec>(L::NAME, "spec", spec).is_ok_and(|spec| L::sensitive(&spec))
     }
 
     fn title(&self, spec: &Value) -> String {
-        L::Spec::deserialize(spec).map(|spec| L::title(&spec)).unwrap_or_default()
+        read::<L::Spec>(L::NAME, "spec", spec).map(|spec| L::title(&spec)).unwrap_or_default()
     }
 
     fn examples(&self) -> Vec<Value> {
@@ -327,10 +327,13 @@ impl<L: Lens> Kind for Of<L> {
     }
 }
 
+/// Not inlined: a dozen methods of every kind come here, and the agent is to stay small.
+#[inline(never)]
 fn read<T: DeserializeOwned>(kind: &str, what: &str, value: &Value) -> Result<T, Fault> {
     T::deserialize(value).map_err(|e| Fault::new(FaultCode::Invalid, format!("{kind}: unreadable {what}: {e}")))
 }
 
+#[inline(never)]
 fn write<T: Serialize>(value: &T) -> Result<Value, Fault> {
     serde_json::to_value(value).map_err(|e| Fault::new(FaultCode::Invalid, format!("state cannot be written: {e}")))
 }
