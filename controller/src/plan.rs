@@ -5,6 +5,7 @@
 
 mod build;
 mod diff;
+pub mod expand;
 pub mod procedure;
 mod saved;
 

@@ -1,0 +1,162 @@
+//! From texts to a fleet: everything is read and everything is checked, across all files, before anything is said.
+
+mod member;
+mod playbook;
+mod profile;
+mod reference;
+
+use std::collections::BTreeMap;
+
+use super::config::Config;
+use super::diagnostic::{Diagnostic, Problems};
+use super::files::Files;
+use super::fleet::{Base, Fleet, STORE};
+use super::scalar::address_problem;
+use super::source::{Source, Sources, Span};
+use super::yaml::{self, decode};
+use super::{playbook as playbooks, profile as profiles, shipped};
+
+/// The texts of a fleet, by their part in it.
+#[derive(Debug, Default)]
+pub struct Documents {
+    /// `weiche.yaml`.
+    pub config: Option<Source>,
+    /// `members/*.yaml`.
+    pub members: Vec<Source>,
+    /// `profiles/*.yaml`.
+    pub profiles: Vec<Source>,
+    /// `playbooks/*.yaml`.
+    pub playbooks: Vec<Source>,
+}
+
+/// What stands in for a `weiche.yaml` that is missing or broken, so that the other files are checked all the same.
+const STAND_IN: &str = "{ fleet: unnamed, timezone: UTC, ssh: { user: weiche } }";
+
+/// Reads and checks a fleet. `Sources` receives the shipped files and templates that problems may point into.
+///
+/// # Errors
+/// Everything that is wrong; the author of the fleet can fix it.
+pub fn read(
+    documents: &Documents,
+    files: &dyn Files,
+    base: Base,
+    sources: &mut Sources,
+) -> Result<(Fleet, Problems), Problems> {
+    let mut problems = Problems::new();
+    let config = config(documents.config.as_ref(), &mut problems);
+    let mut fleet = Fleet {
+        config,
+        base,
+        members: BTreeMap::new(),
+        hosts: BTreeMap::new(),
+        profiles: BTreeMap::new(),
+        playbooks: BTreeMap::new(),
+    };
+    for source in shipped::profiles().iter().chain(&documents.profiles) {
+        sources.add(source.clone());
+        if let Some(profile) = profiles::parse(source, &mut problems) {
+            let name = profile.head.profile.clone();
+            let place = (profile.source.clone(), name.span);
+            if let Some(other) = fleet.profiles.insert(name.to_string(), profile) {
+                twice("profile", &name.value, &place, &(other.source, other.head.profile.span), &mut problems);
+            }
+        }
+    }
+    for source in shipped::playbooks().iter().chain(&documents.playbooks) {
+        sources.add(source.clone());
+        if let Some(playbook) = playbooks::parse(source, &mut problems) {
+            let name = playbook.name.clone();
+            let place = (playbook.source.clone(), name.span);
+            if let Some(other) = fleet.playbooks.insert(name.to_string(), playbook) {
+                twice("playbook", &name.value, &place, &(other.source, other.name.span), &mut problems);
+            }
+        }
+    }
+    let mut later = Vec::new();
+    let mut names = BTreeMap::new();
+    for source in &documents.members {
+        if let Some(member) = member::parse(source, &mut fleet.hosts, &mut later, &mut problems) {
+            let (name, place) = (member.member.to_string(), (source.clone(), member.member.span));
+            if let Some(first) = names.insert(name.clone(), place.clone()) {
+                twice("member", &name, &place, &first, &mut problems);
+            }
+            fleet.members.insert(name, member);
+        }
+    }
+    if fleet.hosts.is_empty() && fleet.members.values().all(|m| m.printers.is_empty()) {
+        let hint = "add a member: `members/NAME.yaml` with `servers`, `pcs` or `printers` (docs/fleet.md)";
+        let place = documents.members.first().or(documents.config.as_ref());
+        let message = "the fleet has no devices";
+        problems.add(match place {
+            Some(source) => Diagnostic::new(source, Span::default(), message).hint(hint),
+            None => Diagnostic::of("members/", message).hint(hint),
+        });
+    }
+    reference::check(&mut fleet, documents.config.as_ref(), &later, &mut problems);
+    profile::check(&fleet, files, &later, sources, &mut problems);
+    playbook::check(&fleet, files, &mut problems);
+    problems.or(fleet)
+}
+
+fn config(source: Option<&Source>, problems: &mut Problems) -> Config {
+    let read = source.and_then(|source| {
+        let node = yaml::parse(source, problems)?;
+        let config: Config = decode(source, &node, problems)?;
+        if config.ssh.user.is_empty() {
+            let span = node.get("ssh").and_then(|ssh| ssh.get("user")).map_or(node.span, |user| user.span);
+            problems.add(Diagnostic::new(source, span, "`user` must not be empty").hint("name the login of the hosts"));
+        }
+        if config.limits.connections == 0 {
+            let span = node.get("limits").and_then(|l| l.get("connections")).map_or(node.span, |n| n.span);
+            problems.add(Diagnostic::new(source, span, "`connections` must be at least 1"));
+        }
+        if config.store.strip_prefix(STORE).is_none_or(str::is_empty) {
+            let span = node.get("store").map_or(node.span, |store| store.span);
+            let hint = "write `sqlite:PATH`";
+            problems.add(Diagnostic::new(source, span, format!("unknown store `{}`", config.store)).hint(hint));
+        }
+        Some(config)
+    });
+    if source.is_none() {
+        let hint = "is this the fleet's directory? See docs/fleet.md for what `weiche.yaml` holds";
+        problems.add(Diagnostic::of("weiche.yaml", "there is no such file").hint(hint));
+    }
+    read.unwrap_or_else(|| {
+        let stand_in = Source::new("stand-in", STAND_IN);
+        let node = yaml::parse(&stand_in, &mut Problems::new());
+        let config = node.and_then(|node| decode(&stand_in, &node, &mut Problems::new()));
+        config.expect("the stand-in is a literal, and a test reads it")
+    })
+}
+
+type Place = (Source, Span);
+
+/// Two things of one name; a fleet's own may take the place of a shipped one.
+fn twice(what: &str, name: &str, second: &Place, first: &Place, problems: &mut Problems) {
+    if first.0.name().starts_with(shipped::PREFIX) {
+        return;
+    }
+    problems.add(
+        Diagnostic::new(&second.0, second.1, format!("there are two {what}s `{name}`"))
+            .hint("give one of them another name")
+            .related(&first.0, first.1, "first here"),
+    );
+}
+
+/// A problem of an address, with the usual reasons for it.
+fn address(source: &Source, span: Span, address: &str, problems: &mut Problems) {
+    if let Some(problem) = address_problem(address) {
+        let hint = "write e.g. 192.0.2.11, \"2001:db8::11\" or fs.example; a port goes into `port`";
+        problems.add(Diagnostic::new(source, span, problem).hint(hint));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stand_in_is_a_config() {
+        assert_eq!(&**config(None, &mut Problems::new()).fleet, "unnamed");
+    }
+}

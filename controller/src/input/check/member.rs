@@ -1,0 +1,235 @@
+//! A member's file: one device at a time, so that ten thousand cost no more than their size, and a broken one spoils
+//! no other.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::address;
+use crate::input::diagnostic::{Diagnostic, Problems};
+use crate::input::fleet::{Host, HostKind};
+use crate::input::member::{DEVICES, Device, Member, Printer, Service, Site};
+use crate::input::scalar::{Name, host_key_problem};
+use crate::input::source::{Source, Span};
+use crate::input::suggest;
+use crate::input::target::HostName;
+use crate::input::yaml::{self, Located, Node, Value, decode, expected};
+
+/// What of a host can only be checked once all files are read.
+#[derive(Debug)]
+pub(super) struct Later {
+    /// The host.
+    pub(super) host: HostName,
+    /// Its file.
+    pub(super) source: Source,
+    /// Its name's place.
+    pub(super) span: Span,
+    /// Its `profile`.
+    pub(super) profile: Option<Located<String>>,
+    /// Its `replaces`.
+    pub(super) replaces: Option<Located<String>>,
+    /// Its `ssh.jump`.
+    pub(super) jump: Option<Located<String>>,
+    /// Its `parameters`.
+    pub(super) parameters: Vec<(String, Span)>,
+}
+
+/// Reads a member's file; its hosts are added to the fleet's.
+pub(super) fn parse(
+    source: &Source,
+    hosts: &mut BTreeMap<HostName, Host>,
+    later: &mut Vec<Later>,
+    problems: &mut Problems,
+) -> Option<Member> {
+    let mut root = yaml::parse(source, problems)?;
+    let devices = DEVICES.map(|key| (key, root.take(key).map(|(_, node)| node)));
+    let mut member: Member = decode(source, &root, problems)?;
+    services(source, &member.services, problems);
+    windows(source, &root, &member, problems);
+    let mut names: HashMap<String, Span> = HashMap::new();
+    for (key, node) in devices {
+        for item in items(source, node, problems) {
+            if key == "printers" {
+                if let Some(printer) = printer(source, &item, &member.sites, &mut names, problems) {
+                    member.printers.push(printer);
+                }
+                continue;
+            }
+            let kind = if key == "pcs" { HostKind::Pc } else { HostKind::Server };
+            let Some(device) = decode::<Device>(source, &item, problems) else { continue };
+            duplicate(source, &device.name, &mut names, problems);
+            check(source, &item, kind, &device, &member.sites, problems);
+            let (host, rest) = resolve(source, &item, kind, device, &member.member);
+            // An earlier namesake stays; that there are two was reported above.
+            if let std::collections::btree_map::Entry::Vacant(place) = hosts.entry(host.name.clone()) {
+                place.insert(host);
+                later.push(rest);
+            }
+        }
+    }
+    replacements(source, &member.printers, problems);
+    Some(member)
+}
+
+fn items(source: &Source, node: Option<Node>, problems: &mut Problems) -> Vec<Node> {
+    match node {
+        Some(Node { value: Value::List(items), .. }) => items,
+        Some(node) if node.value != Value::Null => {
+            problems.add(expected(source, &node, "a list of devices"));
+            Vec::new()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn duplicate(source: &Source, name: &Located<Name>, names: &mut HashMap<String, Span>, problems: &mut Problems) {
+    if let Some(first) = names.insert(name.to_string(), name.span) {
+        let message = format!("there are two devices `{}` in this member", name.value);
+        problems.add(
+            Diagnostic::new(source, name.span, message)
+                .hint("servers, PCs and printers of a member share one set of names")
+                .related(source, first, "first here"),
+        );
+    }
+}
+
+fn check(
+    source: &Source,
+    item: &Node,
+    kind: HostKind,
+    device: &Device,
+    sites: &BTreeMap<Name, Site>,
+    problems: &mut Problems,
+) {
+    site(source, device.site.as_ref(), sites, problems);
+    if let Some(given) = &device.address {
+        address(source, given.span, given, problems);
+    }
+    match &device.host_key {
+        Some(key) => {
+            if let Some(problem) = host_key_problem(key) {
+                let hint = "copy the line from /etc/ssh/ssh_host_ed25519_key.pub of that host";
+                problems.add(Diagnostic::new(source, key.span, problem).hint(hint));
+            }
+        }
+        None if kind == HostKind::Server && device.address.is_some() => {
+            let message = format!("the server `{}` has an address but no `host_key`", device.name.value);
+            let hint = "add the line from /etc/ssh/ssh_host_ed25519_key.pub, read at its console";
+            problems.add(Diagnostic::new(source, device.name.span, message).hint(hint));
+        }
+        None => {}
+    }
+    if device.port == Some(0) {
+        let span = item.get("port").map_or(device.name.span, |node| node.span);
+        problems.add(Diagnostic::new(source, span, "0 is no port"));
+    }
+}
+
+fn resolve(source: &Source, item: &Node, kind: HostKind, device: Device, member: &str) -> (Host, Later) {
+    let name = HostName::new(member, &device.name);
+    let spans = item.get("parameters").map(|node| node.entries().iter()).into_iter().flatten();
+    let later = Later {
+        host: name.clone(),
+        source: source.clone(),
+        span: device.name.span,
+        profile: device.profile.clone(),
+        replaces: device.replaces.clone(),
+        jump: device.ssh.as_ref().and_then(|ssh| ssh.jump.clone()).flatten(),
+        parameters: spans.map(|(key, value)| (key.name.clone(), value_span(key.span, value))).collect(),
+    };
+    let host = Host {
+        name,
+        kind,
+        address: device.address.map(|v| v.value),
+        port: device.port,
+        host_key: device.host_key.map(|v| v.value),
+        serial: device.serial,
+        model: device.model,
+        site: device.site.map(|v| v.value),
+        profile: device.profile.map(|v| v.value),
+        parameters: device.parameters,
+        // Found among all hosts later.
+        replaces: None,
+        labels: device.labels,
+        lease: device.lease,
+        ssh: device.ssh.map(Box::new),
+        agent: device.agent.map(Box::new),
+        place: (source.clone(), device.name.span),
+    };
+    (host, later)
+}
+
+fn value_span(key: Span, value: &Node) -> Span {
+    if value.span.len > 0 { value.span } else { key }
+}
+
+fn site(source: &Source, site: Option<&Located<String>>, sites: &BTreeMap<Name, Site>, problems: &mut Problems) {
+    if let Some(site) = site
+        && !sites.keys().any(|known| **known == *site.value)
+    {
+        let hint = suggest::hint(site, sites.keys().map(|k| &**k)).unwrap_or_else(|| "add it under `sites`".into());
+        let message = format!("the member has no site `{}`", site.value);
+        problems.add(Diagnostic::new(source, site.span, message).hint(hint));
+    }
+}
+
+fn printer(
+    source: &Source,
+    item: &Node,
+    sites: &BTreeMap<Name, Site>,
+    names: &mut HashMap<String, Span>,
+    problems: &mut Problems,
+) -> Option<Printer> {
+    let printer = decode::<Printer>(source, item, problems)?;
+    duplicate(source, &printer.name, names, problems);
+    site(source, printer.site.as_ref(), sites, problems);
+    if let Some(given) = &printer.address {
+        address(source, given.span, given, problems);
+    }
+    Some(printer)
+}
+
+fn replacements(source: &Source, printers: &[Printer], problems: &mut Problems) {
+    let going: HashMap<&str, bool> = printers.iter().map(|p| (&*p.name.value, p.replaced_by.is_some())).collect();
+    for printer in printers {
+        let Some(by) = &printer.replaced_by else { continue };
+        match going.get(by.as_str()) {
+            None => {
+                let message = format!("the member has no printer `{}`", by.value);
+                let hint = suggest::hint(by, going.keys().copied());
+                problems.add(Diagnostic::new(source, by.span, message).maybe_hint(hint));
+            }
+            Some(true) => {
+                let message = format!("`{}` is to go itself", by.value);
+                problems.add(Diagnostic::new(source, by.span, message).hint("name a printer that stays"));
+            }
+            Some(false) => {}
+        }
+    }
+}
+
+fn services(source: &Source, services: &BTreeMap<Name, Located<Service>>, problems: &mut Problems) {
+    for service in services.values() {
+        let problem = match &service.probe.command {
+            Some(_) => Some("a service is probed from outside: `tcp` or `http`".to_owned()),
+            None => service.probe.problem(),
+        };
+        if let Some(problem) = problem {
+            let hint = "write e.g. { tcp: \"fs.example:445\" } or { http: \"https://intranet.example/\" }";
+            problems.add(Diagnostic::new(source, service.span, problem).hint(hint));
+        }
+    }
+}
+
+fn windows(source: &Source, root: &Node, member: &Member, problems: &mut Problems) {
+    const WEEK: u32 = 7 * 24 * 60;
+    for (name, window) in &member.windows {
+        let minutes = |time: crate::input::scalar::WeekTime| u32::from(time.day) * 24 * 60 + u32::from(time.minute);
+        let length = (minutes(window.to) + WEEK - minutes(window.from)) % WEEK;
+        let span = root.get("windows").and_then(|w| w.entry(name)).map_or(root.span, |(key, _)| key.span);
+        if length == 0 {
+            problems.add(Diagnostic::new(source, span, format!("the window `{name}` is empty")));
+        } else if window.reserve.0.as_secs() >= u64::from(length) * 60 {
+            let message = format!("the reserve of the window `{name}` leaves no time to work");
+            problems.add(Diagnostic::new(source, span, message).hint("make `reserve` shorter than the window"));
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Playbooks, as far as they can be checked before their inputs are known: profiles, selectors, variables, the form of
+//! templates, and all resources that hold none.
+
+use handlebars::Context;
+use serde_json::Value as Json;
+
+use crate::input::apply::Applier;
+use crate::input::diagnostic::{Diagnostic, Problems};
+use crate::input::files::Files;
+use crate::input::fleet::{Fleet, HOST_KEYS};
+use crate::input::member::ProbeForm;
+use crate::input::playbook::{Playbook, Step, StepAction};
+use crate::input::resource::Resource;
+use crate::input::scalar::{Type, path_problem};
+use crate::input::selector::On;
+use crate::input::suggest;
+use crate::input::template::{TemplateFault, single};
+use crate::input::yaml::{Node, Value, decode};
+
+/// Checks them.
+pub(super) fn check(fleet: &Fleet, files: &dyn Files, problems: &mut Problems) {
+    let mut applier = Applier::checking(files);
+    for playbook in fleet.playbooks.values() {
+        let mut checker = Checker { fleet, playbook, applier: &mut applier, problems };
+        for stage in &playbook.stages {
+            match &stage.on {
+                On::Expression(node) => checker.templates(node),
+                On::Selector(selector) => checker.problems.extend(selector.problems(fleet, &playbook.source)),
+                On::Inputs(_) | On::All => {}
+            }
+            stage.steps.iter().for_each(|step| checker.step(step));
+        }
+    }
+}
+
+struct Checker<'a, 'b> {
+    fleet: &'a Fleet,
+    playbook: &'a Playbook,
+    applier: &'a mut Applier<'b>,
+    problems: &'a mut Problems,
+}
+
+impl Checker<'_, '_> {
+    fn step(&mut self, step: &Step) {
+        match &step.action {
+            StepAction::Apply { profile, parameters, .. } => self.apply(profile, parameters),
+            StepAction::Resource(resource) => self.resource(resource),
+            StepAction::Transfer { from, paths, .. } => {
+                self.templates(from);
+                self.templates(paths);
+                self.from(from);
+                let list = if paths.items().is_empty() { std::slice::from_ref(paths) } else { paths.items() };
+                for path in list {
+                    let problem = match path.text() {
+                        Some(text) if text.contains("{{") => None,
+                        Some(text) => path_problem(text),
+                        None => Some("`paths` must be a path or a list of paths".into()),
+                    };
+                    if let Some(problem) = problem {
+                        self.problems.add(Diagnostic::new(&self.playbook.source, path.span, problem));
+                    }
+                }
+            }
+            StepAction::Check { probe, .. } => {
+                self.templates(probe);
+                if literal(probe)
+                    && let Some(form) = decode::<ProbeForm>(&self.playbook.source, probe, self.problems)
+                    && let Some(problem) = form.problem()
+                {
+                    self.problems.add(Diagnostic::new(&self.playbook.source, step.key, problem));
+                }
+            }
+            StepAction::Manual(text) => self.templates(text),
+        }
+    }
+
+    fn apply(&mut self, profile: &Node, parameters: &[(crate::input::yaml::Key, Node)]) {
+        self.templates(profile);
+        parameters.iter().for_each(|(_, value)| self.templates(value));
+        let Some(name) = profile.text().filter(|text| !text.contains("{{")) else { return };
+        let source = &self.playbook.source;
+        if !self.fleet.profiles.contains_key(name) {
+            let hint = suggest::hint(name, self.fleet.profiles.keys().map(String::as_str));
+            let problem = Diagnostic::new(source, profile.span, format!("there is no profile `{name}`"));
+            self.problems.add(problem.maybe_hint(hint));
+            return;
+        }
+        let known = self.fleet.parameters(name);
+        for (key, _) in parameters.iter().filter(|(key, _)| !known.contains_key(key.name.as_str())) {
+            let message = format!("the profile `{name}` has no parameter `{}`", key.name);
+            let hint = suggest::hint(&key.name, known.keys().copied());
+            self.problems.add(Diagnostic::new(source, key.span, message).maybe_hint(hint));
+        }
+    }
+
+    fn resource(&mut self, resource: &Resource) {
+        self.templates(&resource.spec);
+        if literal(&resource.spec) && resource.spec.get("template").is_none() {
+            // References to other steps need the list of a host: they are resolved when it is expanded.
+            let alone = Resource { restart_on: Vec::new(), ..resource.clone() };
+            let context = Context::from(Json::Null);
+            self.applier.resource(&self.playbook.source, &alone, &context, &[], self.problems);
+        }
+    }
+
+    /// `from` is an input, an expression, or a host.
+    fn from(&mut self, from: &Node) {
+        let Some(name) = from.text().filter(|text| !text.contains("{{")) else { return };
+        let is_input = self.playbook.inputs.get(name).is_some_and(|input| input.r#type == Type::Host);
+        if !is_input && self.fleet.find(name).is_err() {
+            let inputs = self.playbook.inputs.iter().filter(|(_, i)| i.r#type == Type::Host).map(|(n, _)| n.as_str());
+            let hint = suggest::hint(name, inputs);
+            let message = format!("`{name}` is neither an input of type host nor a host of the fleet");
+            self.problems.add(Diagnostic::new(&self.playbook.source, from.span, message).maybe_hint(hint));
+        }
+    }
+
+    /// Every text below a node: can it be a template, and are there the variables that it names?
+    fn templates(&mut self, node: &Node) {
+        node.items().iter().for_each(|item| self.templates(item));
+        node.entries().iter().for_each(|(_, value)| self.templates(value));
+        let Some(text) = node.text() else { return };
+        let names = match single(text) {
+            Some(path) => Ok(vec![path.to_owned()]),
+            None => self.applier.renderer.variables(text),
+        };
+        let faults = match names {
+            Ok(names) => names.iter().filter_map(|name| self.unknown(name)).collect(),
+            Err(fault) => vec![fault],
+        };
+        for fault in faults {
+            self.problems.add(fault.at(&self.playbook.source, node.span));
+        }
+    }
+
+    fn unknown(&self, path: &str) -> Option<TemplateFault> {
+        let mut parts = path.split('.');
+        let first = parts.next()?;
+        let fault = |message: String, hint| {
+            Some(TemplateFault { message, hint, expression: Some(path.to_owned()), line: None })
+        };
+        let is_host = match (first, self.playbook.inputs.get(first)) {
+            ("host", _) => true,
+            ("member" | "fleet", _) => return None,
+            (_, Some(input)) => input.r#type == Type::Host,
+            _ => {
+                let known = self.playbook.inputs.keys().map(String::as_str).chain(["host", "member", "fleet"]);
+                return fault(format!("there is no variable `{path}` here"), suggest::hint(first, known));
+            }
+        };
+        let part = parts.next().filter(|_| is_host)?;
+        let parameters = self.fleet.profiles.values().flat_map(|p| p.head.parameters.keys().map(String::as_str));
+        let known: Vec<&str> = HOST_KEYS.into_iter().chain(parameters).collect();
+        if known.contains(&part) {
+            return None;
+        }
+        fault(
+            format!("`{path}`: a host has no `{part}`, and no profile has such a parameter"),
+            suggest::hint(part, known),
+        )
+    }
+}
+
+/// Whether there are no templates below a node.
+fn literal(node: &Node) -> bool {
+    match &node.value {
+        Value::Text(text) => !text.contains("{{"),
+        Value::List(items) => items.iter().all(literal),
+        Value::Map(entries) => entries.iter().all(|(_, value)| literal(value)),
+        _ => true,
+    }
+}

@@ -1,0 +1,216 @@
+//! `members/*.yaml`: a member administration with its sites, windows, services and devices.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::config::SshOverride;
+use super::scalar::{Name, Period, WeekTime};
+use super::target::AgentPlace;
+use super::yaml::Located;
+
+/// The keys that hold devices; they are decoded one device at a time.
+pub const DEVICES: [&str; 3] = ["servers", "pcs", "printers"];
+
+/// A member administration.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Its short name.
+    pub member: Located<Name>,
+    /// Its name in full.
+    pub name: String,
+    /// Buildings or localities, by short name.
+    #[serde(default)]
+    pub sites: BTreeMap<Name, Site>,
+    /// Maintenance windows, by name.
+    #[serde(default)]
+    pub windows: BTreeMap<Name, Window>,
+    /// What users notice, by name.
+    #[serde(default)]
+    pub services: BTreeMap<Name, Located<Service>>,
+    /// Its servers.
+    #[serde(default)]
+    pub servers: Vec<Device>,
+    /// Its PCs.
+    #[serde(default)]
+    pub pcs: Vec<Device>,
+    /// Its printers.
+    #[serde(default)]
+    pub printers: Vec<Printer>,
+}
+
+/// A building or locality.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Site {
+    /// Where it is.
+    pub address: String,
+}
+
+/// A maintenance window that comes round every week.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// Its start.
+    pub from: WeekTime,
+    /// Its end.
+    pub to: WeekTime,
+    /// Time kept free before the end.
+    #[serde(default)]
+    pub reserve: Period,
+}
+
+/// What users notice.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// How to see that it works.
+    pub probe: ProbeForm,
+    /// How long it may be away during a change.
+    #[serde(default)]
+    pub downtime_budget: Option<Period>,
+}
+
+/// A way to look: exactly one of `tcp`, `http` and `command`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeForm {
+    /// `host:port` to which a TCP connection from the controller succeeds.
+    #[serde(default)]
+    pub tcp: Option<String>,
+    /// A URL that answers a GET from the controller.
+    #[serde(default)]
+    pub http: Option<String>,
+    /// The status it answers with; 200 if not given.
+    #[serde(default)]
+    pub status: Option<u16>,
+    /// Program and arguments on the host, which end with status 0; in playbooks only.
+    #[serde(default)]
+    pub command: Option<Vec<String>>,
+}
+
+impl ProbeForm {
+    /// Says what is wrong with it.
+    pub fn problem(&self) -> Option<String> {
+        match (&self.tcp, &self.http, &self.command) {
+            (Some(endpoint), None, None) if self.status.is_none() => super::scalar::endpoint_problem(endpoint),
+            (None, Some(url), None) => {
+                let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+                let good = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
+                (!good).then(|| format!("`{url}` is no URL with `http://` or `https://`"))
+            }
+            (None, None, Some(argv)) if self.status.is_none() => {
+                argv.first().is_none_or(String::is_empty).then(|| "`command` needs a program".into())
+            }
+            (None, None, None) => Some("say what is looked at: one of `tcp`, `http` and `command`".into()),
+            _ if self.http.is_none() => Some("`status` belongs to `http`".into()),
+            _ => Some("give only one of `tcp`, `http` and `command`".into()),
+        }
+    }
+}
+
+/// A server or PC as written.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Host")]
+pub struct Device {
+    /// Its name, unique in the member.
+    pub name: Located<Name>,
+    /// IP address or DNS name; without one it cannot be reached yet.
+    #[serde(default)]
+    pub address: Option<Located<String>>,
+    /// TCP port of its sshd, if not the fleet's.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// The public host key, `ssh-ed25519 AAAA...`.
+    #[serde(default)]
+    pub host_key: Option<Located<String>>,
+    /// Serial number; checked before the first change.
+    #[serde(default)]
+    pub serial: Option<String>,
+    /// Model, for people.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// A site of the member.
+    #[serde(default)]
+    pub site: Option<Located<String>>,
+    /// What is to be on it.
+    #[serde(default)]
+    pub profile: Option<Located<String>>,
+    /// Values for the profile's parameters.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, Value>,
+    /// The host whose place it takes; profile and parameters are inherited from it.
+    #[serde(default)]
+    pub replaces: Option<Located<String>>,
+    /// For selectors.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// If it is leased.
+    #[serde(default)]
+    pub lease: Option<Lease>,
+    /// What differs from the fleet's `ssh`.
+    #[serde(default)]
+    pub ssh: Option<SshOverride>,
+    /// Instead of the fleet's `agent`.
+    #[serde(default)]
+    pub agent: Option<AgentPlace>,
+}
+
+/// A leasing contract.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lease {
+    /// Its number.
+    pub contract: String,
+    /// Its last day, `2029-06-30`.
+    #[schemars(with = "String", extend("format" = "date"))]
+    pub ends: jiff::civil::Date,
+}
+
+/// A printer.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Printer {
+    /// Its name, unique in the member.
+    pub name: Located<Name>,
+    /// A site of the member.
+    #[serde(default)]
+    pub site: Option<Located<String>>,
+    /// Floor; 0 is the ground floor.
+    #[serde(default)]
+    pub floor: Option<i32>,
+    /// Room, for people.
+    #[serde(default)]
+    pub room: Option<String>,
+    /// Make and model.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Serial number.
+    #[serde(default)]
+    pub serial: Option<String>,
+    /// IP address or DNS name.
+    #[serde(default)]
+    pub address: Option<Located<String>>,
+    /// Whether it prints in colour.
+    #[serde(default)]
+    pub colour: bool,
+    /// Whether it prints both sides.
+    #[serde(default)]
+    pub duplex: bool,
+    /// Measured load.
+    #[serde(default)]
+    pub pages_per_month: u32,
+    /// The printer that takes over its jobs: this one is to go.
+    #[serde(default)]
+    pub replaced_by: Option<Located<String>>,
+    /// If it is leased.
+    #[serde(default)]
+    pub lease: Option<Lease>,
+    /// For selectors.
+    #[serde(default)]
+    pub labels: Vec<String>,
+}

@@ -1,0 +1,191 @@
+//! `playbooks/*.yaml`: a staged procedure. Its steps may hold templates, so they stay trees until they are expanded for
+//! the hosts of a run.
+
+mod step;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::diagnostic::{Diagnostic, Problems};
+use super::profile::{name_problem, typed};
+use super::scalar::{Name, Type};
+use super::selector::On;
+use super::source::{Source, Span};
+use super::yaml::{self, Located, Node, Value, decode, expected};
+
+pub use step::{Step, StepAction};
+
+/// Names at the top level of a playbook's templates that no input may take.
+pub const RESERVED: [&str; 4] = ["host", "member", "fleet", "all"];
+
+/// A staged procedure.
+#[derive(Clone, Debug)]
+pub struct Playbook {
+    /// Where it is written.
+    pub source: Source,
+    /// Its name.
+    pub name: Located<Name>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// What it asks for, by name.
+    pub inputs: BTreeMap<String, Input>,
+    /// In order.
+    pub stages: Vec<Stage>,
+}
+
+/// Everything of a playbook but its inputs and stages.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Playbook")]
+pub struct Head {
+    /// Its name.
+    pub playbook: Located<Name>,
+    /// What it is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// What it asks for: `name: type`, or `name: { type, default, description }`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, super::schema::InputItem>")]
+    pub inputs: serde::de::IgnoredAny,
+    /// In order.
+    #[serde(default)]
+    #[schemars(with = "Vec<super::schema::StageItem>")]
+    pub stages: serde::de::IgnoredAny,
+}
+
+/// Something that a playbook asks for.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// What it is.
+    pub r#type: Type,
+    /// Its value if none is given.
+    #[serde(default)]
+    pub default: Option<Located<serde_json::Value>>,
+    /// What it is for.
+    #[serde(default)]
+    pub description: Option<String>,
+}
+
+/// A part of a playbook.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// Its name, unique in the playbook.
+    pub name: Located<Name>,
+    /// Its hosts.
+    pub on: On,
+    /// Where they are given.
+    pub on_span: Span,
+    /// What each of them does, in order.
+    pub steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StageHead {
+    stage: Located<Name>,
+    #[serde(default, rename = "on")]
+    _on: serde::de::IgnoredAny,
+    #[serde(default, rename = "steps")]
+    _steps: serde::de::IgnoredAny,
+}
+
+/// Reads a playbook, checking all that can be checked without other files.
+pub fn parse(source: &Source, problems: &mut Problems) -> Option<Playbook> {
+    let mut root = yaml::parse(source, problems)?;
+    let inputs = root.take("inputs").map(|(_, node)| inputs(source, &node, problems)).unwrap_or_default();
+    let stages = root.take("stages");
+    let head: Head = decode(source, &root, problems)?;
+    let Some((key, stages)) = stages.filter(|(_, list)| !matches!(list.value, Value::Null)) else {
+        let hint = "add `stages: [ { stage: ..., on: ..., steps: [...] } ]`";
+        problems.add(Diagnostic::new(source, head.playbook.span, "the playbook has no stages").hint(hint));
+        return None;
+    };
+    let Value::List(items) = stages.value else {
+        problems.add(expected(source, &stages, "a list of stages"));
+        return None;
+    };
+    if items.is_empty() {
+        problems.add(Diagnostic::new(source, key.span, "the playbook has no stages").hint("add one"));
+    }
+    let mut seen: BTreeMap<String, Span> = BTreeMap::new();
+    let stages: Vec<Stage> = items.into_iter().filter_map(|item| stage(source, item, &inputs, problems)).collect();
+    for stage in &stages {
+        if let Some(first) = seen.insert(stage.name.to_string(), stage.name.span) {
+            let message = format!("there are two stages `{}`", stage.name.value);
+            problems.add(
+                Diagnostic::new(source, stage.name.span, message).hint("give one of them another name").related(
+                    source,
+                    first,
+                    "first here",
+                ),
+            );
+        }
+    }
+    Some(Playbook { source: source.clone(), name: head.playbook, description: head.description, inputs, stages })
+}
+
+fn inputs(source: &Source, node: &Node, problems: &mut Problems) -> BTreeMap<String, Input> {
+    if !matches!(node.value, Value::Map(_) | Value::Null) {
+        problems.add(expected(source, node, "a mapping of input names to types"));
+    }
+    let mut inputs = BTreeMap::new();
+    for (key, value) in node.entries() {
+        if let Some(problem) = name_problem(&key.name, &RESERVED) {
+            problems.add(Diagnostic::new(source, key.span, problem));
+        }
+        let input = match value.value {
+            Value::Text(_) => {
+                decode(source, value, problems).map(|r#type| Input { r#type, default: None, description: None })
+            }
+            _ => decode::<Input>(source, value, problems),
+        };
+        let Some(input) = input else { continue };
+        if let Some(default) = &input.default {
+            let hosts = matches!(input.r#type, Type::Host | Type::Hosts);
+            if hosts && !default.is_string() {
+                let hint = "write it as on the command line: a name, a list of names, or \"{kind: server}\" in quotes";
+                let message = format!("`{}` must be {}", key.name, input.r#type.expected());
+                problems.add(Diagnostic::new(source, default.span, message).hint(hint));
+            } else if !hosts {
+                problems.extend(typed(source, default.span, &key.name, input.r#type, default));
+            }
+        }
+        inputs.insert(key.name.clone(), input);
+    }
+    inputs
+}
+
+fn stage(source: &Source, mut item: Node, inputs: &BTreeMap<String, Input>, problems: &mut Problems) -> Option<Stage> {
+    if !matches!(item.value, Value::Map(_)) {
+        problems.add(expected(source, &item, "a stage (`stage: name`, `on: ...`, `steps: [...]`)"));
+        return None;
+    }
+    let (on, steps) = (item.take("on"), item.take("steps"));
+    let head: StageHead = decode(source, &item, problems)?;
+    let Some((key, on)) = on else {
+        let message = format!("the stage `{}` does not say on which hosts it runs", head.stage.value);
+        let hint = "add `on:` with the name of an input, a selector such as `{ kind: server }`, or `all`";
+        problems.add(Diagnostic::new(source, head.stage.span, message).hint(hint));
+        return None;
+    };
+    let on_span = if on.value == Value::Null { key.span } else { on.span };
+    let on = On::parse(source, &on, on_span, inputs, problems)?;
+    let steps = match steps.map(|(_, node)| node) {
+        Some(Node { value: Value::List(items), .. }) => {
+            items.into_iter().filter_map(|item| step::parse(source, item, problems)).collect()
+        }
+        Some(node) if node.value != Value::Null => {
+            problems.add(expected(source, &node, "a list of steps"));
+            Vec::new()
+        }
+        _ => {
+            let message = format!("the stage `{}` has no steps", head.stage.value);
+            problems.add(Diagnostic::new(source, head.stage.span, message).hint("add `steps: [...]`"));
+            Vec::new()
+        }
+    };
+    Some(Stage { name: head.stage, on, on_span, steps })
+}

@@ -1,0 +1,185 @@
+//! A step as written: exactly one action, perhaps with `timeout` or `within`.
+
+use std::time::Duration;
+
+use crate::input::diagnostic::{Diagnostic, Problems};
+use crate::input::resource::{self, Resource};
+use crate::input::scalar::Period;
+use crate::input::source::{Source, Span};
+use crate::input::suggest;
+use crate::input::yaml::{Key, Node, Value, decode, expected};
+
+/// The actions that are no resource kinds.
+const ACTIONS: [&str; 4] = ["apply", "check", "manual", "transfer"];
+/// How long a check is repeated, unless it says otherwise.
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// A step as written.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Where its action stands.
+    pub key: Span,
+    /// What it does.
+    pub action: StepAction,
+}
+
+/// What a step does.
+#[derive(Clone, Debug)]
+pub enum StepAction {
+    /// All resources of a profile.
+    Apply {
+        /// Its name, perhaps by a template.
+        profile: Node,
+        /// Values for its parameters, instead of the host's.
+        parameters: Vec<(Key, Node)>,
+        /// For each of its resources.
+        timeout: Option<Duration>,
+    },
+    /// One resource.
+    Resource(Resource),
+    /// Directory trees from another host.
+    Transfer {
+        /// The other host, by an input or a template.
+        from: Node,
+        /// A path or a list of paths.
+        paths: Node,
+        /// Whether what the other host does not have is removed.
+        delete: bool,
+    },
+    /// A look.
+    Check {
+        /// In the form of a probe, perhaps with templates.
+        probe: Node,
+        /// For how long it is repeated.
+        within: Duration,
+    },
+    /// An instruction to a person.
+    Manual(Node),
+}
+
+/// Reads an item of `steps:`.
+pub(super) fn parse(source: &Source, mut item: Node, problems: &mut Problems) -> Option<Step> {
+    if !matches!(item.value, Value::Map(_)) {
+        problems.add(expected(source, &item, "a step (`action: ...`)"));
+        return None;
+    }
+    let timeout_key = item.entry("timeout").map(|(key, _)| key.span);
+    let timeout = resource::timeout(source, &mut item, problems);
+    let within = item.take("within");
+    let Value::Map(entries) = item.value else { return None };
+    let mut entries = entries.into_iter();
+    let Some((key, value)) = entries.next() else {
+        let span = timeout_key.unwrap_or(item.span);
+        problems.add(Diagnostic::new(source, span, "the step does nothing").maybe_hint(suggest::hint("", known())));
+        return None;
+    };
+    for (second, _) in entries {
+        let hint = "start each step with `- `; only `timeout` and, for a check, `within` may stand beside an action";
+        let message = format!("`{}` does not belong to this step", second.name);
+        problems.add(Diagnostic::new(source, second.span, message).hint(hint));
+    }
+    if let (Some((at, _)), true) = (&within, key.name != "check") {
+        let message = "`within` belongs to a `check`";
+        problems.add(Diagnostic::new(source, at.span, message).hint("use `timeout` for other steps"));
+    }
+    if let (Some(at), "check" | "manual" | "transfer") = (timeout_key, key.name.as_str()) {
+        let hint = if key.name == "check" { "use `within`" } else { "leave it out" };
+        problems.add(Diagnostic::new(source, at, format!("`{}` has no timeout", key.name)).hint(hint));
+    }
+    let action = match key.name.as_str() {
+        "apply" => apply(source, &key, value, timeout, problems)?,
+        "transfer" => transfer(source, &key, value, problems)?,
+        "check" => {
+            let within = match within {
+                Some((_, node)) => decode::<Period>(source, &node, problems).map_or(WITHIN, |period| period.0),
+                None => WITHIN,
+            };
+            known_keys(source, "check", &value, &["tcp", "http", "status", "command"], problems);
+            StepAction::Check { probe: mapping(source, &key, value, problems)?, within }
+        }
+        "manual" => StepAction::Manual(text(source, &key, value, problems)?),
+        name => match resource::find(name) {
+            Some(kind) => StepAction::Resource(resource::read(source, kind, &key, value, timeout, problems)?),
+            None => {
+                problems.add(resource::unknown_kind(source, &key, known()));
+                return None;
+            }
+        },
+    };
+    Some(Step { key: key.span, action })
+}
+
+fn known() -> impl Iterator<Item = &'static str> {
+    ACTIONS.into_iter().chain(resource::kind_names())
+}
+
+fn apply(
+    source: &Source,
+    key: &Key,
+    mut value: Node,
+    timeout: Option<Duration>,
+    problems: &mut Problems,
+) -> Option<StepAction> {
+    if matches!(value.value, Value::Text(_)) {
+        return Some(StepAction::Apply { profile: value, parameters: Vec::new(), timeout });
+    }
+    known_keys(source, "apply", &value, &["profile", "parameters"], problems);
+    let parameters = match value.take("parameters").map(|(_, node)| node) {
+        Some(Node { value: Value::Map(entries), .. }) => entries,
+        Some(node) if node.value != Value::Null => {
+            problems.add(expected(source, &node, "a mapping (`key: value`)"));
+            Vec::new()
+        }
+        _ => Vec::new(),
+    };
+    let value = mapping(source, key, value, problems)?;
+    let profile = required(source, key, &value, "profile", problems)?;
+    Some(StepAction::Apply { profile: text(source, key, profile, problems)?, parameters, timeout })
+}
+
+fn transfer(source: &Source, key: &Key, value: Node, problems: &mut Problems) -> Option<StepAction> {
+    let value = mapping(source, key, value, problems)?;
+    known_keys(source, "transfer", &value, &["from", "paths", "delete"], problems);
+    let (from, paths) =
+        (required(source, key, &value, "from", problems), required(source, key, &value, "paths", problems));
+    let delete = match value.get("delete") {
+        Some(node) => decode::<bool>(source, node, problems)?,
+        None => false,
+    };
+    Some(StepAction::Transfer { from: text(source, key, from?, problems)?, paths: paths?, delete })
+}
+
+fn required(source: &Source, key: &Key, value: &Node, name: &str, problems: &mut Problems) -> Option<Node> {
+    let found = value.get(name).cloned();
+    if found.is_none() {
+        let message = format!("`{}` needs the key `{name}`", key.name);
+        problems.add(Diagnostic::new(source, key.span, message).hint(format!("add `{name}: ...`")));
+    }
+    found
+}
+
+fn known_keys(source: &Source, what: &str, value: &Node, known: &[&str], problems: &mut Problems) {
+    for (key, _) in value.entries().iter().filter(|(key, _)| !known.contains(&key.name.as_str())) {
+        let hint = suggest::hint(&key.name, known.iter().copied());
+        let message = format!("`{what}` has no key `{}`", key.name);
+        problems.add(Diagnostic::new(source, key.span, message).maybe_hint(hint));
+    }
+}
+
+fn mapping(source: &Source, key: &Key, value: Node, problems: &mut Problems) -> Option<Node> {
+    if matches!(value.value, Value::Map(_)) {
+        return Some(value);
+    }
+    let span = if value.value == Value::Null { key.span } else { value.span };
+    problems.add(expected(source, &Node { span, ..value }, "a mapping (`key: value`)"));
+    None
+}
+
+fn text(source: &Source, key: &Key, value: Node, problems: &mut Problems) -> Option<Node> {
+    if matches!(value.value, Value::Text(_)) {
+        return Some(value);
+    }
+    let span = if value.value == Value::Null { key.span } else { value.span };
+    problems.add(expected(source, &Node { span, ..value }, "a text"));
+    None
+}

@@ -1,0 +1,186 @@
+//! JSON Schemas of what people write, from the types that read it: for editors and for checks without Weiche.
+
+use std::borrow::Cow;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
+
+use super::config::Config;
+use super::member::{Member, ProbeForm};
+use super::playbook::{self, Input};
+use super::profile;
+use super::resource::{find, kind_names};
+use super::scalar::{Name, Period, Type};
+use super::selector::Selector;
+
+/// The documents that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Document {
+    /// `weiche.yaml`.
+    Fleet,
+    /// `members/*.yaml`.
+    Member,
+    /// `profiles/*.yaml`.
+    Profile,
+    /// `playbooks/*.yaml`.
+    Playbook,
+}
+
+impl Document {
+    /// All, by name.
+    pub const ALL: [(&str, Document); 4] = [
+        ("fleet", Document::Fleet),
+        ("member", Document::Member),
+        ("playbook", Document::Playbook),
+        ("profile", Document::Profile),
+    ];
+}
+
+/// The JSON Schema of a document, for draft 2020-12.
+pub fn schema(document: Document) -> Value {
+    let generator = SchemaSettings::draft2020_12().into_generator();
+    let schema = match document {
+        Document::Fleet => generator.into_root_schema_for::<Config>(),
+        Document::Member => generator.into_root_schema_for::<Member>(),
+        Document::Profile => generator.into_root_schema_for::<profile::Head>(),
+        Document::Playbook => generator.into_root_schema_for::<playbook::Head>(),
+    };
+    schema.to_value()
+}
+
+/// An item of `resources:`.
+#[derive(Debug)]
+pub struct ResourceItem;
+
+impl JsonSchema for ResourceItem {
+    fn schema_name() -> Cow<'static, str> {
+        "Resource".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let choices: Vec<Value> = resources().into_iter().map(|(name, s)| item(generator, &name, &s)).collect();
+        json_schema!({ "oneOf": choices })
+    }
+}
+
+/// A value of `inputs:`.
+#[derive(Debug)]
+pub struct InputItem;
+
+impl JsonSchema for InputItem {
+    fn schema_name() -> Cow<'static, str> {
+        "InputItem".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (short, long) = (generator.subschema_for::<Type>(), generator.subschema_for::<Input>());
+        json_schema!({ "anyOf": [short, long] })
+    }
+}
+
+/// An item of `stages:`.
+#[derive(Debug)]
+pub struct StageItem;
+
+impl JsonSchema for StageItem {
+    fn schema_name() -> Cow<'static, str> {
+        "Stage".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (name, selector) = (generator.subschema_for::<Name>(), generator.subschema_for::<Selector>());
+        let steps = steps(generator);
+        json_schema!({
+            "type": "object",
+            "properties": {
+                "stage": name,
+                "on": {
+                    "description": "An input's name, a list of them, an expression, a selector, or `all`.",
+                    "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }, selector]
+                },
+                "steps": { "type": "array", "items": { "oneOf": steps } }
+            },
+            "required": ["stage", "on", "steps"],
+            "additionalProperties": false
+        })
+    }
+}
+
+fn steps(generator: &mut SchemaGenerator) -> Vec<Value> {
+    let probe = generator.subschema_for::<ProbeForm>().to_value();
+    let period = generator.subschema_for::<Period>().to_value();
+    let object = |properties: Value, required: &[&str]| json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false });
+    let apply = json!({ "anyOf": [
+        { "type": "string" },
+        object(json!({ "profile": { "type": "string" }, "parameters": { "type": "object" } }), &["profile"])
+    ] });
+    let paths = json!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] });
+    let transfer = object(
+        json!({ "from": { "type": "string" }, "paths": paths, "delete": { "type": "boolean", "default": false } }),
+        &["from", "paths"],
+    );
+    let mut steps = vec![
+        item(generator, "apply", &apply),
+        object(json!({ "check": probe, "within": period }), &["check"]),
+        object(json!({ "manual": { "type": "string" } }), &["manual"]),
+        object(json!({ "transfer": transfer }), &["transfer"]),
+    ];
+    for (name, schema) in resources() {
+        steps.push(item(generator, &name, &schema));
+    }
+    steps
+}
+
+/// The kinds' specs, open for templates where they ask for something else than a text.
+fn resources() -> Map<String, Value> {
+    let mut all = Map::new();
+    for name in kind_names() {
+        let Some(kind) = find(name) else { continue };
+        let mut inline = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true).into_generator();
+        let mut schema = kind.schema(&mut inline).to_value();
+        let template = json!({ "type": "string", "pattern": "\\{\\{" });
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.remove("blob");
+            for property in properties.values_mut() {
+                if property.get("type") != Some(&json!("string")) {
+                    *property = json!({ "anyOf": [property, template] });
+                }
+            }
+            if name == "unit" {
+                let references = json!({
+                    "description": "Resources of the same list, `KIND NAME`, whose change restarts the unit.",
+                    "type": "array",
+                    "items": { "type": "string" }
+                });
+                properties.insert("restart_on".into(), references);
+            }
+        }
+        all.insert(name.to_owned(), schema);
+    }
+    all
+}
+
+fn item(generator: &mut SchemaGenerator, name: &str, schema: &Value) -> Value {
+    let period = generator.subschema_for::<Period>().to_value();
+    let mut properties = Map::new();
+    properties.insert(name.to_owned(), schema.clone());
+    properties.insert("timeout".into(), period);
+    json!({ "type": "object", "properties": properties, "required": [name], "additionalProperties": false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_document_has_one() {
+        for (name, document) in Document::ALL {
+            let schema = schema(document);
+            assert_eq!(schema["type"], "object", "{name}: {schema:#}");
+            assert_eq!(schema["additionalProperties"], false, "{name}");
+        }
+        assert!(schema(Document::Profile).to_string().contains("\"template\""));
+        assert!(schema(Document::Member)["properties"]["servers"].is_object());
+    }
+}

@@ -1,0 +1,44 @@
+//! Playbooks, profiles and their files that come with the binary. A fleet's own of the same name take precedence.
+
+use super::source::Source;
+
+/// Name and text, alphabetical.
+type Shipped = (&'static str, &'static str);
+
+static PLAYBOOKS: &[Shipped] = &[
+    ("converge.yaml", include_str!("../../../playbooks/converge.yaml")),
+    ("server-swap.yaml", include_str!("../../../playbooks/server-swap.yaml")),
+];
+
+static PROFILES: &[Shipped] = &[
+    ("profiles/base.yaml", include_str!("../../../playbooks/profiles/base.yaml")),
+    ("profiles/file-server.yaml", include_str!("../../../playbooks/profiles/file-server.yaml")),
+    ("profiles/intranet.yaml", include_str!("../../../playbooks/profiles/intranet.yaml")),
+    ("profiles/office-workplace.yaml", include_str!("../../../playbooks/profiles/office-workplace.yaml")),
+];
+
+static FILES: &[Shipped] = &[
+    ("files/intranet/index.html", include_str!("../../../playbooks/files/intranet/index.html")),
+    ("files/intranet/nginx.conf", include_str!("../../../playbooks/files/intranet/nginx.conf")),
+    ("files/motd", include_str!("../../../playbooks/files/motd")),
+    ("files/samba/smb.conf", include_str!("../../../playbooks/files/samba/smb.conf")),
+    ("files/workplace/policies.json", include_str!("../../../playbooks/files/workplace/policies.json")),
+];
+
+/// What sources of shipped files are named by, before their path.
+pub const PREFIX: &str = "shipped/";
+
+/// The shipped playbooks.
+pub fn playbooks() -> Vec<Source> {
+    PLAYBOOKS.iter().map(|(name, text)| Source::new(&format!("{PREFIX}{name}"), *text)).collect()
+}
+
+/// The shipped profiles.
+pub fn profiles() -> Vec<Source> {
+    PROFILES.iter().map(|(name, text)| Source::new(&format!("{PREFIX}{name}"), *text)).collect()
+}
+
+/// A shipped file, by its path below `files/`.
+pub fn file(path: &str) -> Option<&'static str> {
+    FILES.iter().find(|(name, _)| name.strip_prefix("files/") == Some(path)).map(|(_, text)| *text)
+}

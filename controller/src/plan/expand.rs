@@ -1,0 +1,74 @@
+//! A playbook with its inputs becomes a [`Procedure`]: templates are filled in, profiles become steps, references become
+//! step ids. Pure; all problems at once.
+
+mod input;
+mod stage;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::procedure::{Content, Procedure};
+use crate::input::apply::{Applier, Body};
+use crate::input::diagnostic::{Diagnostic, Problems};
+use crate::input::files::Files;
+use crate::input::fleet::{Fleet, Host};
+use crate::input::suggest;
+
+use input::Given;
+
+/// Expands a playbook for inputs given as `name=value`.
+///
+/// # Errors
+/// Everything that is wrong: with the inputs (the operator can fix it), or with the playbook or a profile for these
+/// inputs (the author of the fleet can fix it).
+pub fn expand(
+    fleet: &Fleet,
+    playbook: &str,
+    inputs: &[(String, String)],
+    files: &dyn Files,
+) -> Result<Procedure, Problems> {
+    let Some(found) = fleet.playbooks().get(playbook) else {
+        let problem = Diagnostic::of(input::PLACE, format!("there is no playbook `{playbook}`"));
+        let hint = suggest::hint(playbook, fleet.playbooks().keys().map(String::as_str));
+        return Err(problem.maybe_hint(hint).into());
+    };
+    let mut problems = Problems::new();
+    let given = input::read(fleet, found, inputs, &mut problems);
+    if problems.has_errors() {
+        return Err(problems.sorted());
+    }
+    let mut contents = BTreeMap::new();
+    let mut expansion = stage::Expansion {
+        fleet,
+        playbook: found,
+        given: &given,
+        applier: Applier::new(files),
+        contents: &mut contents,
+        problems: &mut problems,
+    };
+    let stages = found.stages.iter().filter_map(|stage| expansion.stage(stage)).collect();
+    let inputs = given.iter().map(|(name, value)| (name.clone(), value.plain())).collect();
+    let procedure = Procedure { playbook: playbook.to_owned(), inputs, stages, contents };
+    problems.or(procedure).map(|(procedure, _)| procedure)
+}
+
+/// What templates know at the top level of a playbook, for one host.
+fn context(fleet: &Fleet, given: &BTreeMap<String, Given<'_>>, host: Option<&Host>) -> Map<String, Value> {
+    let mut data: Map<String, Value> = given.iter().map(|(name, value)| (name.clone(), value.value(fleet))).collect();
+    data.insert("fleet".into(), fleet.fleet_value());
+    if let Some(host) = host {
+        data.insert("host".into(), fleet.host_value(host));
+        data.insert("member".into(), fleet.member_value(host.name.member()));
+    }
+    data
+}
+
+impl From<Body> for Content {
+    fn from(body: Body) -> Content {
+        match body {
+            Body::Text(text) => Content::Text(text),
+            Body::File(path, size) => Content::File { path, size },
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! A stage for its hosts: each step of the playbook becomes actions, numbered host by host.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use handlebars::Context;
+use serde_json::{Map, Value, json};
+use weiche_agent::digest::Digest;
+use weiche_agent::protocol::{self, StepId};
+
+use super::context;
+use super::input::{Given, unreachable};
+use crate::input::apply::{Applied, Applier, profile_context};
+use crate::input::diagnostic::{Diagnostic, Problems};
+use crate::input::fleet::{Fleet, Host};
+use crate::input::member::ProbeForm;
+use crate::input::playbook::{self, Playbook, StepAction};
+use crate::input::profile::typed;
+use crate::input::scalar::path_problem;
+use crate::input::selector::On;
+use crate::input::source::{Source, Span};
+use crate::input::suggest;
+use crate::input::yaml::{Key, Node};
+use crate::plan::procedure::{Action, Check, Content, Manual, Probe, Stage, Transfer};
+
+/// Expands the stages of one playbook.
+pub(super) struct Expansion<'a, 'b> {
+    pub(super) fleet: &'a Fleet,
+    pub(super) playbook: &'a Playbook,
+    pub(super) given: &'b BTreeMap<String, Given<'a>>,
+    pub(super) applier: Applier<'b>,
+    pub(super) contents: &'b mut BTreeMap<Digest, Content>,
+    pub(super) problems: &'b mut Problems,
+}
+
+/// What a host does in a stage, before it is numbered: resources keep their positions for references.
+enum Draft {
+    Resource(usize),
+    Transfer(Transfer),
+    Check(Check),
+    Manual(Manual),
+}
+
+impl<'a> Expansion<'a, '_> {
+    /// Expands one; `None`, and problems, if it has no hosts.
+    pub(super) fn stage(&mut self, stage: &playbook::Stage) -> Option<Stage> {
+        let on = self.hosts(stage)?;
+        let mut hosts = BTreeMap::new();
+        for host in on {
+            let actions = self.actions(&stage.name, &stage.steps, host);
+            hosts.insert(host.name.clone(), actions);
+        }
+        Some(Stage { name: stage.name.to_string(), hosts })
+    }
+
+    fn source(&self) -> &'a Source {
+        &self.playbook.source
+    }
+
+    fn hosts(&mut self, stage: &playbook::Stage) -> Option<Vec<&'a Host>> {
+        let found: Vec<&Host> = match &stage.on {
+            On::All => self.fleet.hosts().filter(|host| host.reachable()).collect(),
+            On::Selector(selector) => self.fleet.hosts().filter(|host| selector.matches(self.fleet, host)).collect(),
+            On::Inputs(names) => names.iter().flat_map(|name| self.of_input(name)).collect(),
+            On::Expression(node) => self.of_expression(node)?,
+        };
+        let problem = match unreachable(&found) {
+            _ if found.is_empty() => {
+                Some((format!("the stage `{}` has no hosts", &*stage.name.value), "does the selector fit?"))
+            }
+            problem => problem,
+        };
+        if let Some((message, hint)) = problem {
+            self.problems.add(Diagnostic::new(self.source(), stage.on_span, message).hint(hint));
+            return None;
+        }
+        Some(found)
+    }
+
+    fn of_input(&self, name: &str) -> Vec<&'a Host> {
+        match self.given.get(name) {
+            Some(Given::Host(host)) => vec![*host],
+            Some(Given::Hosts(hosts)) => hosts.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn of_expression(&mut self, node: &Node) -> Option<Vec<&'a Host>> {
+        let known = Context::from(Value::Object(context(self.fleet, self.given, None)));
+        let value = self.applier.renderer.node(self.source(), node, &known, self.problems)?;
+        let names = match value {
+            Value::Array(items) => items,
+            one => vec![one],
+        };
+        names.iter().map(|name| self.named(node.span, name)).collect()
+    }
+
+    /// A host that an expression names: by its name, or as the object that stands for it.
+    fn named(&mut self, span: Span, value: &Value) -> Option<&'a Host> {
+        let text = value.as_str().or_else(|| value.get("id").and_then(Value::as_str)).unwrap_or_default();
+        let found = self.fleet.find(text).ok();
+        if found.is_none() {
+            let message = format!("`{text}` is no host of the fleet");
+            self.problems.add(Diagnostic::new(self.source(), span, message).hint("hosts are named `member/name`"));
+        }
+        found
+    }
+
+    fn actions(&mut self, stage: &str, steps: &[playbook::Step], host: &'a Host) -> Vec<Action> {
+        let known = Context::from(Value::Object(context(self.fleet, self.given, Some(host))));
+        let (mut resources, mut drafts) = (Vec::new(), Vec::new());
+        for step in steps {
+            self.step(step, host, &known, &mut resources, &mut drafts);
+        }
+        number(stage, resources, drafts, self.contents)
+    }
+
+    fn step(
+        &mut self,
+        step: &playbook::Step,
+        host: &'a Host,
+        known: &Context,
+        resources: &mut Vec<Applied>,
+        drafts: &mut Vec<Draft>,
+    ) {
+        let source = self.source();
+        let id = StepId(String::new());
+        match &step.action {
+            StepAction::Apply { profile, parameters, timeout } => {
+                let applied = self.apply(profile, parameters, host, known);
+                let shift = resources.len();
+                for mut resource in applied.unwrap_or_default() {
+                    resource.watches.iter_mut().for_each(|at| *at += shift);
+                    resource.timeout = timeout.unwrap_or(resource.timeout);
+                    drafts.push(Draft::Resource(resources.len()));
+                    resources.push(resource);
+                }
+            }
+            StepAction::Resource(resource) => {
+                let applied = self.applier.resource(source, resource, known, resources, self.problems);
+                if let Some(applied) = applied {
+                    drafts.push(Draft::Resource(resources.len()));
+                    resources.push(applied);
+                }
+            }
+            StepAction::Transfer { from, paths, delete } => {
+                let (Some(from), Some(paths)) = (self.from(from, host, known), self.paths(paths, known)) else {
+                    return;
+                };
+                for path in paths {
+                    let transfer = Transfer { id: id.clone(), from: from.name.clone(), path, delete: *delete };
+                    drafts.push(Draft::Transfer(transfer));
+                }
+            }
+            StepAction::Check { probe, within } => {
+                if let Some(probe) = self.probe(probe, step.key, known) {
+                    drafts.push(Draft::Check(Check { id, probe, within: *within }));
+                }
+            }
+            StepAction::Manual(text) => {
+                let text = self.applier.renderer.node(source, text, known, self.problems);
+                if let Some(text) = text {
+                    let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
+                    drafts.push(Draft::Manual(Manual { id, text }));
+                }
+            }
+        }
+    }
+
+    fn apply(
+        &mut self,
+        profile: &Node,
+        parameters: &[(Key, Node)],
+        host: &'a Host,
+        known: &Context,
+    ) -> Option<Vec<Applied>> {
+        let source = self.source();
+        let name = match (profile.text(), self.fleet.profile_of(host)) {
+            // The usual case, for which "there is no variable" would not say what to do.
+            (Some("{{host.profile}}"), None) => {
+                let message = format!("`{}` has no profile", host.name);
+                let hint = "add `profile: ...` in the member's file, or select other hosts";
+                self.problems.add(Diagnostic::new(source, profile.span, message).hint(hint));
+                return None;
+            }
+            _ => self.applier.renderer.node(source, profile, known, self.problems)?,
+        };
+        let name = name.as_str().unwrap_or_default();
+        if !self.fleet.profiles().contains_key(name) {
+            let hint = suggest::hint(name, self.fleet.profiles().keys().map(String::as_str));
+            let problem = Diagnostic::new(source, profile.span, format!("there is no profile `{name}`"));
+            self.problems.add(problem.maybe_hint(hint));
+            return None;
+        }
+        let values = self.values(name, profile.span, parameters, host, known)?;
+        let context = profile_context(self.fleet, host, values);
+        Some(self.applier.profile(self.fleet, name, &context, self.problems))
+    }
+
+    /// The values of a profile's parameters: the playbook's over the host's over the defaults.
+    fn values(
+        &mut self,
+        name: &str,
+        span: Span,
+        parameters: &[(Key, Node)],
+        host: &Host,
+        known: &Context,
+    ) -> Option<Map<String, Value>> {
+        let source = self.source();
+        let declared = self.fleet.parameters(name);
+        let mut values = self.fleet.defaults(name);
+        let set = self.fleet.set_by(host).into_iter().filter(|(name, _)| declared.contains_key(name));
+        values.extend(set.map(|(name, value)| (name.to_owned(), value.clone())));
+        let before = self.problems.len();
+        for (key, node) in parameters {
+            let Some(parameter) = declared.get(key.name.as_str()) else {
+                let message = format!("the profile `{name}` has no parameter `{}`", key.name);
+                let hint = suggest::hint(&key.name, declared.keys().copied());
+                self.problems.add(Diagnostic::new(source, key.span, message).maybe_hint(hint));
+                continue;
+            };
+            let Some(value) = self.applier.renderer.node(source, node, known, self.problems) else { continue };
+            self.problems.extend(typed(source, node.span, &key.name, parameter.r#type, &value));
+            values.insert(key.name.clone(), value);
+        }
+        for missing in declared.keys().filter(|name| !values.contains_key(**name)) {
+            let message =
+                format!("the profile `{name}` needs the parameter `{missing}`, which `{}` does not set", host.name);
+            let hint = format!("set it in the member's file, or here: parameters: {{ {missing}: ... }}");
+            self.problems.add(Diagnostic::new(source, span, message).hint(hint));
+        }
+        (self.problems.len() == before).then_some(values)
+    }
+
+    fn from(&mut self, from: &Node, host: &Host, known: &Context) -> Option<&'a Host> {
+        let source = self.source();
+        let value = match from.text().map(|text| self.of_input(text)) {
+            Some(hosts) if hosts.len() == 1 => json!(hosts[0].name),
+            _ => self.applier.renderer.node(source, from, known, self.problems)?,
+        };
+        let found = self.named(from.span, &value)?;
+        let problem = if found.name == host.name {
+            Some((format!("`{}` cannot transfer from itself", host.name), "run this stage on the other host"))
+        } else {
+            unreachable(&[found])
+        };
+        match problem {
+            Some((message, hint)) => {
+                self.problems.add(Diagnostic::new(source, from.span, message).hint(hint));
+                None
+            }
+            None => Some(found),
+        }
+    }
+
+    fn paths(&mut self, paths: &Node, known: &Context) -> Option<Vec<String>> {
+        let source = self.source();
+        let items = match self.applier.renderer.node(source, paths, known, self.problems)? {
+            Value::Array(items) => items,
+            one => vec![one],
+        };
+        let mut list = Vec::new();
+        for item in &items {
+            let problem = match item.as_str() {
+                Some(path) => path_problem(path),
+                None => Some(format!("a path must be a text, not {item}")),
+            };
+            match (problem, item.as_str()) {
+                (None, Some(path)) => list.push(path.to_owned()),
+                (problem, _) => {
+                    let hint = "list absolute paths without `..`";
+                    self.problems.add(Diagnostic::new(source, paths.span, problem.unwrap_or_default()).hint(hint));
+                    return None;
+                }
+            }
+        }
+        Some(list)
+    }
+
+    fn probe(&mut self, probe: &Node, key: Span, known: &Context) -> Option<Probe> {
+        let source = self.source();
+        let value = self.applier.renderer.node(source, probe, known, self.problems)?;
+        let form: Result<ProbeForm, _> = serde_json::from_value(value);
+        let wrong = match &form {
+            Ok(form) => form.problem(),
+            Err(error) => Some(format!("the check cannot be read: {error}")),
+        };
+        if let Some(wrong) = wrong {
+            self.problems.add(Diagnostic::new(source, key, wrong).hint("write one of `tcp`, `http` and `command`"));
+            return None;
+        }
+        match form.unwrap_or_default() {
+            ProbeForm { tcp: Some(endpoint), .. } => Some(Probe::Tcp(endpoint)),
+            ProbeForm { http: Some(url), status, .. } => Some(Probe::Http { url, status: status.unwrap_or(200) }),
+            ProbeForm { command, .. } => Some(Probe::Command(command.unwrap_or_default())),
+        }
+    }
+}
+
+/// Gives the drafts of a host their ids. A unit that reacts to others gets an anchor before the first of them: undone
+/// last, it settles the unit on what the others were put back to.
+fn number(
+    stage: &str,
+    resources: Vec<Applied>,
+    drafts: Vec<Draft>,
+    contents: &mut BTreeMap<Digest, Content>,
+) -> Vec<Action> {
+    let mut anchors: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (at, resource) in resources.iter().enumerate() {
+        if let Some(first) = resource.watches.first() {
+            anchors.entry(*first).or_default().push(at);
+        }
+    }
+    let mut ids: Vec<StepId> = vec![StepId(String::new()); resources.len()];
+    let mut count = 0;
+    let mut next = || {
+        count += 1;
+        StepId(format!("{stage}.{count}"))
+    };
+    let mut resources: Vec<Option<Applied>> = resources.into_iter().map(Some).collect();
+    let mut actions = Vec::new();
+    for draft in drafts {
+        match draft {
+            Draft::Resource(at) => {
+                for unit in anchors.remove(&at).unwrap_or_default() {
+                    if let Some(unit) = resources.get(unit).and_then(Option::as_ref) {
+                        actions.push(Action::Resource(anchor(next(), unit)));
+                    }
+                }
+                let Some(resource) = resources[at].take() else { continue };
+                ids[at] = next();
+                let watches = resource.watches.iter().map(|at| ids[*at].clone()).collect();
+                if let Some((digest, body)) = resource.body {
+                    contents.entry(digest).or_insert_with(|| body.into());
+                }
+                actions.push(Action::Resource(protocol::Step {
+                    id: ids[at].clone(),
+                    kind: resource.kind.name().to_owned(),
+                    spec: resource.spec,
+                    watches,
+                    anchor: false,
+                    timeout_ms: milliseconds(resource.timeout),
+                    inject: None,
+                }));
+            }
+            Draft::Transfer(transfer) => actions.push(Action::Transfer(Transfer { id: next(), ..transfer })),
+            Draft::Check(check) => actions.push(Action::Check(Check { id: next(), ..check })),
+            Draft::Manual(manual) => actions.push(Action::Manual(Manual { id: next(), ..manual })),
+        }
+    }
+    actions
+}
+
+fn anchor(id: StepId, unit: &Applied) -> protocol::Step {
+    let name = unit.spec.get("name").cloned().unwrap_or_default();
+    protocol::Step {
+        id,
+        kind: "unit".to_owned(),
+        spec: json!({ "name": name, "settle": true }),
+        watches: Vec::new(),
+        anchor: true,
+        timeout_ms: milliseconds(unit.timeout),
+        inject: None,
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
