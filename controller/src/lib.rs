@@ -3,7 +3,7 @@
 //! Arrows between the modules point one way: `input` <- `plan` <- `rollout` (all pure: no clock, file, socket or
 //! randomness) <- `drive`, `store`, `show`, `sandbox` <- `cli` <- `main`.
 
-//CLI pub mod cli;
+pub mod cli;
 pub mod drive;
 pub mod input;
 pub mod plan;

@@ -17,7 +17,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = work::load_fleet(context)?;
     let hosts: Vec<HostName> = if args.hosts.is_empty() {
-        loaded.fleet().reachable().collect()
+        loaded.fleet().hosts().filter(|host| host.reachable()).map(|host| host.name.clone()).collect()
     } else {
         args.hosts.into_iter().map(HostName).collect()
     };

@@ -22,7 +22,7 @@ use crate::plan::procedure::{Action, Procedure};
 use crate::plan::{self, Plan, Unplannable};
 use crate::rollout::Outcome;
 use crate::show::progress::{Progress, Style};
-use crate::store::{Run, SqliteStore, Store, StoreError};
+use crate::store::{Event, Run, SqliteStore, Store, StoreError};
 
 /// A plan with all that is needed to carry it out.
 pub(super) struct Prepared {
@@ -40,7 +40,7 @@ pub(super) fn load_fleet(context: &Context) -> Result<Loaded, Failure> {
 /// Expands a playbook with inputs given as `name=value`.
 pub(super) fn expand(loaded: &Loaded, playbook: &str, inputs: &[(String, String)]) -> Result<Procedure, Failure> {
     let files = DiskFiles::new(loaded.dir());
-    plan::expand::expand(loaded.fleet(), playbook, inputs, &files)
+    crate::plan::expand::expand(loaded.fleet(), playbook, inputs, &files)
         .map_err(|problems| Failure::new(loaded.render(&problems, stderr().is_terminal())))
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn look(loaded: &Loaded, procedure: &Procedure, pool: &Arc<Pool
 pub(super) fn pool(loaded: &Loaded, hosts: &BTreeSet<HostName>) -> Result<Pool, Failure> {
     let mut targets = Vec::new();
     for host in hosts {
-        targets.push(loaded.fleet().target(host).map_err(|message| Failure::new(format!("{host}: {message}")))?);
+        targets.push(loaded.fleet().target(host).map_err(|e| Failure::of(host.0.as_str(), &e))?);
     }
     Ok(Pool::new(targets, loaded.fleet().connections()))
 }
@@ -189,8 +189,9 @@ pub(super) async fn drive(context: &Context, job: Job, start: Start) -> Result<E
     let mut confirm = |host: &HostName, step: &str, text: &str| {
         interactive && ask(&format!("{host}: {step}: {text}\nDone?"))
     };
+    let mut sink = |event: &Event| progress.take(event);
     let ending = tokio::select! {
-        ending = run(job, start, &mut |event| progress.take(event), &mut confirm) => ending,
+        ending = run(job, start, &mut sink, &mut confirm) => ending,
         _ = tokio::signal::ctrl_c() => {
             let message = format!("interrupted; the hosts finish the step they own (run {id})");
             let failure = Failure::new(message).exit(Exit::Stuck);
