@@ -134,7 +134,7 @@ impl Town {
 /// If one of them fails.
 pub fn manifest(root: &Path) -> String {
     let keys = "type,mode,uid,gid,nlink,link,size,sha256";
-    let tree = Command::new("mtree").args(["-c", "-S", "-k", keys, "-p"]).arg(root).output().expect("run mtree");
+    let tree = Command::new("mtree").args(["-c", "-k", keys, "-p"]).arg(root).output().expect("run mtree");
     assert!(tree.status.success(), "mtree: {}", String::from_utf8_lossy(&tree.stderr));
     let attributes = Command::new("getfattr").args(["-R", "-P", "-h", "-d", "-m", "-", "."]).current_dir(root).output();
     let attributes = attributes.expect("run getfattr");
