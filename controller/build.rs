@@ -4,6 +4,8 @@
 //! cargo that runs this script is not waited for and the agent is built once. `WEICHE_AGENT_BINARY` names a finished
 //! binary instead, for packagers and cross builds.
 
+#![expect(clippy::disallowed_methods, reason = "shell")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, error::Error};
@@ -52,8 +54,10 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
     cargo.args(["--bin", "weiche-agent", "--profile", "agent", "--target", &target, "--target-dir"]).arg(&directory);
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
-        let package = text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_CFG_") || text.starts_with("CARGO_FEATURE_");
-        let build = ["CARGO_BUILD_", "CARGO_PROFILE_", "CARGO_TARGET_", "CARGO_ENCODED_", "CARGO_MANIFEST_", "CARGO_UNSTABLE_"];
+        let package =
+            text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_CFG_") || text.starts_with("CARGO_FEATURE_");
+        let build =
+            ["CARGO_BUILD_", "CARGO_PROFILE_", "CARGO_TARGET_", "CARGO_ENCODED_", "CARGO_MANIFEST_", "CARGO_UNSTABLE_"];
         if package || build.iter().any(|p| text.starts_with(p)) || FOREIGN.contains(&text.as_ref()) {
             cargo.env_remove(&name);
         }

@@ -4,3 +4,7 @@
 //! through [`session::Session`], which neither knows nor cares what kind of [`link::Link`] is below it.
 
 pub mod agent_binary;
+pub mod link;
+pub mod push;
+pub mod session;
+pub mod ssh;

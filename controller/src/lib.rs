@@ -3,6 +3,7 @@
 //! Arrows between the modules point one way: `input` <- `plan` <- `rollout` (all pure: no clock, file, socket or
 //! randomness) <- `drive`, `store`, `show`, `sandbox` <- `cli` <- `main`.
 
+pub mod drive;
 pub mod input;
 pub mod plan;
-pub mod drive;
+pub mod sandbox;
