@@ -1,6 +1,8 @@
 //! The SSH layer against real OpenSSH servers and agents on the loopback.
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
+#[path = "ssh/local.rs"]
+mod local;
 #[path = "ssh/openssh.rs"]
 mod openssh;
 #[path = "ssh/sandbox.rs"]
@@ -426,4 +428,31 @@ async fn a_damaged_agent_is_found_out() {
     let error = refusal(&setup.target).await;
     assert!(matches!(error, ConnectError::Start { source: PushError::OtherBuild { .. }, .. }), "{}", chain(&error));
     assert!(error.hint().unwrap().contains("remove"));
+}
+
+#[tokio::test]
+async fn a_directory_that_is_noexec_or_full_is_named() {
+    if missing("a_directory_that_is_noexec_or_full_is_named").is_some() {
+        return;
+    }
+    let private = std::process::Command::new("unshare").args(["-m", "true"]).output();
+    if !private.is_ok_and(|output| output.status.success()) {
+        println!("skipped: a_directory_that_is_noexec_or_full_is_named: no mount namespaces here");
+        return;
+    }
+    let scratch = Scratch::new();
+    let key = keygen(&scratch.0, "user", "ed25519", "");
+    fs::create_dir(scratch.path("state")).unwrap();
+    let mut errors = Vec::new();
+    for options in ["noexec,size=16m", "size=1m"] {
+        let script = scratch.path("mounted");
+        let mount = format!("mount -t tmpfs -o {options} tmpfs \"$0\" && exec sh -c \"$SSH_ORIGINAL_COMMAND\"");
+        fs::write(&script, format!("exec unshare -m sh -c '{mount}' {}", scratch.path("state").display())).unwrap();
+        let sshd = Sshd::start(&scratch, &[format!("command=\"sh {}\" {}", script.display(), public(&key))], "");
+        match refusal(&sshd.target(&scratch, &key)).await {
+            ConnectError::Start { source, .. } => errors.push(source),
+            other => panic!("{}", chain(&other)),
+        }
+    }
+    assert!(matches!(errors[..], [PushError::NoExec(_), PushError::DiskFull(_)]), "{errors:?}");
 }
