@@ -26,14 +26,17 @@ const FOREIGN: [&str; 9] = [
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=WEICHE_AGENT_BINARY");
     let binary = match env::var_os("WEICHE_AGENT_BINARY") {
-        Some(path) => std::path::absolute(path)?,
+        Some(path) => {
+            let path = std::path::absolute(path)?;
+            println!("cargo::rerun-if-changed={}", path.display());
+            path
+        }
         None => build()?,
     };
-    if !binary.is_file() {
-        return Err(format!("there is no agent binary at {}", binary.display()).into());
-    }
-    println!("cargo::rerun-if-changed={}", binary.display());
-    println!("cargo::rustc-env=WEICHE_AGENT_BINARY={}", binary.display());
+    // A copy: the profiles share the original, and cargo must see it change only when this script has run.
+    let copy = PathBuf::from(env::var("OUT_DIR")?).join("weiche-agent");
+    std::fs::copy(&binary, &copy).map_err(|e| format!("no agent binary at {}: {e}", binary.display()))?;
+    println!("cargo::rustc-env=WEICHE_AGENT_BINARY={}", copy.display());
     println!("cargo::rustc-env=WEICHE_AGENT_ARCH={}", env::var("CARGO_CFG_TARGET_ARCH")?);
     Ok(())
 }

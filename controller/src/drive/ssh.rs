@@ -7,13 +7,16 @@ mod error;
 mod handshake;
 mod login;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use russh::client;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use weiche_agent::protocol::{BUILD, Frame, Hello, Reply, Request};
 
@@ -41,7 +44,14 @@ const STDERR_TAIL: usize = 4 << 10;
 #[derive(Debug, Default)]
 pub struct Connector {
     keys: Keys,
+    /// The ssh-agent's socket; `SSH_AUTH_SOCK` if `None`.
+    ssh_agent: Option<PathBuf>,
+    /// Who may log in to a jump host right now, by address.
+    turns: Mutex<BTreeMap<String, Arc<Semaphore>>>,
 }
+
+/// Logins to one jump host at the same time: sshd drops some of more than ten (`MaxStartups`).
+const LOGINS_AT_ONCE: usize = 8;
 
 /// A line to an agent on a host.
 pub struct SshLink {
@@ -76,6 +86,11 @@ impl Bound {
 }
 
 impl Connector {
+    /// With the ssh-agent that listens on a socket instead of the one in `SSH_AUTH_SOCK`.
+    pub fn with_ssh_agent(socket: PathBuf) -> Connector {
+        Connector { ssh_agent: Some(socket), ..Connector::default() }
+    }
+
     /// Connects, checks the host key, logs in and starts the agent, pushing it first if the host does not have it.
     ///
     /// # Errors
@@ -101,7 +116,8 @@ impl Connector {
         Ok(link)
     }
 
-    /// The connection to a host, followed by those that it runs through.
+    /// The connection to a host, followed by those that it runs through. Hosts do not share the connection to their
+    /// jump host: one that is read slowly would hold up the others, and a transfer between two of them would lock up.
     async fn reach(&self, target: &Target, bound: &Bound) -> Result<Vec<Connection>, ConnectError> {
         let Some(jump) = &target.jump else {
             let opening = TcpStream::connect((target.address.as_str(), target.port));
@@ -112,13 +128,21 @@ impl Connector {
             return Ok(vec![self.log_in(target, stream, bound).await?]);
         };
         let via = |source| ConnectError::Jump { host: jump.name.to_string(), source: Box::new(source) };
+        let turn =
+            Arc::clone(self.turns().entry(address(jump)).or_insert_with(|| Semaphore::new(LOGINS_AT_ONCE).into()));
+        let turn = bound.of("a turn at the jump host", turn.acquire_owned()).await?;
         let mut through = Box::pin(self.reach(jump, bound)).await.map_err(via)?;
+        drop(turn);
         let tunnel = through[0].handle.channel_open_direct_tcpip(&target.address, target.port.into(), "127.0.0.1", 0);
         let host = || jump.name.to_string();
         let closed = |e| ConnectError::Tunnel { address: address(target), host: host(), source: Box::new(e) };
         let stream = bound.of("the jump host's tunnel", tunnel).await?.map_err(closed)?.into_stream();
         through.insert(0, self.log_in(target, stream, bound).await?);
         Ok(through)
+    }
+
+    fn turns(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Semaphore>>> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn log_in<S>(&self, target: &Target, stream: S, bound: &Bound) -> Result<Connection, ConnectError>
@@ -130,7 +154,7 @@ impl Connector {
         let shaking = client::connect_stream(config, stream, client);
         let shaken = bound.of("the SSH handshake", shaking).await?;
         let mut handle = shaken.map_err(|source| seen.explain(target, source))?;
-        let logging = login::log_in(&mut handle, target, &self.keys);
+        let logging = login::log_in(&mut handle, target, &self.keys, self.ssh_agent.as_deref());
         bound.of("the login", logging).await??;
         Ok(Connection { handle, seen })
     }

@@ -42,7 +42,12 @@ impl std::fmt::Debug for Keys {
 }
 
 /// Logs in as the target's user.
-pub(super) async fn log_in(handle: &mut Handle<Client>, target: &Target, keys: &Keys) -> Result<(), ConnectError> {
+pub(super) async fn log_in(
+    handle: &mut Handle<Client>,
+    target: &Target,
+    keys: &Keys,
+    ssh_agent: Option<&Path>,
+) -> Result<(), ConnectError> {
     match &target.identity {
         Identity::File(path) => {
             let key = keys.load(path)?;
@@ -55,13 +60,21 @@ pub(super) async fn log_in(handle: &mut Handle<Client>, target: &Target, keys: &
                 AuthResult::Failure { partial_success, .. } => Err(refused(target, tried, partial_success)),
             }
         }
-        Identity::Agent => with_ssh_agent(handle, target).await,
+        Identity::Agent => with_ssh_agent(handle, target, ssh_agent).await,
     }
 }
 
 /// Tries the keys of the running ssh-agent in its order.
-async fn with_ssh_agent(handle: &mut Handle<Client>, target: &Target) -> Result<(), ConnectError> {
-    let mut agent = AgentClient::connect_env().await.map_err(ConnectError::NoSshAgent)?;
+async fn with_ssh_agent(
+    handle: &mut Handle<Client>,
+    target: &Target,
+    socket: Option<&Path>,
+) -> Result<(), ConnectError> {
+    let agent = match socket {
+        Some(path) => AgentClient::connect_uds(path).await,
+        None => AgentClient::connect_env().await,
+    };
+    let mut agent = agent.map_err(ConnectError::NoSshAgent)?;
     if let Some(binding) = handle.agent_session_binding() {
         // Needed for keys that are constrained to a destination; an old agent does not know it, which is no harm.
         let _ = agent.bind_session(binding, false).await;
