@@ -192,7 +192,7 @@ impl Host for FakeHost {
 
     fn state_rename(&mut self, from: &str, to: &str) -> Result<(), Fault> {
         self.effect(|h| {
-            let missing = || Fault::new(FaultCode::NotFound, format!("rename {from}: there is none"));
+            let missing = || Fault::new(FaultCode::NotFound, format!("rename {from}: no such file"));
             let bytes = h.state.remove(from).ok_or_else(missing)?;
             h.state.insert(to.to_owned(), bytes);
             Ok(())
