@@ -6,7 +6,7 @@ use serde_json::json;
 use weiche_agent::engine;
 use weiche_agent::fault::{Fault, FaultCode};
 use weiche_agent::host::Host;
-use weiche_agent::host::fake::FakeHost;
+use weiche_agent::host::fake::{FakeHost, Moment};
 use weiche_agent::journal::{Journal, Record};
 use weiche_agent::protocol::{RunId, Status, Step, StepId};
 
@@ -136,4 +136,29 @@ fn an_anchor_is_journalled_only_before_a_change() {
     assert!(engine::apply(&stage, &mut journal, &mut host, &mut |_| {}).unwrap());
     let order: Vec<String> = journal.statuses().iter().map(|s| s.step.0.clone()).collect();
     assert_eq!(order, ["s.2", "s.0"]);
+}
+
+#[test]
+fn an_append_that_is_cut_off_is_no_harm() {
+    let before = FakeHost::debian();
+    for n in 1.. {
+        let mut host = before.clone();
+        host.crash_at(n, Moment::Within);
+        let mut journal = Journal::open(&run(), &mut host).unwrap();
+        let _ = engine::apply(&steps(), &mut journal, &mut host, &mut |_| {});
+        let crashed = host.crashed();
+        host.reboot();
+        // Once more, cut off at the same place of what is left; then to the end; then back.
+        host.crash_at(n.div_ceil(2), Moment::Within);
+        let _ = Journal::open(&run(), &mut host)
+            .and_then(|mut journal| engine::apply(&steps(), &mut journal, &mut host, &mut |_| {}));
+        host.reboot();
+        let mut journal = Journal::open(&run(), &mut host).unwrap();
+        assert!(engine::apply(&steps(), &mut journal, &mut host, &mut |_| {}).unwrap());
+        assert_eq!(engine::undo(None, &mut journal, &mut host, &mut |_| {}).unwrap(), Vec::new());
+        assert_eq!(host.snapshot(), before.snapshot(), "cut off at effect {n}");
+        if !crashed {
+            return;
+        }
+    }
 }

@@ -20,6 +20,8 @@ use tree::Tree;
 pub enum Moment {
     /// The effect does not happen.
     Before,
+    /// Of bytes that are appended to a file of the state directory, half are there; like `Before` for other effects.
+    Within,
     /// The effect has happened; nobody hears of it.
     After,
 }
@@ -70,7 +72,7 @@ impl FakeHost {
         self.alive()?;
         self.effects += 1;
         let due = self.crash.filter(|(n, _)| *n == self.effects).map(|(_, moment)| moment);
-        if due == Some(Moment::Before) {
+        if matches!(due, Some(Moment::Before | Moment::Within)) {
             return Err(self.die());
         }
         let done = act(self);
@@ -184,6 +186,9 @@ impl Host for FakeHost {
     }
 
     fn state_append(&mut self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+        if !self.dead && self.crash == Some((self.effects + 1, Moment::Within)) {
+            self.state.entry(name.to_owned()).or_default().extend_from_slice(&bytes[..bytes.len() / 2]);
+        }
         self.effect(|h| {
             h.state.entry(name.to_owned()).or_default().extend_from_slice(bytes);
             Ok(())
