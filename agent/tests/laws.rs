@@ -11,7 +11,7 @@ use weiche_agent::host::fake::Moment;
 use weiche_agent::protocol::{Status, StepOutcome};
 use weiche_agent::resource::{Circumstances, Cx, kind};
 
-const MOMENTS: [Moment; 2] = [Moment::Before, Moment::After];
+const MOMENTS: [Moment; 3] = [Moment::Before, Moment::After, Moment::Unsynced];
 
 /// Runs `law` on every case and tells all cases that break it.
 fn for_all(law: impl Fn(&Bench) -> Result<(), String>) {
@@ -22,7 +22,7 @@ fn for_all(law: impl Fn(&Bench) -> Result<(), String>) {
     assert!(broken.is_empty(), "{} of {count} cases break the law:\n{}", broken.len(), broken.join("\n\n"));
 }
 
-/// Runs `at` for every effect of what it does, and both moments; it says how many effects there were.
+/// Runs `at` for every effect of what it does, and every moment; it says how many effects there were.
 fn for_every_crash(mut at: impl FnMut(u64, Moment) -> Result<bool, String>) -> Result<(), String> {
     for n in 1..10_000 {
         for moment in MOMENTS {

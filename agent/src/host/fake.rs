@@ -24,6 +24,8 @@ pub enum Moment {
     Within,
     /// The effect has happened; nobody hears of it.
     After,
+    /// The effect happens; then it is lost with everything since the last sync. A real disk loses any part of that.
+    Unsynced,
 }
 
 /// A host in memory. A clone is a second host that happens to be equal.
@@ -33,6 +35,8 @@ pub struct FakeHost {
     state: BTreeMap<String, Vec<u8>>,
     effects: u64,
     crash: Option<(u64, Moment)>,
+    /// What a crash that is due will leave, if it loses what was not synced.
+    durable: Option<Box<(Tree, BTreeMap<String, Vec<u8>>)>>,
     dead: bool,
 }
 
@@ -40,6 +44,7 @@ impl FakeHost {
     /// Lets the power fail at the `n`th effect from now, counted from 1.
     pub fn crash_at(&mut self, n: u64, moment: Moment) {
         self.crash = Some((self.effects + n, moment));
+        self.durable = (moment == Moment::Unsynced).then(|| Box::new((self.tree.clone(), self.state.clone())));
     }
 
     /// Effects so far, the one that a crash prevented included.
@@ -56,6 +61,7 @@ impl FakeHost {
     pub fn reboot(&mut self) {
         self.dead = false;
         self.crash = None;
+        self.durable = None;
     }
 
     /// Every path of the host with one line for what stands there, times of files included; without the agent's
@@ -76,7 +82,10 @@ impl FakeHost {
             return Err(self.die());
         }
         let done = act(self);
-        if due == Some(Moment::After) {
+        if due.is_some() {
+            if let Some(durable) = self.durable.take() {
+                (self.tree, self.state) = *durable;
+            }
             return Err(self.die());
         }
         done
@@ -169,7 +178,12 @@ impl Host for FakeHost {
     }
 
     fn sync(&mut self) -> Result<(), Fault> {
-        self.effect(|_| Ok(()))
+        self.effect(|h| {
+            if let Some(durable) = &mut h.durable {
+                **durable = (h.tree.clone(), h.state.clone());
+            }
+            Ok(())
+        })
     }
 
     fn state_open(&mut self, name: &str) -> Result<Option<Box<dyn Read>>, Fault> {
@@ -191,6 +205,9 @@ impl Host for FakeHost {
         }
         self.effect(|h| {
             h.state.entry(name.to_owned()).or_default().extend_from_slice(bytes);
+            if let (Some(durable), Some(whole)) = (&mut h.durable, h.state.get(name)) {
+                durable.1.insert(name.to_owned(), whole.clone());
+            }
             Ok(())
         })
     }
