@@ -11,7 +11,7 @@ use weiche_agent::host::fake::Moment;
 use weiche_agent::protocol::{Status, StepOutcome};
 use weiche_agent::resource::{Circumstances, Cx, kind};
 
-const MOMENTS: [Moment; 3] = [Moment::Before, Moment::After, Moment::Unsynced];
+const MOMENTS: [Moment; 4] = [Moment::Before, Moment::After, Moment::Unsynced, Moment::UnsyncedState];
 
 /// Runs `law` on every case and tells all cases that break it.
 fn for_all(law: impl Fn(&Bench) -> Result<(), String>) {

@@ -26,17 +26,22 @@ pub enum Moment {
     After,
     /// The effect happens; then it is lost with everything since the last sync. A real disk loses any part of that.
     Unsynced,
+    /// The same, but of the agent's state directory only: the host's own files happen to be on the disk.
+    UnsyncedState,
 }
+
+/// The agent's state directory: contents by name.
+type State = BTreeMap<String, Vec<u8>>;
 
 /// A host in memory. A clone is a second host that happens to be equal.
 #[derive(Clone, Debug, Default)]
 pub struct FakeHost {
     tree: Tree,
-    state: BTreeMap<String, Vec<u8>>,
+    state: State,
     effects: u64,
     crash: Option<(u64, Moment)>,
     /// What a crash that is due will leave, if it loses what was not synced.
-    durable: Option<Box<(Tree, BTreeMap<String, Vec<u8>>)>>,
+    durable: Option<Box<(Tree, State)>>,
     dead: bool,
 }
 
@@ -44,7 +49,8 @@ impl FakeHost {
     /// Lets the power fail at the `n`th effect from now, counted from 1.
     pub fn crash_at(&mut self, n: u64, moment: Moment) {
         self.crash = Some((self.effects + n, moment));
-        self.durable = (moment == Moment::Unsynced).then(|| Box::new((self.tree.clone(), self.state.clone())));
+        let loses = matches!(moment, Moment::Unsynced | Moment::UnsyncedState);
+        self.durable = loses.then(|| Box::new((self.tree.clone(), self.state.clone())));
     }
 
     /// Effects so far, the one that a crash prevented included.
@@ -84,7 +90,10 @@ impl FakeHost {
         let done = act(self);
         if due.is_some() {
             if let Some(durable) = self.durable.take() {
-                (self.tree, self.state) = *durable;
+                self.state = durable.1;
+                if due == Some(Moment::Unsynced) {
+                    self.tree = durable.0;
+                }
             }
             return Err(self.die());
         }
@@ -194,6 +203,10 @@ impl Host for FakeHost {
     fn state_write(&mut self, name: &str, content: &mut dyn Read) -> Result<(), Fault> {
         let bytes = all(content)?;
         self.effect(|h| {
+            if let Some(durable) = h.durable.as_mut().filter(|_| name == simulated::INSTANCES) {
+                // Invocation ids never come back, whatever is lost.
+                durable.1.insert(name.to_owned(), bytes.clone());
+            }
             h.state.insert(name.to_owned(), bytes);
             Ok(())
         })

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Host, Output, World, fails, says};
+use super::{Host, INSTANCES, Output, World, fails, says};
 use crate::digest::Digest;
 use crate::fault::{Fault, FaultCode};
 use crate::host::read_text;
@@ -16,9 +16,6 @@ use crate::host::read_text;
 /// Where unit files are looked for, from systemd.unit(5).
 const PATHS: [&str; 4] =
     ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
-
-/// In the agent's state directory.
-const INSTANCES: &str = "sandbox-instances.json";
 
 /// Which start of which unit was the last.
 #[derive(Debug, Default, Serialize, Deserialize)]
