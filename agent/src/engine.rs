@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::fault::{Fault, FaultCode};
 use crate::host::{Command, Host};
-use crate::journal::{Journal, Record};
+use crate::journal::{Journal, Journalled, Record};
 use crate::protocol::{Injection, Observation, Seen, Status, Step, StepEvent, StepId, StepOutcome};
 use crate::resource::{Circumstances, Claim, Cx, Kind, kind};
 
@@ -42,31 +42,28 @@ pub fn observe(steps: &[Step], host: &mut dyn Host) -> Vec<Observation> {
 }
 
 /// Carries out steps in order, stopping at the first failure; returns whether all succeeded. Steps that the journal
-/// has as done are not carried out again; one that was begun and not finished is taken back first.
+/// has as done are not carried out again; those that were begun and not finished are taken back first, last first.
 ///
 /// # Errors
 /// If the machinery broke (journal unreadable, disk full before a change). What was changed before is journalled.
 pub fn apply(steps: &[Step], journal: &mut Journal, host: &mut dyn Host, report: Report<'_>) -> Result<bool, Fault> {
+    let unfinished = |s: &&Journalled| !matches!(s.status, Status::Done | Status::Undone);
+    let unfinished: Vec<StepId> = journal.steps.iter().rev().filter(unfinished).map(|s| s.step.id.clone()).collect();
+    if !undo::steps(&unfinished, journal, host, report)?.is_empty() {
+        return Ok(false);
+    }
     let mut changed: BTreeSet<StepId> =
         journal.steps.iter().filter(|s| s.status == Status::Done).map(|s| s.step.id.clone()).collect();
+    let mut anchors = Vec::new();
     let mut rest = steps;
     while let Some(first) = rest.first() {
         let begin = Instant::now();
-        match journal.find(&first.id).map(|s| s.status) {
-            Some(Status::Done) => {
-                report(StepEvent { step: first.id.clone(), what: StepOutcome::AlreadyDone, took_us: took(begin) });
-                rest = &rest[1..];
-                continue;
-            }
-            Some(Status::Begun | Status::Failed | Status::Undoing | Status::Stuck) => {
-                let stuck = undo::steps(std::slice::from_ref(&first.id), journal, host, report)?;
-                if !stuck.is_empty() {
-                    return Ok(false);
-                }
-            }
-            Some(Status::Undone) | None => {}
+        if journal.find(&first.id).is_some_and(|s| s.status == Status::Done) {
+            report(StepEvent { step: first.id.clone(), what: StepOutcome::AlreadyDone, took_us: took(begin) });
+            rest = &rest[1..];
+            continue;
         }
-        let (taken, ok) = group(rest, &mut changed, journal, host, report)?;
+        let (taken, ok) = group(rest, &mut changed, &mut anchors, journal, host, report)?;
         if !ok {
             return Ok(false);
         }
@@ -85,9 +82,11 @@ struct Begun<'s> {
 }
 
 /// Carries out the group that `steps` starts with; returns how many steps it took and whether they succeeded.
-fn group(
-    steps: &[Step],
+/// `anchors` are journalled ahead of the first change that follows them: where nothing changes, nothing is written.
+fn group<'s>(
+    steps: &'s [Step],
     changed: &mut BTreeSet<StepId>,
+    anchors: &mut Vec<Begun<'s>>,
     journal: &mut Journal,
     host: &mut dyn Host,
     report: Report<'_>,
@@ -100,12 +99,16 @@ fn group(
     for step in steps {
         let kind = kind_of(step)?;
         let known = journal.find(&step.id).is_some_and(|s| s.status != Status::Undone);
-        if taken > 0 && (kind.barrier() || known || beneath(kind, step, &opaque)) {
+        if taken > 0 && (kind.barrier() || known || beneath(kind, step, &opaque) || above(kind, step, &begun)) {
             break;
         }
         taken += 1;
         match prepare(step, kind, changed, journal, host) {
             Ok(None) => {
+                report(StepEvent { step: step.id.clone(), what: StepOutcome::Unchanged, took_us: took(begin) });
+            }
+            Ok(Some(b)) if b.before == b.wanted && step.anchor && step.inject.is_none() => {
+                anchors.push(b);
                 report(StepEvent { step: step.id.clone(), what: StepOutcome::Unchanged, took_us: took(begin) });
             }
             Ok(Some(b)) => {
@@ -124,7 +127,14 @@ fn group(
     }
     let began =
         |b: &Begun<'_>| Record::Begin { step: b.step.clone(), before: b.before.clone(), wanted: b.wanted.clone() };
-    let records: Vec<Record> = begun.iter().map(began).collect();
+    let mut records = Vec::new();
+    if !begun.is_empty() {
+        for anchor in anchors.drain(..) {
+            records.push(began(&anchor));
+            records.push(Record::Done { step: anchor.step.id.clone(), after: anchor.before });
+        }
+    }
+    records.extend(begun.iter().map(began));
     if begun.iter().any(|b| b.kept) {
         host.sync()?;
     }
@@ -220,6 +230,12 @@ fn put(b: &Begun<'_>, journal: &Journal, host: &mut dyn Host) -> Result<Value, F
 /// can only be read once that step is through. (A new link may lead to files that exist.)
 fn beneath(kind: &dyn Kind, step: &Step, opaque: &[PathBuf]) -> bool {
     paths(kind, step).any(|path| opaque.iter().any(|above| path.starts_with(above)))
+}
+
+/// Whether an earlier step of the group changes something below what this step touches: a directory can only be taken
+/// away once it is empty.
+fn above(kind: &dyn Kind, step: &Step, begun: &[Begun<'_>]) -> bool {
+    paths(kind, step).any(|path| begun.iter().any(|b| paths(b.kind, b.step).any(|below| below.starts_with(&path))))
 }
 
 /// A directory that did not exist, or whose metadata only changes, tells nothing new of what is below it.

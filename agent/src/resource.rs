@@ -148,8 +148,8 @@ pub trait Lens {
     fn keep(_spec: &Self::Spec, _now: &Self::State, _wanted: &Self::State, _cx: &mut Cx<'_>) -> Result<(), Fault> {
         Ok(())
     }
-    /// Whether two states are the same as far as undo promises; differs from `==` where a state holds what cannot be
-    /// brought back (an invocation id).
+    /// Whether two states, the first from before and the second from after an undo, are the same as far as undo
+    /// promises; differs from `==` where a state holds what cannot be brought back (an invocation id).
     fn same(_spec: &Self::Spec, a: &Self::State, b: &Self::State) -> bool {
         a == b
     }

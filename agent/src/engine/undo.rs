@@ -39,6 +39,9 @@ pub(super) fn steps(
         let barrier = |id: &StepId| journal.find(id).is_some_and(|s| kind_of(&s.step).is_ok_and(|k| k.barrier()));
         let size = if barrier(first) { 1 } else { rest.iter().take_while(|id| !barrier(id)).count() };
         let (group, after) = rest.split_at(size);
+        // Only of a step that was done and is not half-way back can it be told whether someone touched it since.
+        let done = |id: &StepId| journal.find(id).is_some_and(|s| s.status == Status::Done);
+        let done: Vec<bool> = group.iter().map(done).collect();
         let started: Vec<Record> = group.iter().map(|step| Record::UndoStarted { step: step.clone() }).collect();
         if let Err(fault) = journal.append(&started, host) {
             if fault.code != FaultCode::NoSpace {
@@ -50,7 +53,7 @@ pub(super) fn steps(
         let (mut records, mut events, mut stuck) = (Vec::new(), Vec::new(), None);
         for (at, id) in group.iter().enumerate() {
             let begin = Instant::now();
-            let what = match one(id, journal, host) {
+            let what = match one(id, done[at], journal, host) {
                 Ok(what) => what,
                 Err(fault) if fault.code == FaultCode::Crashed => return Err(fault),
                 Err(fault) => {
@@ -78,7 +81,7 @@ pub(super) fn steps(
     Ok(Vec::new())
 }
 
-fn one(id: &StepId, journal: &Journal, host: &mut dyn Host) -> Result<StepOutcome, Fault> {
+fn one(id: &StepId, done: bool, journal: &Journal, host: &mut dyn Host) -> Result<StepOutcome, Fault> {
     let known =
         journal.find(id).ok_or_else(|| Fault::new(FaultCode::Corrupt, format!("step {id} is not journalled")))?;
     let kind = kind_of(&known.step)?;
@@ -89,10 +92,17 @@ fn one(id: &StepId, journal: &Journal, host: &mut dyn Host) -> Result<StepOutcom
         return Ok(StepOutcome::Undone);
     }
     let now = kind.get(spec, &mut cx)?;
-    // Someone changed it after we were done: what they left is kept before it is replaced.
     let ours = known.after.as_ref().is_none_or(|after| *after == now) || kind.same(spec, &known.before, &now)?;
     if !ours {
-        kind.keep(spec, &now, &known.before, &mut cx)?;
+        // Someone changed it after we were done, or an earlier undo stopped half-way: what is there is kept before it
+        // is replaced. That it could not be brought back is no reason to stay.
+        match kind.keep(spec, &now, &known.before, &mut cx) {
+            Err(fault) if fault.code != FaultCode::Irreversible => return Err(fault),
+            _ => {}
+        }
+        if cx.kept {
+            cx.host.sync()?;
+        }
     }
     kind.put(spec, &now, &known.before, &mut cx)?;
     cx.timeout = Duration::from_secs(60);
@@ -101,7 +111,7 @@ fn one(id: &StepId, journal: &Journal, host: &mut dyn Host) -> Result<StepOutcom
         let message = format!("after undo the host has {after}, before the run it had {}", known.before);
         return Err(Fault::new(FaultCode::NotConverged, message));
     }
-    if ours {
+    if ours || !done {
         Ok(StepOutcome::Undone)
     } else {
         Ok(StepOutcome::UndoneDrifted { kept: format!("{}/kept", journal.run_dir()) })

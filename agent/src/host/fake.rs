@@ -20,17 +20,28 @@ use tree::Tree;
 pub enum Moment {
     /// The effect does not happen.
     Before,
+    /// Of bytes that are appended to a file of the state directory, half are there; like `Before` for other effects.
+    Within,
     /// The effect has happened; nobody hears of it.
     After,
+    /// The effect happens; then it is lost with everything since the last sync. A real disk loses any part of that.
+    Unsynced,
+    /// The same, but of the agent's state directory only: the host's own files happen to be on the disk.
+    UnsyncedState,
 }
+
+/// The agent's state directory: contents by name.
+type State = BTreeMap<String, Vec<u8>>;
 
 /// A host in memory. A clone is a second host that happens to be equal.
 #[derive(Clone, Debug, Default)]
 pub struct FakeHost {
     tree: Tree,
-    state: BTreeMap<String, Vec<u8>>,
+    state: State,
     effects: u64,
     crash: Option<(u64, Moment)>,
+    /// What a crash that is due will leave, if it loses what was not synced.
+    durable: Option<Box<(Tree, State)>>,
     dead: bool,
 }
 
@@ -38,6 +49,8 @@ impl FakeHost {
     /// Lets the power fail at the `n`th effect from now, counted from 1.
     pub fn crash_at(&mut self, n: u64, moment: Moment) {
         self.crash = Some((self.effects + n, moment));
+        let loses = matches!(moment, Moment::Unsynced | Moment::UnsyncedState);
+        self.durable = loses.then(|| Box::new((self.tree.clone(), self.state.clone())));
     }
 
     /// Effects so far, the one that a crash prevented included.
@@ -54,6 +67,7 @@ impl FakeHost {
     pub fn reboot(&mut self) {
         self.dead = false;
         self.crash = None;
+        self.durable = None;
     }
 
     /// Every path of the host with one line for what stands there, times of files included; without the agent's
@@ -70,11 +84,17 @@ impl FakeHost {
         self.alive()?;
         self.effects += 1;
         let due = self.crash.filter(|(n, _)| *n == self.effects).map(|(_, moment)| moment);
-        if due == Some(Moment::Before) {
+        if matches!(due, Some(Moment::Before | Moment::Within)) {
             return Err(self.die());
         }
         let done = act(self);
-        if due == Some(Moment::After) {
+        if due.is_some() {
+            if let Some(durable) = self.durable.take() {
+                self.state = durable.1;
+                if due == Some(Moment::Unsynced) {
+                    self.tree = durable.0;
+                }
+            }
             return Err(self.die());
         }
         done
@@ -167,7 +187,12 @@ impl Host for FakeHost {
     }
 
     fn sync(&mut self) -> Result<(), Fault> {
-        self.effect(|_| Ok(()))
+        self.effect(|h| {
+            if let Some(durable) = &mut h.durable {
+                **durable = (h.tree.clone(), h.state.clone());
+            }
+            Ok(())
+        })
     }
 
     fn state_open(&mut self, name: &str) -> Result<Option<Box<dyn Read>>, Fault> {
@@ -178,21 +203,31 @@ impl Host for FakeHost {
     fn state_write(&mut self, name: &str, content: &mut dyn Read) -> Result<(), Fault> {
         let bytes = all(content)?;
         self.effect(|h| {
+            if let Some(durable) = h.durable.as_mut().filter(|_| name == simulated::INSTANCES) {
+                // Invocation ids never come back, whatever is lost.
+                durable.1.insert(name.to_owned(), bytes.clone());
+            }
             h.state.insert(name.to_owned(), bytes);
             Ok(())
         })
     }
 
     fn state_append(&mut self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+        if !self.dead && self.crash == Some((self.effects + 1, Moment::Within)) {
+            self.state.entry(name.to_owned()).or_default().extend_from_slice(&bytes[..bytes.len() / 2]);
+        }
         self.effect(|h| {
             h.state.entry(name.to_owned()).or_default().extend_from_slice(bytes);
+            if let (Some(durable), Some(whole)) = (&mut h.durable, h.state.get(name)) {
+                durable.1.insert(name.to_owned(), whole.clone());
+            }
             Ok(())
         })
     }
 
     fn state_rename(&mut self, from: &str, to: &str) -> Result<(), Fault> {
         self.effect(|h| {
-            let missing = || Fault::new(FaultCode::NotFound, format!("rename {from}: there is none"));
+            let missing = || Fault::new(FaultCode::NotFound, format!("rename {from}: no such file"));
             let bytes = h.state.remove(from).ok_or_else(missing)?;
             h.state.insert(to.to_owned(), bytes);
             Ok(())

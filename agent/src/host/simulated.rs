@@ -20,6 +20,9 @@ use crate::fault::{Fault, FaultCode};
 /// Where the simulated programs keep what they know.
 pub(crate) const WORLD: &str = "/.weiche-sandbox.json";
 
+/// Where, in the agent's state directory, they keep invocation ids.
+pub(crate) const INSTANCES: &str = "sandbox-instances.json";
+
 /// The time of all files that simulated programs write: package builds are reproducible, and so are tests.
 const MTIME: (i64, u32) = (1_600_000_000, 0);
 

@@ -150,8 +150,7 @@ impl Lens for Unit {
         }
         let now = if to.exists { reload(spec, cx)? } else { now.clone() };
         if to.exists && !now.exists && !masked(&now) && !masked(to) {
-            return Err(Fault::new(FaultCode::NotFound, format!("there is no unit {}", full(spec)))
-                .hint("declare its package or its unit file before it"));
+            return Err(missing(spec));
         }
         enable(spec, &now, to, cx)?;
         run_or_stop(spec, &now, to, cx)
@@ -181,6 +180,11 @@ impl Lens for Unit {
 fn full(spec: &Spec) -> String {
     let typed = spec.name.rsplit_once('.').is_some_and(|(_, ending)| TYPES.contains(&ending));
     if typed { spec.name.clone() } else { format!("{}.service", spec.name) }
+}
+
+fn missing(spec: &Spec) -> Fault {
+    let fault = Fault::new(FaultCode::NotFound, format!("there is no unit {}", full(spec)));
+    fault.hint("declare its package or its unit file before it")
 }
 
 fn masked(state: &State) -> bool {
@@ -230,8 +234,14 @@ fn enable(spec: &Spec, now: &State, to: &State, cx: &mut Cx<'_>) -> Result<(), F
     if masked(now) {
         let runtime = now.enablement == "masked-runtime";
         change("unmask", runtime, spec, cx)?;
-        if show(spec, cx)?.state.enablement == to.enablement {
+        let under = show(spec, cx)?.state;
+        if under.enablement == to.enablement {
             return Ok(());
+        }
+        if !under.exists {
+            // There was nothing behind the mask: as it was.
+            change("mask", runtime, spec, cx)?;
+            return Err(missing(spec));
         }
     }
     match to.enablement.as_str() {

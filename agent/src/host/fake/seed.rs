@@ -149,6 +149,7 @@ impl FakeHost {
         host.does("apt-get install -y telnet samba=2:4.13.13+dfsg-1~deb11u6");
         host.does("apt-mark auto telnet");
         host.does("systemctl disable nginx.service");
+        host.does("systemctl stop nginx.service");
         host.does("systemctl stop smbd.service");
         host
     }

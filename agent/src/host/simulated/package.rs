@@ -251,7 +251,12 @@ fn unpack(host: &mut dyn Host, world: &mut World, name: &str, version: &str, aut
         }
     }
     // Units are set up in full when they come for the first time, even if the installation is interrupted.
-    package.status = if fresh && !world.packages.contains_key(name) { "half-installed" } else { "unpacked" }.into();
+    package.status = match (fresh, world.packages.contains_key(name)) {
+        (true, false) => "half-installed",
+        (true, true) => "half-configured",
+        (false, _) => "unpacked",
+    }
+    .into();
     package.version = version.into();
     world.packages.insert(name.to_owned(), package.clone());
     world.save(host)?;
@@ -270,7 +275,11 @@ fn configure(host: &mut dyn Host, world: &mut World) -> Result<(), Fault> {
     let waiting: Vec<String> = world.packages.iter().filter(|(_, p)| broken(p)).map(|(n, _)| n.clone()).collect();
     for name in waiting {
         let Some(package) = world.packages.get_mut(&name) else { continue };
-        let first = package.status == "half-installed";
+        let come = match package.status.as_str() {
+            "half-installed" => unit::Come::First,
+            "unpacked" => unit::Come::Newer,
+            _ => unit::Come::Back,
+        };
         // An interrupted unpacking left files out: they are made now.
         "installed".clone_into(&mut package.status);
         for (unit, config) in entry(&name).map(|e| e.units).unwrap_or_default() {
@@ -278,7 +287,7 @@ fn configure(host: &mut dyn Host, world: &mut World) -> Result<(), Fault> {
             if host.lstat(Path::new(&path))?.is_none() {
                 host.write(Path::new(&path), &mut unit_file(&name, unit, config).as_bytes(), &file_attributes())?;
             }
-            unit::installed(host, world, unit, first)?;
+            unit::installed(host, world, unit, come)?;
         }
         world.save(host)?;
     }
@@ -316,10 +325,12 @@ fn remove(host: &mut dyn Host, world: &mut World, name: &str, purge: bool) -> Re
             package.directories.remove(path);
         }
     }
-    if purge || conffiles.is_empty() {
+    // With conffiles or maintainer scripts (units have some) dpkg remembers it.
+    if purge || (conffiles.is_empty() && units.is_empty()) {
         world.packages.remove(name);
     } else {
         package.status = "config-files".into();
+        package.version.clear();
         package.auto = false;
         world.packages.insert(name.to_owned(), package);
     }

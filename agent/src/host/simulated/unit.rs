@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Host, Output, World, fails, says};
+use super::{Host, INSTANCES, Output, World, fails, says};
 use crate::digest::Digest;
 use crate::fault::{Fault, FaultCode};
 use crate::host::read_text;
@@ -16,9 +16,6 @@ use crate::host::read_text;
 /// Where unit files are looked for, from systemd.unit(5).
 const PATHS: [&str; 4] =
     ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
-
-/// In the agent's state directory.
-const INSTANCES: &str = "sandbox-instances.json";
 
 /// Which start of which unit was the last.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -74,18 +71,25 @@ pub(super) fn journalctl(_host: &mut dyn Host, world: &mut World, arguments: &[&
     }
 }
 
-/// A package brought this unit (for the first time, or a newer one).
-pub(super) fn installed(host: &mut dyn Host, world: &mut World, unit: &str, first: bool) -> Result<(), Fault> {
-    let mut state = world.units.get(unit).cloned().unwrap_or_default();
-    if first && state.file_state == "disabled" {
+/// How a package brings its units.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Come {
+    /// It was not known.
+    First,
+    /// It had been removed, not purged.
+    Back,
+    /// It was there in another version.
+    Newer,
+}
+
+/// A package brought this unit. As on Debian it is enabled and started at first, and restarted if it runs.
+pub(super) fn installed(host: &mut dyn Host, world: &mut World, unit: &str, come: Come) -> Result<(), Fault> {
+    let state = world.units.entry(unit.to_owned()).or_default();
+    if come == Come::First && state.file_state == "disabled" {
         state.file_state = "enabled".into();
     }
-    let running = state.active == "active";
-    world.units.insert(unit.to_owned(), state.clone());
-    if running || state.file_state == "enabled" {
-        start(host, world, unit)?;
-    }
-    Ok(())
+    let due = state.active == "active" || (come != Come::Newer && state.file_state == "enabled");
+    if due { start(host, world, unit).map(drop) } else { Ok(()) }
 }
 
 /// A package took this unit with it.

@@ -264,7 +264,10 @@ fn refusal(output: &Output, request: &[String]) -> Fault {
     } else if said.contains("dpkg was interrupted") {
         (FaultCode::Conflict, "an installation was interrupted: run `dpkg --configure -a` on the host")
     } else if said.contains("held broken packages") || said.contains("unmet dependencies") {
-        (FaultCode::Conflict, "apt finds no way to do this with the packages and holds that the host has")
+        (
+            FaultCode::Conflict,
+            "declare the packages that it names, in matching versions, before this one; or release a hold",
+        )
     } else if said.contains("ssential packages") {
         (FaultCode::Conflict, "the host would no longer work; choose another way")
     } else if said.contains("No space left") || said.contains("enough free space") {
@@ -274,7 +277,8 @@ fn refusal(output: &Output, request: &[String]) -> Fault {
     } else {
         (FaultCode::CommandFailed, "see /var/log/apt/term.log on the host")
     };
-    let errors: Vec<&str> = said.lines().filter(|l| l.starts_with("E:") || l.starts_with("dpkg: error")).collect();
+    let telling = |l: &&str| l.starts_with("E:") || l.starts_with("dpkg: error") || l.contains(" Depends: ");
+    let errors: Vec<&str> = said.lines().filter(telling).map(str::trim).collect();
     let end = said.trim();
     let end = end.char_indices().nth_back(1999).map_or(end, |(at, _)| &end[at..]);
     let cause = if errors.is_empty() { end.to_owned() } else { errors.join("; ") };
