@@ -103,7 +103,7 @@ stages:
     steps: [ {{ file: {{ path: /etc/motd, content: \"new\\n\" }} }} ]
   - stage: verify
     on: target
-    steps: [ {{ check: {{ tcp: \"{free}\", within: 1s }} }} ]
+    steps: [ {{ check: {{ tcp: \"{free}\" }}, within: 1s }} ]
 "));
     let before = town.manifest("a");
     let ran = town.weiche(&["apply", "checked", "target=rathaus/a", "--yes"]).expect(3);

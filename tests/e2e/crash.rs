@@ -1,7 +1,5 @@
 //! kill -9 of the agent and of the controller after every record: afterwards every host is new or exactly as it was.
 
-use std::collections::BTreeMap;
-
 use weiche_tests::sshd::Sshd;
 use weiche_tests::town::Town;
 
@@ -92,7 +90,7 @@ fn the_controller_killed_after_every_event_can_go_on_or_back() {
     let town = swap_town();
     let before = town.manifests(&hosts);
     assert_eq!(forward(&town, &[]), 0);
-    let after = stable(town.manifests(&hosts));
+    let after = town.manifests(&hosts);
     town.weiche(&["rollback", "latest"]).expect(0);
     assert_eq!(town.manifests(&hosts), before);
     let mut killed = 0;
@@ -106,23 +104,13 @@ fn the_controller_killed_after_every_event_can_go_on_or_back() {
         killed += 1;
         let status = town.weiche(&["status", "latest"]).expect(0);
         assert!(status.stdout.contains("next: weiche"), "{}", status.stdout);
-        if event % 2 == 0 {
+        let ended = town.weiche(&["status", "latest", "--json"]).stdout.contains("\"ended\"");
+        if event % 2 == 0 && !ended {
             town.weiche(&["resume", "latest"]).expect(0);
-            assert_eq!(stable(town.manifests(&hosts)), after, "resumed after event {event}");
+            assert_eq!(town.manifests(&hosts), after, "resumed after event {event}");
         }
-        let ended = town.weiche(&["status", "latest", "--json"]).stdout.contains("rolled_back");
-        if !ended {
-            town.weiche(&["rollback", "latest"]).expect(0);
-        }
+        town.weiche(&["rollback", "latest"]).expect(0);
         assert_eq!(town.manifests(&hosts), before, "taken back after event {event}");
     }
     assert!(killed > 10, "only {killed} crashes: the rehearsal does not crash");
-}
-
-/// Without what is different after every run: instance numbers of simulated units.
-fn stable(mut manifests: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    for manifest in manifests.values_mut() {
-        *manifest = manifest.lines().filter(|line| !line.contains("units.json")).collect::<Vec<_>>().join("\n");
-    }
-    manifests
 }
