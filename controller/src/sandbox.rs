@@ -1,6 +1,8 @@
 //! Hosts that are only directories: real SSH and real agents on the loopback, for demos, rehearsals and tests.
 
 mod server;
+pub mod service;
+pub mod town;
 
 use std::io;
 use std::net::Ipv4Addr;
