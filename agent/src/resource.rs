@@ -153,6 +153,10 @@ pub trait Lens {
     fn same(_spec: &Self::Spec, a: &Self::State, b: &Self::State) -> bool {
         a == b
     }
+    /// The change in words, a line each, where that says more than the states' fields do. Pure.
+    fn change(_now: &Self::State, _wanted: &Self::State) -> Option<Vec<String>> {
+        None
+    }
     /// Text content behind a state, for diffs: only if small, text, and not sensitive.
     fn preview(_spec: &Self::Spec, _state: &Self::State, _cx: &mut Cx<'_>) -> Option<String> {
         None
@@ -221,6 +225,8 @@ pub trait Kind: Sync {
     fn keep(&self, spec: &Value, now: &Value, wanted: &Value, cx: &mut Cx<'_>) -> Result<(), Fault>;
     /// See [`Lens::same`].
     fn same(&self, spec: &Value, a: &Value, b: &Value) -> Result<bool, Fault>;
+    /// See [`Lens::change`].
+    fn change(&self, now: &Value, wanted: &Value) -> Option<Vec<String>>;
     /// See [`Lens::preview`].
     fn preview(&self, spec: &Value, state: &Value, cx: &mut Cx<'_>) -> Option<String>;
     /// See [`Lens::contents`].
@@ -295,6 +301,10 @@ impl<L: Lens> Kind for Of<L> {
     fn same(&self, spec: &Value, a: &Value, b: &Value) -> Result<bool, Fault> {
         let (a, b) = (read(L::NAME, "state", a)?, read(L::NAME, "state", b)?);
         Ok(L::same(&read(L::NAME, "spec", spec)?, &a, &b))
+    }
+
+    fn change(&self, now: &Value, wanted: &Value) -> Option<Vec<String>> {
+        L::change(&read(L::NAME, "state", now).ok()?, &read(L::NAME, "state", wanted).ok()?)
     }
 
     fn preview(&self, spec: &Value, state: &Value, cx: &mut Cx<'_>) -> Option<String> {

@@ -73,7 +73,9 @@ fn a_refused_key_names_the_user() {
 #[test]
 fn a_step_that_hangs_is_ended_at_its_deadline_and_taken_back() {
     let Some(town) = town("a_step_that_hangs_is_ended_at_its_deadline_and_taken_back", &["a"]) else { return };
-    town.write("playbooks/hang.yaml", "\
+    town.write(
+        "playbooks/hang.yaml",
+        "\
 playbook: hang
 inputs: { target: host }
 stages:
@@ -83,9 +85,11 @@ stages:
       - file: { path: /etc/motd, content: \"new\\n\" }
       - file: { path: /etc/other, content: \"new\\n\" }
         timeout: 1s
-");
+",
+    );
     let before = town.manifest("a");
-    let ran = town.weiche(&["apply", "hang", "target=rathaus/a", "--yes", "--inject", "rathaus/a:only.2=hang"]).expect(3);
+    let ran =
+        town.weiche(&["apply", "hang", "target=rathaus/a", "--yes", "--inject", "rathaus/a:only.2=hang"]).expect(3);
     assert!(ran.stderr.contains("did not end within"), "{}", ran.stderr);
     assert_eq!(town.manifest("a"), before);
 }
@@ -94,7 +98,10 @@ stages:
 fn a_check_that_fails_takes_the_run_back() {
     let Some(town) = town("a_check_that_fails_takes_the_run_back", &["a"]) else { return };
     let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
-    town.write("playbooks/checked.yaml", &format!("\
+    town.write(
+        "playbooks/checked.yaml",
+        &format!(
+            "\
 playbook: checked
 inputs: {{ target: host }}
 stages:
@@ -104,7 +111,9 @@ stages:
   - stage: verify
     on: target
     steps: [ {{ check: {{ tcp: \"{free}\" }}, within: 1s }} ]
-"));
+"
+        ),
+    );
     let before = town.manifest("a");
     let ran = town.weiche(&["apply", "checked", "target=rathaus/a", "--yes"]).expect(3);
     assert!(ran.stderr.contains(&free.to_string()), "{}", ran.stderr);
@@ -114,7 +123,9 @@ stages:
 #[test]
 fn a_manual_step_waits_and_goes_on_when_confirmed() {
     let Some(town) = town("a_manual_step_waits_and_goes_on_when_confirmed", &["a"]) else { return };
-    town.write("playbooks/cable.yaml", "\
+    town.write(
+        "playbooks/cable.yaml",
+        "\
 playbook: cable
 inputs: { target: host }
 stages:
@@ -124,7 +135,8 @@ stages:
       - file: { path: /etc/motd, content: \"moving\\n\" }
       - manual: \"Plug the cable of {{target.name}} into port 7.\"
       - file: { path: /etc/moved, content: \"yes\\n\" }
-");
+",
+    );
     let ran = town.weiche(&["apply", "cable", "target=rathaus/a", "--yes"]).expect(6);
     assert!(ran.stderr.contains("port 7"), "{}", ran.stderr);
     let status = town.weiche(&["status", "latest"]).expect(0);
@@ -197,7 +209,11 @@ fn an_unreadable_run_log_is_said_before_any_change() {
     let Some(town) = town("an_unreadable_run_log_is_said_before_any_change", &["a"]) else { return };
     let before = town.manifest("a");
     fs::create_dir_all(town.fleet().join(".weiche")).expect("make");
-    fs::write(town.fleet().join(".weiche/weiche.db"), "no database at all, but long enough to be read as one".repeat(20)).expect("write");
+    fs::write(
+        town.fleet().join(".weiche/weiche.db"),
+        "no database at all, but long enough to be read as one".repeat(20),
+    )
+    .expect("write");
     let ran = town.weiche(&APPLY).expect(1);
     assert!(ran.stderr.contains("run log"), "{}", ran.stderr);
     assert_eq!(town.manifest("a"), before);

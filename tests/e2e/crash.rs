@@ -14,7 +14,9 @@ pub(crate) fn swap_town() -> Town {
         town.server("new", ", replaces: old"),
     );
     town.write("members/rathaus.yaml", &member);
-    town.write("profiles/small-server.yaml", "\
+    town.write(
+        "profiles/small-server.yaml",
+        "\
 profile: small-server
 parameters: { data: { type: list, default: [/srv/share] } }
 resources:
@@ -23,9 +25,12 @@ resources:
   - file: { path: /etc/motd, content: \"{{host.name}}\\n\" }
   - directory: { path: /srv/intranet, mode: \"2775\", group: staff-share }
   - unit: { name: nginx, enabled: true, running: true, restart_on: [\"file /etc/motd\"] }
-");
+",
+    );
     // The shipped playbook, with the shape of the real one and checks that a sandbox can pass.
-    town.write("playbooks/server-swap.yaml", "\
+    town.write(
+        "playbooks/server-swap.yaml",
+        "\
 playbook: server-swap
 inputs: { old: host, new: host }
 stages:
@@ -44,7 +49,8 @@ stages:
     steps:
       - transfer: { from: \"{{old.id}}\", paths: \"{{old.data}}\", delete: true }
       - file: { path: /etc/serving, content: \"since today\\n\" }
-");
+",
+    );
     town
 }
 

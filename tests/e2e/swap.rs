@@ -28,7 +28,10 @@ fn office(town: &Town) {
 #[test]
 fn the_first_apply_changes_the_second_does_not_and_a_rollback_restores_everything() {
     if let Err(why) = Sshd::available() {
-        return weiche_tests::skip("the_first_apply_changes_the_second_does_not_and_a_rollback_restores_everything", &why);
+        return weiche_tests::skip(
+            "the_first_apply_changes_the_second_does_not_and_a_rollback_restores_everything",
+            &why,
+        );
     }
     let hosts = ["a", "b", "c"];
     let town = Town::new(&hosts);
@@ -84,7 +87,11 @@ fn a_plan_is_used_once_and_refused_when_altered_cut_or_stale() {
 
     fs::write(town.root("a").join("etc/motd"), "changed since\n").unwrap();
     let stale = town.weiche(&["apply", "--plan", file]).expect(1);
-    assert!(stale.stderr.contains("no longer what the plan saw") && stale.stderr.contains("/etc/motd"), "{}", stale.stderr);
+    assert!(
+        stale.stderr.contains("no longer what the plan saw") && stale.stderr.contains("/etc/motd"),
+        "{}",
+        stale.stderr
+    );
     assert_eq!(fs::read_to_string(town.root("a").join("etc/motd")).unwrap(), "changed since\n");
     fs::write(town.root("a").join("etc/motd"), "before\n").unwrap();
 
@@ -108,7 +115,14 @@ fn a_failing_step_takes_every_host_back() {
     office(&town);
     let before = town.manifests(&hosts);
     for fault in ["fail", "crash"] {
-        let failed = town.weiche(&["apply", "converge", "hosts=all", "--yes", "--inject", &format!("rathaus/b:converge.6={fault}")]);
+        let failed = town.weiche(&[
+            "apply",
+            "converge",
+            "hosts=all",
+            "--yes",
+            "--inject",
+            &format!("rathaus/b:converge.6={fault}"),
+        ]);
         let failed = failed.expect(3);
         assert!(failed.stderr.contains("every host is as it was"), "{}", failed.stderr);
         assert_eq!(town.manifests(&hosts), before, "{fault}");

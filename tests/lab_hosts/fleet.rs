@@ -42,7 +42,13 @@ impl<'a> Fleet<'a> {
 
     pub(crate) fn weiche(&self, arguments: &[&str]) -> Ran {
         let mut command = self.lab.command(&weiche().display().to_string());
-        ran(command.arg("-C").arg(self.path()).args(arguments).env_remove("SSH_AUTH_SOCK").output().expect("run weiche"))
+        ran(command
+            .arg("-C")
+            .arg(self.path())
+            .args(arguments)
+            .env_remove("SSH_AUTH_SOCK")
+            .output()
+            .expect("run weiche"))
     }
 }
 
@@ -57,5 +63,9 @@ pub(crate) fn etc(host: &LabHost) -> String {
 
 /// Packages with versions, states and marks.
 pub(crate) fn packages(host: &LabHost) -> String {
-    host.run(&["sh", "-c", "dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\\n' | sort; apt-mark showauto | sort"])
+    host.run(&[
+        "sh",
+        "-c",
+        "dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\\n' | sort; apt-mark showauto | sort",
+    ])
 }

@@ -48,11 +48,15 @@ impl Town {
         let dir = tempfile::Builder::new().prefix("weiche-town-").tempdir().expect("a temporary directory");
         let sshd = Sshd::start(SshdOptions::default());
         let town = Town { dir, sshd };
-        town.write("weiche.yaml", &format!(
-            "fleet: test\ntimezone: Europe/Berlin\nssh: {{ user: {}, identity: {:?}, become: none }}\n",
-            town.sshd.user, town.sshd.identity,
-        ));
-        let mut member = String::from("member: rathaus\nname: Test town hall\nsites: { a: { address: \"made up\" } }\nservers:\n");
+        town.write(
+            "weiche.yaml",
+            &format!(
+                "fleet: test\ntimezone: Europe/Berlin\nssh: {{ user: {}, identity: {:?}, become: none }}\n",
+                town.sshd.user, town.sshd.identity,
+            ),
+        );
+        let mut member =
+            String::from("member: rathaus\nname: Test town hall\nsites: { a: { address: \"made up\" } }\nservers:\n");
         for host in hosts {
             member += &town.server(host, "");
             seed(&town.root(host), host);
@@ -69,7 +73,11 @@ impl Town {
         format!(
             "  - {{ name: {host}, address: {}, port: {}, host_key: \"{}\", site: a, agent: {{ directory: {:?}, root: {:?}, \
              simulate: true }}{more} }}\n",
-            self.sshd.address, self.sshd.port, self.sshd.host_key.trim(), self.state(host), self.root(host),
+            self.sshd.address,
+            self.sshd.port,
+            self.sshd.host_key.trim(),
+            self.state(host),
+            self.root(host),
         )
     }
 

@@ -196,6 +196,21 @@ impl Lens for Package {
         a.packages.iter().all(|(name, was)| b.packages.get(name).is_none_or(|is| apt::alike(is, was)))
     }
 
+    fn change(now: &State, wanted: &State) -> Option<Vec<String>> {
+        let version = |state: &State, name: &String| match state.packages.get(name) {
+            Some(Installed::Installed { version, auto, .. }) => Some((version.clone(), *auto)),
+            _ => None,
+        };
+        let line = |name: &String| match (version(now, name), version(wanted, name)) {
+            (None, Some((new, auto))) => Some(format!("+ {name} {new}{}", if auto { " (automatic)" } else { "" })),
+            (Some((old, _)), None) => Some(format!("- {name} {old}")),
+            (Some((old, _)), Some((new, _))) if old != new => Some(format!("~ {name} {old} -> {new}")),
+            (Some((_, old)), Some((_, new))) if old != new => Some(format!("~ {name} automatic: {old} -> {new}")),
+            _ => None,
+        };
+        Some(wanted.packages.keys().filter_map(line).collect())
+    }
+
     fn title(spec: &Spec) -> String {
         match &spec.version {
             Some(version) => format!("{} {version}", spec.name),

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use weiche_agent::protocol::{Injection, StepId};
 
+use super::Context;
 use super::exit::{Exit, Failure};
 use super::work::{self, Injections, Prepared};
-use super::Context;
 use crate::drive::clock::now_ms;
 use crate::drive::run::{Rehearsal, Start};
 use crate::input::target::HostName;
@@ -29,6 +29,9 @@ pub(super) struct Args {
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
+    /// Do not print the plan
+    #[arg(short, long)]
+    quiet: bool,
     #[command(flatten)]
     rehearse: Rehearse,
 }
@@ -83,7 +86,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         (None, Some(playbook)) => work::prepare(context, playbook, &args.inputs).await?,
         (None, None) => return Err(Failure::new("name a playbook or a saved plan")),
     };
-    if args.plan.is_none() && !context.json {
+    if args.plan.is_none() && !context.json && !(args.quiet && args.yes) {
         work::print(&crate::show::plan::text(&prepared.plan));
     }
     if prepared.plan.changes() == 0 {

@@ -39,7 +39,8 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     if dir.join("fleet").exists() {
         return Err(Failure::new(format!("there is a demo in {} already", dir.display())).hint("name another --dir"));
     }
-    let sandbox = Sandbox::start(&town::HOSTS, &dir.join("ssh")).await.map_err(|e| Failure::of("start the sandbox", &e))?;
+    let sandbox =
+        Sandbox::start(&town::HOSTS, &dir.join("ssh")).await.map_err(|e| Failure::of("start the sandbox", &e))?;
     let mut services = JoinSet::new();
     for service in town::build(&dir, &sandbox).map_err(io)? {
         services.spawn(service.serve());
@@ -49,7 +50,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     say("This is a sandbox: five SSH hosts on the loopback, each a directory. Files, users, SSH, agent, journal, undo");
     say("and the run log are the real ones; package and unit commands are simulated, and the plan says so.");
     title("Before: the old server is set up and has users' data on it");
-    demo.weiche(&["apply", "converge", "hosts=obere-aller/fs-old", "--yes"], &[Exit::Done]).await?;
+    demo.weiche(&["apply", "converge", "hosts=obere-aller/fs-old", "--yes", "--quiet"], &[Exit::Done]).await?;
     town::users_work(&town::root(&dir, "fs-old")).map_err(io)?;
     let before = demo.snapshots("before")?;
 
@@ -57,13 +58,12 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     demo.weiche(&[&["plan"], &SWAP[..]].concat(), &[Exit::Pending]).await?;
 
     title("2. The swap with a fault in the middle of the cutover: it takes itself back");
-    let faulty = [&["apply"], &SWAP[..], &["--yes", "--inject", FAULT]].concat();
+    let faulty = [&["apply"], &SWAP[..], &["--yes", "--quiet", "--inject", FAULT]].concat();
     demo.weiche(&faulty, &[Exit::RolledBack]).await?;
     demo.prove(&before, "after-fault")?;
 
     title("3. The swap");
-    demo.weiche(&[&["apply"], &SWAP[..], &["--yes"]].concat(), &[Exit::Done]).await?;
-    demo.weiche(&[&["plan"], &SWAP[..]].concat(), &[Exit::Done, Exit::Pending]).await?;
+    demo.weiche(&[&["apply"], &SWAP[..], &["--yes", "--quiet"]].concat(), &[Exit::Done]).await?;
     let report = demo.report().await?;
 
     title("4. Monday: back to the old server, by hand");
@@ -71,7 +71,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     demo.prove(&before, "after-rollback")?;
 
     title("5. Three workplaces at once");
-    demo.weiche(&["apply", "converge", "hosts={kind: pc}", "--yes"], &[Exit::Done]).await?;
+    demo.weiche(&["apply", "converge", "hosts={kind: pc}", "--yes", "--quiet"], &[Exit::Done]).await?;
     demo.weiche(&["status"], &[Exit::Done]).await?;
 
     title("Summary");
@@ -93,7 +93,8 @@ impl Demo {
     async fn weiche(&self, arguments: &[&str], expected: &[Exit]) -> Result<(), Failure> {
         let fleet = self.dir.join("fleet");
         let fleet = fleet.to_string_lossy();
-        let shown: Vec<String> = arguments.iter().map(|a| if a.contains(' ') { format!("'{a}'") } else { (*a).into() }).collect();
+        let shown: Vec<String> =
+            arguments.iter().map(|a| if a.contains(' ') { format!("'{a}'") } else { (*a).into() }).collect();
         say(&format!("$ weiche {}", shown.join(" ")));
         let line = [&["weiche", "-C", &*fleet], arguments].concat();
         let cli = Cli::try_parse_from(line).map_err(|e| Failure::of("the demo's own command", &e))?;
@@ -126,7 +127,9 @@ impl Demo {
                 return Err(Failure::new(message).exit(Exit::Stuck));
             }
             let digest = now.get(host).map_or("", |d| &d[..16]);
-            say(&format!("  proof: {host:<7} identical to before (digest of all files, modes, links, owners: {digest})"));
+            say(&format!(
+                "  proof: {host:<7} identical to before (digest of all files, modes, links, owners: {digest})"
+            ));
         }
         Ok(())
     }

@@ -22,17 +22,19 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let (run, _) = work::find_run(store.as_ref(), &args.run).await?;
     let events = store.events(&run.id).await.map_err(|e| Failure::of("read the run log", &e))?;
     let view = View::of(&run.id, &events);
-    let waiting: Vec<String> = view
-        .hosts
-        .iter()
-        .filter_map(|(host, h)| h.waits.as_ref().map(|(step, _)| format!("{host}:{step}")))
-        .collect();
+    let waiting: Vec<String> =
+        view.hosts.iter().filter_map(|(host, h)| h.waits.as_ref().map(|(step, _)| format!("{host}:{step}"))).collect();
     // The step's id alone is enough where it is unambiguous.
-    let matches: Vec<&String> =
-        waiting.iter().filter(|w| **w == args.step || w.rsplit_once(':').is_some_and(|(_, s)| s == args.step)).collect();
+    let matches: Vec<&String> = waiting
+        .iter()
+        .filter(|w| **w == args.step || w.rsplit_once(':').is_some_and(|(_, s)| s == args.step))
+        .collect();
     let [step] = matches.as_slice() else {
         let failure = Failure::new(format!("run {} does not wait for exactly one step `{}`", run.id, args.step));
-        return Err(failure.hint(format!("it waits for: {}", if waiting.is_empty() { "nothing".into() } else { waiting.join(", ") })));
+        return Err(failure.hint(format!(
+            "it waits for: {}",
+            if waiting.is_empty() { "nothing".into() } else { waiting.join(", ") }
+        )));
     };
     store.confirm(&run.id, step, &args.by, now_ms()).await.map_err(|e| Failure::of("write the run log", &e))?;
     work::print(&format!("Confirmed {step}. Go on with: weiche resume {}\n", run.id));

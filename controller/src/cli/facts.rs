@@ -33,8 +33,13 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             let simulated = if facts.simulated { ", simulated" } else { "" };
             work::print(&format!(
                 "{host}: {} {} on {}, kernel {}, {} cpu(s), {} MiB memory, {} MiB free for the agent{simulated}\n",
-                facts.os, facts.os_version, facts.arch, facts.kernel, facts.cpus,
-                facts.memory_bytes >> 20, facts.state_free_bytes >> 20,
+                facts.os,
+                facts.os_version,
+                facts.arch,
+                facts.kernel,
+                facts.cpus,
+                facts.memory_bytes >> 20,
+                facts.state_free_bytes >> 20,
             ));
         }
     }

@@ -46,7 +46,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
 fn overview(fleet: &Fleet) -> String {
     let mut out = format!("Fleet {}\n", fleet.name());
     for member in fleet.members() {
-        let count = |kind| fleet.hosts().filter(|h| h.name.member() == member.member.value.to_string() && h.kind == kind).count();
+        let count = |kind| {
+            fleet.hosts().filter(|h| h.name.member() == member.member.value.to_string() && h.kind == kind).count()
+        };
         out += &format!(
             "  {:<24} {} server(s), {} PC(s), {} printer(s)  {}\n",
             member.member.value.to_string(),

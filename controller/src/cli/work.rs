@@ -4,14 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{BufRead, IsTerminal, Write, stdin, stderr};
+use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use weiche_agent::protocol::RunId;
 
-use super::exit::{Exit, Failure};
 use super::Context;
+use super::exit::{Exit, Failure};
 use crate::drive::clock::{nonce, now_ms};
 use crate::drive::observe::observe;
 use crate::drive::pool::{HostError, Pool};
@@ -186,9 +186,8 @@ pub(super) async fn drive(context: &Context, job: Job, start: Start) -> Result<E
     let mut progress = Progress::new(style, &job.plan);
     let (id, pool) = (job.run.clone(), Arc::clone(&job.pool));
     let interactive = stdin().is_terminal() && !context.json;
-    let mut confirm = |host: &HostName, step: &str, text: &str| {
-        interactive && ask(&format!("{host}: {step}: {text}\nDone?"))
-    };
+    let mut confirm =
+        |host: &HostName, step: &str, text: &str| interactive && ask(&format!("{host}: {step}: {text}\nDone?"));
     let mut sink = |event: &Event| progress.take(event);
     let ending = tokio::select! {
         ending = run(job, start, &mut sink, &mut confirm) => ending,

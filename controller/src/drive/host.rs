@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use weiche_agent::digest::Digest;
-use weiche_agent::protocol::{
-    Fault, FaultCode, Injection, Reply, Request, RunId, StepEvent, StepId, StepOutcome,
-};
+use weiche_agent::protocol::{Fault, FaultCode, Injection, Reply, Request, RunId, StepEvent, StepId, StepOutcome};
 use weiche_agent::resource::kind;
 
 use super::observe::unknown;
@@ -203,12 +201,7 @@ fn blobs(kind: &dyn weiche_agent::resource::Kind, spec: &serde_json::Value) -> V
     named.unwrap_or_default()
 }
 
-async fn backward(
-    shared: &Shared,
-    host: &HostName,
-    stage: &str,
-    events: &Events,
-) -> Result<Vec<StepId>, HostError> {
+async fn backward(shared: &Shared, host: &HostName, stage: &str, events: &Events) -> Result<Vec<StepId>, HostError> {
     let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
     let session = held.session().await?;
     let mut on_event = |event: StepEvent| {

@@ -47,10 +47,7 @@ pub async fn observe(
 ///
 /// # Errors
 /// As for [`observe`].
-pub async fn facts(
-    hosts: Vec<HostName>,
-    pool: &Arc<Pool>,
-) -> (BTreeMap<HostName, Facts>, Vec<(HostName, HostError)>) {
+pub async fn facts(hosts: Vec<HostName>, pool: &Arc<Pool>) -> (BTreeMap<HostName, Facts>, Vec<(HostName, HostError)>) {
     let mut tasks = JoinSet::new();
     for host in hosts {
         let pool = Arc::clone(pool);

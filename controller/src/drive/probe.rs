@@ -33,8 +33,7 @@ where
                 Probe::Command(argv) => {
                     let (mut held, _permit) = hold().await?;
                     let session = held.session().await.map_err(|e| as_fault(e.into()))?;
-                    let (ok, detail) =
-                        session.check(argv.clone(), ATTEMPT).await.map_err(|e| as_fault(e.into()))?;
+                    let (ok, detail) = session.check(argv.clone(), ATTEMPT).await.map_err(|e| as_fault(e.into()))?;
                     if ok { Ok(()) } else { Err(Fault::new(FaultCode::CommandFailed, detail).within(argv.join(" "))) }
                 }
             }

@@ -125,7 +125,8 @@ pub async fn run(
             return Ok(Ending::Ended(outcome));
         }
         if rollout.only_waiting() {
-            let go_on = asked.iter().filter(|((host, step), text): &(&(HostName, String), &String)| confirm(host, step, text));
+            let go_on =
+                asked.iter().filter(|((host, step), text): &(&(HostName, String), &String)| confirm(host, step, text));
             let confirmed: Vec<(HostName, String)> = go_on.map(|(key, _)| key.clone()).collect();
             if confirmed.is_empty() {
                 return Ok(Ending::Waiting);

@@ -41,7 +41,8 @@ pub(super) async fn run(
         return Err(Fault::new(FaultCode::NotFound, message));
     }
     let mut wanted = merge(&source, &present, transfer.delete);
-    let need: Vec<HostPath> = source.iter().filter(|(path, e)| must_send(e, present.get(path))).map(|(p, _)| p.clone()).collect();
+    let need: Vec<HostPath> =
+        source.iter().filter(|(path, e)| must_send(e, present.get(path))).map(|(p, _)| p.clone()).collect();
     let root = std::path::Path::new(&transfer.path);
     let paths = need.iter().map(|path| tree::host_path(&tree::join(root, path))).collect();
     let sent = from.copy_to(here, &shared.run, paths, BOUND).await.map_err(|e| as_fault(e.into()))?;

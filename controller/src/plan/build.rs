@@ -33,10 +33,8 @@ pub fn build(
     created_ms: i64,
 ) -> Result<Plan, Unplannable> {
     let mut failures = Vec::new();
-    let by_step: BTreeMap<(&HostName, &StepId), &Observation> = seen
-        .iter()
-        .flat_map(|(host, seen)| seen.observations.iter().map(move |o| ((host, &o.step), o)))
-        .collect();
+    let by_step: BTreeMap<(&HostName, &StepId), &Observation> =
+        seen.iter().flat_map(|(host, seen)| seen.observations.iter().map(move |o| ((host, &o.step), o))).collect();
     let mut stages = Vec::new();
     for stage in &procedure.stages {
         let mut hosts = BTreeMap::new();
@@ -139,7 +137,11 @@ fn resource_outlook(
         });
         Text::Shown { old: seen.preview.as_deref(), new }
     };
-    let diff = if changes { diff::lines(&seen.state, &seen.wanted, text) } else { Vec::new() };
+    let diff = match kind.change(&seen.state, &seen.wanted) {
+        _ if !changes => Vec::new(),
+        Some(lines) => lines,
+        None => diff::lines(&seen.state, &seen.wanted, text),
+    };
     let undo = undo(step, kind, seen, changes);
     Outlook { changes, diff, undo, irreversible, seen: Some(Digest::of_json(&seen.state)) }
 }
@@ -166,7 +168,7 @@ fn undo(
     let what = if seen.state["type"] == "absent" { "remove it again" } else { "put back what is there now" };
     match kind.undo() {
         Exactness::Exact => what.to_owned(),
-        Exactness::BestEffort(limits) => format!("{what} (not covered: {limits})"),
+        Exactness::BestEffort(_) => format!("{what} (best effort, see below)"),
     }
 }
 

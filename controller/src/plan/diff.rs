@@ -24,14 +24,20 @@ pub(super) enum Text<'a> {
 
 /// Lists the differences.
 pub(super) fn lines(state: &Value, wanted: &Value, text: Text<'_>) -> Vec<String> {
-    let (old, new) = (flat(state), flat(wanted));
+    let (mut old, mut new) = (flat(state), flat(wanted));
     let mut lines = Vec::new();
+    if let Some(line) = appears(state, wanted) {
+        // What is new has no old fields to compare with.
+        lines.push(line);
+        new.retain(|name, _| matches!(name.as_str(), "digest" | "size"));
+        old.clear();
+    }
     let content = old.get("digest") != new.get("digest");
     let mut names: Vec<&String> = old.keys().chain(new.keys().filter(|k| !old.contains_key(*k))).collect();
     names.sort();
     for name in names {
         // The content is shown below; a time that is not wanted is no change that anybody asked for.
-        if matches!(name.as_str(), "digest" | "size") || (name == "mtime" && content) {
+        if name == "size" || name.ends_with("digest") || (name == "mtime" && content) {
             continue;
         }
         match (old.get(name), new.get(name)) {
@@ -46,6 +52,18 @@ pub(super) fn lines(state: &Value, wanted: &Value, text: Text<'_>) -> Vec<String
         lines.extend(content_lines(&old, &new, text));
     }
     lines
+}
+
+/// `+ directory 0755 root:root` for something where nothing is.
+fn appears(state: &Value, wanted: &Value) -> Option<String> {
+    let text = |name: &str| wanted[name].as_str();
+    if state["type"] != "absent" {
+        return None;
+    }
+    let owner = format!("{}:{}", text("owner")?, text("group")?);
+    let words = [text("type"), text("mode"), Some(owner.as_str())].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let target = text("target").map_or_else(String::new, |target| format!(" -> {target}"));
+    Some(format!("+ {words}{target}"))
 }
 
 fn content_lines(old: &BTreeMap<String, Value>, new: &BTreeMap<String, Value>, text: Text<'_>) -> Vec<String> {

@@ -157,8 +157,7 @@ fn only_waiting_hosts_end_the_driving_and_a_failure_elsewhere_ends_the_waiting()
         Happening::HostWaits { host: a, stage: "s0".into(), step: StepId("s0.1".into()), text: "plug it in".into() };
     assert!(rollout.on(&waits).is_empty());
     assert!(!rollout.only_waiting());
-    let failed =
-        Happening::HostFailed { host: b, stage: "s0".into(), fault: Fault::new(FaultCode::Io, "simulated") };
+    let failed = Happening::HostFailed { host: b, stage: "s0".into(), fault: Fault::new(FaultCode::Io, "simulated") };
     let next = rollout.on(&failed);
     assert!(matches!(next.as_slice(), [Action::Record(Happening::RollbackStarted { .. })]), "{next:?}");
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use weiche_agent::resource::{Exactness, kind};
+
 use crate::plan::procedure::Action;
 use crate::plan::{Plan, Step};
 
@@ -25,13 +27,24 @@ fn render(plan: &Plan, out: &mut String) -> std::fmt::Result {
     for stage in &plan.stages {
         writeln!(out, "\nStage {}", stage.name)?;
         for (host, steps) in &stage.hosts {
-            let shown = |step: &&Step| step.outlook.changes || !matches!(step.action, Action::Resource(_) | Action::Transfer(_));
+            let shown = |step: &&Step| {
+                step.outlook.changes || !matches!(step.action, Action::Resource(_) | Action::Transfer(_))
+            };
             let quiet = steps.iter().filter(|step| !shown(step)).count();
-            writeln!(out, "  {host}{}", if quiet > 0 { format!("  ({quiet} step(s) already as wanted)") } else { String::new() })?;
+            writeln!(
+                out,
+                "  {host}{}",
+                if quiet > 0 { format!("  ({quiet} step(s) already as wanted)") } else { String::new() }
+            )?;
             for step in steps.iter().filter(shown) {
                 self::step(step, out)?;
             }
         }
+    }
+    let limits = limits(plan);
+    if !limits.is_empty() {
+        writeln!(out, "\nBest effort means:")?;
+        limits.iter().try_for_each(|(kind, text)| writeln!(out, "  {kind}: {text}"))?;
     }
     let changes = plan.changes();
     let irreversible = plan.steps().filter(|(_, _, s)| s.outlook.irreversible).count();
@@ -64,6 +77,18 @@ fn step(step: &Step, out: &mut String) -> std::fmt::Result {
         writeln!(out, "        undo: {}", step.outlook.undo)?;
     }
     Ok(())
+}
+
+/// What the undo of the plan's kinds does not cover.
+fn limits(plan: &Plan) -> std::collections::BTreeMap<&str, &'static str> {
+    let limit = |step: &Step| match &step.action {
+        Action::Resource(resource) if step.outlook.changes => match kind(&resource.kind)?.undo() {
+            Exactness::BestEffort(text) => Some((kind(&resource.kind)?.name(), text)),
+            Exactness::Exact => None,
+        },
+        _ => None,
+    };
+    plan.steps().filter_map(|(_, _, step)| limit(step)).collect()
 }
 
 fn changed_hosts(plan: &Plan) -> usize {

@@ -39,7 +39,8 @@ impl Store for MemoryStore {
 
     fn append<'a>(&'a self, events: &'a [Event]) -> Answer<'a, ()> {
         let mut inner = self.inner();
-        let clash = events.iter().find(|e| inner.events.get(&e.run).is_some_and(|old| old.iter().any(|o| o.seq == e.seq)));
+        let clash =
+            events.iter().find(|e| inner.events.get(&e.run).is_some_and(|old| old.iter().any(|o| o.seq == e.seq)));
         let result = match clash {
             Some(event) => Err(StoreError::Contended { run: event.run.clone(), seq: event.seq }),
             None => {

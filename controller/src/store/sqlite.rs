@@ -73,7 +73,8 @@ impl Store for SqliteStore {
     fn add_run<'a>(&'a self, run: &'a Run, plan: &'a Digest) -> Answer<'a, bool> {
         Box::pin(async move {
             let text = "insert into run (id, plan_digest, plan, created_ms) values (?, ?, ?, ?)";
-            let query = sqlx::query(text).bind(run.id.as_str()).bind(plan.as_str()).bind(&run.plan).bind(run.created_ms);
+            let query =
+                sqlx::query(text).bind(run.id.as_str()).bind(plan.as_str()).bind(&run.plan).bind(run.created_ms);
             match query.execute(&self.pool).await {
                 Ok(_) => Ok(true),
                 Err(sqlx::Error::Database(e)) if e.is_unique_violation() => Ok(false),
