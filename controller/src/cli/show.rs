@@ -19,7 +19,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     };
     if let Some(member) = fleet.member(name) {
-        work::print(&format!("{} ({})\n", member.name, member.member.value.to_string()));
+        work::print(&format!("{} ({})\n", member.name, member.member.value));
         for host in fleet.hosts().filter(|host| host.name.member() == name) {
             work::print(&line(fleet, host));
         }

@@ -11,11 +11,14 @@ use super::session::{Session, SessionError};
 use super::ssh::{ConnectError, Connector};
 use crate::input::target::{HostName, Target};
 
+/// A place for a connection, used by one task at a time.
+type Slot = Arc<Mutex<Option<Session>>>;
+
 /// Connections by host.
 #[derive(Debug)]
 pub struct Pool {
     connector: Arc<Connector>,
-    hosts: BTreeMap<HostName, (Target, Arc<Mutex<Option<Session>>>)>,
+    hosts: BTreeMap<HostName, (Target, Slot)>,
     working: Semaphore,
 }
 
