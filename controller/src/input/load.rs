@@ -154,11 +154,17 @@ fn read(directory: &Path, name: &str, sources: &mut Sources, problems: &mut Prob
     let mut bytes = Vec::new();
     // One byte more than allowed, so that the parser notices.
     let limit = MAX_BYTES as u64 + 1;
-    let result = File::open(directory.join(name)).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    let path = directory.join(name);
+    // A pipe would keep us waiting.
+    let file = path.metadata().and_then(|meta| match meta.is_file() {
+        true => File::open(&path),
+        false => Err(std::io::Error::other("it is no regular file")),
+    });
+    let result = file.and_then(|file| file.take(limit).read_to_end(&mut bytes));
     if let Err(error) = result {
         if !(error.kind() == ErrorKind::NotFound && name == "weiche.yaml") {
             let problem = Diagnostic::of(name, format!("the file cannot be read: {error}"));
-            problems.add(problem.hint("may you read it, and is it a file?"));
+            problems.add(problem.hint("may you read it?"));
         }
         return None;
     }

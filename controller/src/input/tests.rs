@@ -1,7 +1,9 @@
 //! What people get to read for their mistakes, and that what is shipped has none.
 
+mod damage;
 mod form;
 mod meaning;
+mod reference;
 mod scale;
 mod shipped;
 

@@ -265,8 +265,8 @@ fn not_utf8_and_unreadable() {
    `----
   help: save it as UTF-8; it was probably written as Windows-1252 or Latin-1
 
-  x members/beta.yaml: the file cannot be read: Is a directory (os error 21)
-  help: may you read it, and is it a file?
+  x members/beta.yaml: the file cannot be read: it is no regular file
+  help: may you read it?
 
 2 errors
 "###);

@@ -53,3 +53,20 @@ fn the_example_is_clean() {
         .unwrap_or_else(|failure| panic!("{}", failure.render(false)));
     assert!(loaded.warnings.is_empty(), "{}", loaded.render(&loaded.warnings, false));
 }
+
+#[test]
+fn the_documentation_is_clean() {
+    let text = include_str!("../../../../docs/fleet.md");
+    let key = MEMBER.split_once("ssh-ed25519 ").and_then(|(_, rest)| rest.split_once(',')).unwrap().0;
+    let mut texts = Texts::new();
+    for (name, start) in [
+        ("weiche.yaml", "fleet: "),
+        ("members/x.yaml", "member: "),
+        ("profiles/x.yaml", "profile: "),
+        ("playbooks/x.yaml", "playbook: "),
+    ] {
+        let mut blocks = text.split("```yaml\n").skip(1).filter_map(|block| Some(block.split_once("```")?.0));
+        texts.insert(name, blocks.find(|block| block.starts_with(start)).unwrap().replace("AAAA...", key));
+    }
+    assert_eq!(fleet(&texts).hosts().count(), 3);
+}
