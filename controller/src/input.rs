@@ -24,3 +24,6 @@ pub mod suggest;
 pub mod target;
 pub mod template;
 pub mod yaml;
+
+#[cfg(test)]
+pub(crate) mod tests;

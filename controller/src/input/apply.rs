@@ -102,9 +102,8 @@ impl<'a> Applier<'a> {
         let spec = self.renderer.node(source, &resource.spec, context, problems);
         let watches = self.watches(source, resource, context, earlier, problems);
         let mut spec = spec?;
-        let wrong = spec::problems(source, resource, &spec);
-        if !wrong.is_empty() {
-            problems.extend(wrong);
+        if !resource.kind.problems(&spec).is_empty() {
+            problems.extend(spec::problems(source, resource, &spec));
             return None;
         }
         let body = self.body(source, resource, &mut spec, context, problems)?;
@@ -265,16 +264,20 @@ fn owners(earlier: &[Applied], applied: &Applied, problems: &mut Problems) {
 }
 
 impl Applied {
-    /// Whether a reference `KIND NAME` means it.
+    /// Whether a reference means it: `KIND NAME`, or the name alone where that is a path.
     fn is(&self, reference: &str) -> bool {
-        self.references().any(|known| known == reference)
+        let path = |claim: &Claim| matches!(claim, Claim::Path(path) if path.as_os_str() == reference);
+        self.references().any(|known| known == reference) || self.claims.iter().any(path)
     }
 
     fn references(&self) -> impl Iterator<Item = String> {
-        self.claims.iter().map(|claim| match claim {
-            Claim::Path(path) => format!("{} {}", self.kind.name(), path.display()),
-            Claim::Name(_, name) => format!("{} {name}", self.kind.name()),
-        })
+        let claims = self.claims.iter().map(|claim| match claim {
+            Claim::Path(path) => path.display().to_string(),
+            Claim::Name(_, name) => name.clone(),
+        });
+        // As it is written, too: `unit nginx` owns `nginx.service`.
+        let name = self.spec.get("name").and_then(Value::as_str).map(str::to_owned);
+        claims.chain(name).map(|name| format!("{} {name}", self.kind.name()))
     }
 }
 

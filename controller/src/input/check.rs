@@ -27,6 +27,17 @@ pub struct Documents {
     pub profiles: Vec<Source>,
     /// `playbooks/*.yaml`.
     pub playbooks: Vec<Source>,
+    /// There are files besides these that could not be read, which was said already.
+    pub unread: bool,
+}
+
+/// What is not known, so that references into it are not called wrong.
+#[derive(Clone, Copy, Debug)]
+struct Gaps {
+    /// A file of hosts could not be read.
+    hosts: bool,
+    /// A profile could not be read.
+    profiles: bool,
 }
 
 /// What stands in for a `weiche.yaml` that is missing or broken, so that the other files are checked all the same.
@@ -52,6 +63,7 @@ pub fn read(
         profiles: BTreeMap::new(),
         playbooks: BTreeMap::new(),
     };
+    let mut gaps = Gaps { hosts: documents.unread, profiles: documents.unread };
     for source in shipped::profiles().iter().chain(&documents.profiles) {
         sources.add(source.clone());
         if let Some(profile) = profiles::parse(source, &mut problems) {
@@ -60,6 +72,8 @@ pub fn read(
             if let Some(other) = fleet.profiles.insert(name.to_string(), profile) {
                 twice("profile", &name.value, &place, &(other.source, other.head.profile.span), &mut problems);
             }
+        } else {
+            gaps.profiles = true;
         }
     }
     for source in shipped::playbooks().iter().chain(&documents.playbooks) {
@@ -81,9 +95,11 @@ pub fn read(
                 twice("member", &name, &place, &first, &mut problems);
             }
             fleet.members.insert(name, member);
+        } else {
+            gaps.hosts = true;
         }
     }
-    if fleet.hosts.is_empty() && fleet.members.values().all(|m| m.printers.is_empty()) {
+    if !gaps.hosts && fleet.hosts.is_empty() && fleet.members.values().all(|m| m.printers.is_empty()) {
         let hint = "add a member: `members/NAME.yaml` with `servers`, `pcs` or `printers` (docs/fleet.md)";
         let place = documents.members.first().or(documents.config.as_ref());
         let message = "the fleet has no devices";
@@ -92,9 +108,9 @@ pub fn read(
             None => Diagnostic::of("members/", message).hint(hint),
         });
     }
-    reference::check(&mut fleet, documents.config.as_ref(), &later, &mut problems);
-    profile::check(&fleet, files, &later, sources, &mut problems);
-    playbook::check(&fleet, files, &mut problems);
+    reference::check(&mut fleet, documents.config.as_ref(), &later, gaps, &mut problems);
+    profile::check(&fleet, files, &later, gaps, sources, &mut problems);
+    playbook::check(&fleet, files, gaps, &mut problems);
     problems.or(fleet)
 }
 

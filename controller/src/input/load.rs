@@ -72,10 +72,11 @@ impl LoadFailure {
 pub fn load(directory: &Path) -> Result<Loaded, Box<LoadFailure>> {
     let mut problems = Problems::new();
     let mut sources = Sources::default();
+    let mut unread = false;
     let mut document = |name: &str, problems: &mut Problems| {
-        let source = read(directory, name, problems)?;
-        sources.add(source.clone());
-        Some(source)
+        let source = read(directory, name, &mut sources, problems);
+        unread |= source.is_none();
+        source
     };
     let mut folder = |folder: &str, problems: &mut Problems| {
         let names = list(directory, folder, problems);
@@ -86,7 +87,7 @@ pub fn load(directory: &Path) -> Result<Loaded, Box<LoadFailure>> {
     let config = document("weiche.yaml", &mut problems);
     // One that is there but cannot be read was reported already.
     let missing = config.is_none() && problems.iter().any(|problem| problem.file == "weiche.yaml");
-    let documents = Documents { config, members, profiles, playbooks };
+    let documents = Documents { config, members, profiles, playbooks, unread };
     let base = Base { directory: directory.to_owned(), home: std::env::home_dir() };
     let files = DiskFiles::new(directory);
     let result = check::read(&documents, &files, base, &mut sources);
@@ -149,20 +150,30 @@ fn list(directory: &Path, folder: &str, problems: &mut Problems) -> Vec<String> 
     names
 }
 
-fn read(directory: &Path, name: &str, problems: &mut Problems) -> Option<Source> {
+fn read(directory: &Path, name: &str, sources: &mut Sources, problems: &mut Problems) -> Option<Source> {
     let mut bytes = Vec::new();
     // One byte more than allowed, so that the parser notices.
     let limit = MAX_BYTES as u64 + 1;
-    let result = File::open(directory.join(name)).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    let path = directory.join(name);
+    // A pipe would keep us waiting.
+    let file = path.metadata().and_then(|meta| match meta.is_file() {
+        true => File::open(&path),
+        false => Err(std::io::Error::other("it is no regular file")),
+    });
+    let result = file.and_then(|file| file.take(limit).read_to_end(&mut bytes));
     if let Err(error) = result {
         if !(error.kind() == ErrorKind::NotFound && name == "weiche.yaml") {
             let problem = Diagnostic::of(name, format!("the file cannot be read: {error}"));
-            problems.add(problem.hint("may you read it, and is it a file?"));
+            problems.add(problem.hint("may you read it?"));
         }
         return None;
     }
     match String::from_utf8(bytes) {
-        Ok(text) => Some(Source::new(name, text)),
+        Ok(text) => {
+            let source = Source::new(name, text);
+            sources.add(source.clone());
+            Some(source)
+        }
         Err(error) => {
             let start = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
@@ -171,6 +182,7 @@ fn read(directory: &Path, name: &str, problems: &mut Problems) -> Option<Source>
             let hint = "save it as UTF-8; it was probably written as Windows-1252 or Latin-1";
             let len = char::REPLACEMENT_CHARACTER.len_utf8();
             problems.add(Diagnostic::new(&source, Span::new(start, len), message).hint(hint));
+            sources.add(source);
             None
         }
     }

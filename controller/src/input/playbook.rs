@@ -97,19 +97,20 @@ pub fn parse(source: &Source, problems: &mut Problems) -> Option<Playbook> {
     let mut root = yaml::parse(source, problems)?;
     let inputs = root.take("inputs").map(|(_, node)| inputs(source, &node, problems)).unwrap_or_default();
     let stages = root.take("stages");
-    let head: Head = decode(source, &root, problems)?;
-    let Some((key, stages)) = stages.filter(|(_, list)| !matches!(list.value, Value::Null)) else {
-        let hint = "add `stages: [ { stage: ..., on: ..., steps: [...] } ]`";
-        problems.add(Diagnostic::new(source, head.playbook.span, "the playbook has no stages").hint(hint));
-        return None;
+    let head: Option<Head> = decode(source, &root, problems);
+    let items = match stages {
+        Some((_, Node { value: Value::List(items), .. })) if !items.is_empty() => items,
+        Some((_, node)) if !matches!(node.value, Value::Null | Value::List(_)) => {
+            problems.add(expected(source, &node, "a list of stages"));
+            return None;
+        }
+        other => {
+            let span = other.map_or_else(|| head.as_ref().map_or(root.span, |h| h.playbook.span), |(key, _)| key.span);
+            let hint = "add `stages: [ { stage: ..., on: ..., steps: [...] } ]`";
+            problems.add(Diagnostic::new(source, span, "the playbook has no stages").hint(hint));
+            return None;
+        }
     };
-    let Value::List(items) = stages.value else {
-        problems.add(expected(source, &stages, "a list of stages"));
-        return None;
-    };
-    if items.is_empty() {
-        problems.add(Diagnostic::new(source, key.span, "the playbook has no stages").hint("add one"));
-    }
     let mut seen: BTreeMap<String, Span> = BTreeMap::new();
     let stages: Vec<Stage> = items.into_iter().filter_map(|item| stage(source, item, &inputs, problems)).collect();
     for stage in &stages {
@@ -124,6 +125,7 @@ pub fn parse(source: &Source, problems: &mut Problems) -> Option<Playbook> {
             );
         }
     }
+    let head = head?;
     Some(Playbook { source: source.clone(), name: head.playbook, description: head.description, inputs, stages })
 }
 

@@ -24,6 +24,8 @@ pub struct Profile {
     pub head: Head,
     /// In order.
     pub resources: Vec<Resource>,
+    /// Whether it was read without a problem: only then is it worth rendering.
+    pub sound: bool,
 }
 
 /// Everything of a profile but its resources.
@@ -64,8 +66,19 @@ pub struct Parameter {
 
 /// Reads a profile, checking all that can be checked without other files.
 pub fn parse(source: &Source, problems: &mut Problems) -> Option<Profile> {
+    let before = problems.len();
     let mut root = yaml::parse(source, problems)?;
     let items = root.take("resources").map(|(_, node)| node);
+    let mut resources = Vec::new();
+    if let Some(items) = items {
+        match items.value {
+            yaml::Value::List(list) => {
+                resources.extend(list.into_iter().filter_map(|item| resource::parse(source, item, problems)));
+            }
+            yaml::Value::Null => {}
+            _ => problems.add(expected(source, &items, "a list of resources")),
+        }
+    }
     let head: Head = decode(source, &root, problems)?;
     for (name, parameter) in &head.parameters {
         if let Some(problem) = name_problem(name, &RESERVED) {
@@ -78,17 +91,7 @@ pub fn parse(source: &Source, problems: &mut Problems) -> Option<Profile> {
             problems.extend(typed(source, default.span, name, parameter.r#type, default));
         }
     }
-    let mut resources = Vec::new();
-    if let Some(items) = items {
-        match items.value {
-            yaml::Value::List(list) => {
-                resources.extend(list.into_iter().filter_map(|item| resource::parse(source, item, problems)));
-            }
-            yaml::Value::Null => {}
-            _ => problems.add(expected(source, &items, "a list of resources")),
-        }
-    }
-    Some(Profile { source: source.clone(), head, resources })
+    Some(Profile { source: source.clone(), head, resources, sound: problems.len() == before })
 }
 
 fn parameter_key(root: &yaml::Node, name: &str) -> Option<Span> {

@@ -25,9 +25,9 @@ pub struct Resource {
     pub kind: &'static dyn Kind,
     /// Where the kind's name stands.
     pub key: Span,
-    /// What is wanted, without `restart_on`.
+    /// What is wanted.
     pub spec: Node,
-    /// Resources of the same list, `KIND NAME`, whose change restarts this unit.
+    /// Its `restart_on`: resources above it in the same list, `KIND NAME`, whose change restarts this unit.
     pub restart_on: Vec<(String, Span)>,
     /// After this time it has failed.
     pub timeout: Duration,
@@ -105,16 +105,16 @@ pub fn read(
         let hint = "give the content by `content`, `template` or `source`";
         problems.add(Diagnostic::new(source, blob.span, "`blob` is not for people").hint(hint));
     }
-    let restart_on = if kind.name() == "unit" { references(source, &mut spec, problems) } else { Vec::new() };
+    let restart_on = if kind.name() == "unit" { references(source, &spec, problems) } else { Vec::new() };
     unknown_keys(source, kind, &spec, problems);
     let usual = if kind.name() == "package" { PACKAGE_TIMEOUT } else { TIMEOUT };
     Some(Resource { kind, key: key.span, spec, restart_on, timeout: timeout.unwrap_or(usual) })
 }
 
-fn references(source: &Source, spec: &mut Node, problems: &mut Problems) -> Vec<(String, Span)> {
-    let Some((_, list)) = spec.take("restart_on") else { return Vec::new() };
+fn references(source: &Source, spec: &Node, problems: &mut Problems) -> Vec<(String, Span)> {
+    let Some(list) = spec.get("restart_on") else { return Vec::new() };
     if !matches!(list.value, Value::List(_)) {
-        problems.add(expected(source, &list, "a list of resources, each `KIND NAME`"));
+        problems.add(expected(source, list, "a list of resources, each `KIND NAME`"));
     }
     let mut references = Vec::new();
     for item in list.items() {

@@ -14,7 +14,7 @@ use serde::{Deserialize as DeriveDeserialize, Serialize};
 const NAME_MAX: usize = 63;
 
 /// The name of a member, host, profile, stage and so on: letters, digits, `-` and `_`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, DeriveDeserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, DeriveDeserialize)]
 #[serde(try_from = "String")]
 pub struct Name(String);
 

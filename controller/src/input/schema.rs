@@ -147,14 +147,6 @@ fn resources() -> Map<String, Value> {
                     *property = json!({ "anyOf": [property, template] });
                 }
             }
-            if name == "unit" {
-                let references = json!({
-                    "description": "Resources of the same list, `KIND NAME`, whose change restarts the unit.",
-                    "type": "array",
-                    "items": { "type": "string" }
-                });
-                properties.insert("restart_on".into(), references);
-            }
         }
         all.insert(name.to_owned(), schema);
     }

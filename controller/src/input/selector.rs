@@ -117,7 +117,7 @@ impl Selector {
             && is(&self.member, Some(host.name.member()))
             && is(&self.site, host.site.as_deref())
             && (self.profile.is_none() || is(&self.profile, fleet.profile_of(host)))
-            && self.label.as_ref().is_none_or(|label| host.labels.iter().any(|have| *have == label.value))
+            && self.label.as_ref().is_none_or(|label| host.labels.contains(&label.value))
             && self.name.as_ref().is_none_or(|name| name.value == host.name.0 || name.value == host.name.name())
     }
 

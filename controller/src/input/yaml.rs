@@ -92,7 +92,11 @@ fn duplicates(source: &Source, node: &Node, problems: &mut Problems) {
 
 fn explain(source: &Source, error: &serde_yaml::Error) -> Diagnostic {
     use serde_yaml::Error as E;
-    let error = error.without_snippet();
+    let error = match error.without_snippet() {
+        // What is wrong lies in what the alias stands for.
+        E::AliasError { error, .. } => return explain(source, error),
+        error => error,
+    };
     let span = error.location().map_or(Span::default(), |at| span_of(source, at));
     let (line, _) = source.position(span.start);
     let text = source.text();
@@ -123,7 +127,7 @@ fn explain(source: &Source, error: &serde_yaml::Error) -> Diagnostic {
         }
         other => {
             let message = other.render();
-            let message = message.split_once(": ").filter(|(at, _)| at.starts_with("line ")).map_or(&*message, |m| m.1);
+            let message = message.split(" at line ").next().unwrap_or(&message);
             let hint = "is the indentation right, and are texts with `:`, `#`, `{` or `*` in quotes?";
             Diagnostic::new(source, span, format!("this is not valid YAML: {message}")).hint(hint)
         }
@@ -132,7 +136,15 @@ fn explain(source: &Source, error: &serde_yaml::Error) -> Diagnostic {
 
 fn limit(breach: &impl std::fmt::Debug) -> String {
     let text = format!("{breach:?}");
-    text.split([' ', '{', '(']).next().unwrap_or_default().to_owned()
+    let name = text.split([' ', '{', '(']).next().unwrap_or_default();
+    let mut words = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(c.to_lowercase());
+    }
+    words
 }
 
 fn span_of(source: &Source, at: serde_yaml::Location) -> Span {
@@ -141,7 +153,12 @@ fn span_of(source: &Source, at: serde_yaml::Location) -> Span {
         (Some(start), Some(len)) => {
             Span::new(usize::try_from(start).unwrap_or(usize::MAX), usize::try_from(len).unwrap_or(0))
         }
-        _ => Span { start: source.line_start(u32::try_from(at.line()).unwrap_or(1)), len: 0 },
+        _ => {
+            let start = source.line_start(u32::try_from(at.line()).unwrap_or(1)) as usize;
+            let before = usize::try_from(at.column()).unwrap_or(1).saturating_sub(1);
+            let line = source.text().get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+            Span::new(start + line.chars().take(before).map(char::len_utf8).sum::<usize>(), 0)
+        }
     }
 }
 
@@ -165,7 +182,78 @@ mod tests {
         let node = parse(&source, &mut problems).unwrap();
         let mut seen = Vec::new();
         walk(&source, &node, &mut seen);
-        insta::assert_debug_snapshot!(seen, @"");
+        insta::assert_debug_snapshot!(seen, @r###"
+[
+    (
+        "0+0 \"\"",
+        "a mapping (`key: value`)",
+    ),
+    (
+        "0+1 \"a\"",
+        "a",
+    ),
+    (
+        "3+1 \"1\"",
+        "the number 1",
+    ),
+    (
+        "5+1 \"b\"",
+        "b",
+    ),
+    (
+        "10+0 \"\"",
+        "a list",
+    ),
+    (
+        "12+5 \"\\\"x y\\\"\"",
+        "the text `x y`",
+    ),
+    (
+        "22+1 \"{\"",
+        "a mapping (`key: value`)",
+    ),
+    (
+        "24+1 \"c\"",
+        "c",
+    ),
+    (
+        "27+3 \"yes\"",
+        "the text `yes`",
+    ),
+    (
+        "32+1 \"d\"",
+        "d",
+    ),
+    (
+        "35+4 \"0644\"",
+        "the number 0644",
+    ),
+    (
+        "42+1 \"e\"",
+        "e",
+    ),
+    (
+        "49+5 \"text\\n\"",
+        "a text",
+    ),
+    (
+        "54+1 \"f\"",
+        "f",
+    ),
+    (
+        "55+0 \"\"",
+        "nothing",
+    ),
+    (
+        "57+3 \"101\"",
+        "101",
+    ),
+    (
+        "62+1 \"z\"",
+        "the text `z`",
+    ),
+]
+"###);
     }
 
     fn walk(source: &Source, node: &Node, seen: &mut Vec<(String, String)>) {

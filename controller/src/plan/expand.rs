@@ -3,6 +3,8 @@
 
 mod input;
 mod stage;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

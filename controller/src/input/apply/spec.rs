@@ -12,9 +12,6 @@ use crate::input::yaml::{Value as Tree, expected};
 /// out and the kind asked again.
 pub(super) fn problems(source: &Source, resource: &Resource, spec: &Value) -> Problems {
     let mut problems = Problems::new();
-    if resource.kind.problems(spec).is_empty() {
-        return problems;
-    }
     let mut left = spec.clone();
     let mut dropped = false;
     while let Some(map) = left.as_object() {

@@ -41,7 +41,7 @@ pub(super) fn parse(
 ) -> Option<Member> {
     let mut root = yaml::parse(source, problems)?;
     let devices = DEVICES.map(|key| (key, root.take(key).map(|(_, node)| node)));
-    let mut member: Member = decode(source, &root, problems)?;
+    let mut member = decode(source, &root, problems).unwrap_or_else(|| stand_in(source));
     services(source, &member.services, problems);
     windows(source, &root, &member, problems);
     let mut names: HashMap<String, Span> = HashMap::new();
@@ -67,6 +67,22 @@ pub(super) fn parse(
     }
     replacements(source, &member.printers, problems);
     Some(member)
+}
+
+/// Stands in for a member whose own keys are broken, so that its devices are checked all the same.
+fn stand_in(source: &Source) -> Member {
+    let stem = source.name().rsplit('/').next().and_then(|name| name.split('.').next()).unwrap_or_default();
+    let name = Name::try_from(stem.to_owned());
+    Member {
+        member: Located { value: name.unwrap_or_default(), span: Span::default() },
+        name: stem.to_owned(),
+        sites: BTreeMap::new(),
+        windows: BTreeMap::new(),
+        services: BTreeMap::new(),
+        servers: Vec::new(),
+        pcs: Vec::new(),
+        printers: Vec::new(),
+    }
 }
 
 fn items(source: &Source, node: Option<Node>, problems: &mut Problems) -> Vec<Node> {

@@ -4,6 +4,7 @@
 use handlebars::Context;
 use serde_json::Value as Json;
 
+use super::Gaps;
 use crate::input::apply::Applier;
 use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::files::Files;
@@ -18,15 +19,17 @@ use crate::input::template::{TemplateFault, single};
 use crate::input::yaml::{Node, Value, decode};
 
 /// Checks them.
-pub(super) fn check(fleet: &Fleet, files: &dyn Files, problems: &mut Problems) {
+pub(super) fn check(fleet: &Fleet, files: &dyn Files, gaps: Gaps, problems: &mut Problems) {
     let mut applier = Applier::checking(files);
     for playbook in fleet.playbooks.values() {
-        let mut checker = Checker { fleet, playbook, applier: &mut applier, problems };
+        let mut checker = Checker { fleet, playbook, gaps, applier: &mut applier, problems };
         for stage in &playbook.stages {
             match &stage.on {
                 On::Expression(node) => checker.templates(node),
-                On::Selector(selector) => checker.problems.extend(selector.problems(fleet, &playbook.source)),
-                On::Inputs(_) | On::All => {}
+                On::Selector(selector) if !(gaps.hosts || gaps.profiles) => {
+                    checker.problems.extend(selector.problems(fleet, &playbook.source))
+                }
+                On::Selector(_) | On::Inputs(_) | On::All => {}
             }
             stage.steps.iter().for_each(|step| checker.step(step));
         }
@@ -36,6 +39,7 @@ pub(super) fn check(fleet: &Fleet, files: &dyn Files, problems: &mut Problems) {
 struct Checker<'a, 'b> {
     fleet: &'a Fleet,
     playbook: &'a Playbook,
+    gaps: Gaps,
     applier: &'a mut Applier<'b>,
     problems: &'a mut Problems,
 }
@@ -80,9 +84,11 @@ impl Checker<'_, '_> {
         let Some(name) = profile.text().filter(|text| !text.contains("{{")) else { return };
         let source = &self.playbook.source;
         if !self.fleet.profiles.contains_key(name) {
-            let hint = suggest::hint(name, self.fleet.profiles.keys().map(String::as_str));
-            let problem = Diagnostic::new(source, profile.span, format!("there is no profile `{name}`"));
-            self.problems.add(problem.maybe_hint(hint));
+            if !self.gaps.profiles {
+                let hint = suggest::hint(name, self.fleet.profiles.keys().map(String::as_str));
+                let problem = Diagnostic::new(source, profile.span, format!("there is no profile `{name}`"));
+                self.problems.add(problem.maybe_hint(hint));
+            }
             return;
         }
         let known = self.fleet.parameters(name);
@@ -107,7 +113,7 @@ impl Checker<'_, '_> {
     fn from(&mut self, from: &Node) {
         let Some(name) = from.text().filter(|text| !text.contains("{{")) else { return };
         let is_input = self.playbook.inputs.get(name).is_some_and(|input| input.r#type == Type::Host);
-        if !is_input && self.fleet.find(name).is_err() {
+        if !is_input && !self.gaps.hosts && self.fleet.find(name).is_err() {
             let inputs = self.playbook.inputs.iter().filter(|(_, i)| i.r#type == Type::Host).map(|(n, _)| n.as_str());
             let hint = suggest::hint(name, inputs);
             let message = format!("`{name}` is neither an input of type host nor a host of the fleet");
@@ -151,7 +157,7 @@ impl Checker<'_, '_> {
         let part = parts.next().filter(|_| is_host)?;
         let parameters = self.fleet.profiles.values().flat_map(|p| p.head.parameters.keys().map(String::as_str));
         let known: Vec<&str> = HOST_KEYS.into_iter().chain(parameters).collect();
-        if known.contains(&part) {
+        if known.contains(&part) || self.gaps.profiles {
             return None;
         }
         fault(

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 use weiche_agent::digest::Digest;
 
+use super::Gaps;
 use super::member::Later;
 use crate::input::apply::{Applier, profile_context};
 use crate::input::diagnostic::{Diagnostic, Problems};
@@ -18,21 +19,31 @@ use crate::input::suggest;
 use crate::input::target::HostName;
 
 /// Checks them.
-pub(super) fn check(fleet: &Fleet, files: &dyn Files, later: &[Later], sources: &mut Sources, problems: &mut Problems) {
+pub(super) fn check(
+    fleet: &Fleet,
+    files: &dyn Files,
+    later: &[Later],
+    gaps: Gaps,
+    sources: &mut Sources,
+    problems: &mut Problems,
+) {
     for profile in fleet.profiles.values() {
-        includes(fleet, profile, problems);
+        includes(fleet, profile, gaps, problems);
     }
     let mut groups: HashMap<Digest, (&str, &Host)> = HashMap::new();
     let mut usable = HashMap::new();
     for rest in later {
         let Some(host) = fleet.hosts.get(&rest.host) else { continue };
         let Some(name) = fleet.profile_of(host).filter(|name| fleet.profiles.contains_key(*name)) else {
-            for (parameter, span) in &rest.parameters {
+            for (parameter, span) in rest.parameters.iter().filter(|_| fleet.profile_of(host).is_none()) {
                 let message = format!("`{parameter}` is set, but the host has no profile");
                 problems.add(Diagnostic::new(&rest.source, *span, message).hint("add `profile: ...`"));
             }
             continue;
         };
+        if !sound(fleet, name) {
+            continue;
+        }
         let parameters = usable.entry(name).or_insert_with(|| fleet.parameters(name));
         let mut complete = true;
         for (parameter, span) in &rest.parameters {
@@ -63,6 +74,11 @@ pub(super) fn check(fleet: &Fleet, files: &dyn Files, later: &[Later], sources: 
     render(fleet, files, &groups, sources, problems);
 }
 
+/// Whether a profile and all that it includes were read without a problem: the rest would only repeat what was said.
+fn sound(fleet: &Fleet, profile: &str) -> bool {
+    fleet.closure(profile).iter().all(|profile| profile.sound)
+}
+
 /// What makes two hosts alike for a profile: the values set, and which of the optional keys they have.
 fn likeness(profile: &str, host: &Host, set: &std::collections::BTreeMap<&str, &Value>) -> Digest {
     let has = [host.address.is_some(), host.serial.is_some(), host.model.is_some(), host.site.is_some()];
@@ -83,7 +99,7 @@ fn render(
         let context = profile_context(fleet, host, fleet.parameters_of(host));
         applier.profile(fleet, name, &context, problems);
     }
-    for name in fleet.profiles.keys().filter(|name| !used.iter().any(|(used, _)| used == name)) {
+    for name in fleet.profiles.keys().filter(|name| sound(fleet, name) && !used.iter().any(|(used, _)| used == name)) {
         let host = example(name);
         let values = fleet.parameters(name).into_iter().map(|(n, p)| {
             let value = p.default.as_ref().map_or_else(|| placeholder(p.r#type), |default| default.value.clone());
@@ -127,13 +143,15 @@ fn placeholder(r#type: Type) -> Value {
     }
 }
 
-fn includes(fleet: &Fleet, profile: &Profile, problems: &mut Problems) {
+fn includes(fleet: &Fleet, profile: &Profile, gaps: Gaps, problems: &mut Problems) {
     let own = &*profile.head.profile.value;
     for include in &profile.head.includes {
         let Some(included) = fleet.profiles.get(&include.value) else {
-            let hint = suggest::hint(include, fleet.profiles.keys().map(String::as_str));
-            let message = format!("there is no profile `{}`", include.value);
-            problems.add(Diagnostic::new(&profile.source, include.span, message).maybe_hint(hint));
+            if !gaps.profiles {
+                let hint = suggest::hint(include, fleet.profiles.keys().map(String::as_str));
+                let message = format!("there is no profile `{}`", include.value);
+                problems.add(Diagnostic::new(&profile.source, include.span, message).maybe_hint(hint));
+            }
             continue;
         };
         if let Some(way) = way(fleet, &include.value, own, &mut Vec::new()) {

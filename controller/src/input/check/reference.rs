@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::Gaps;
 use super::member::Later;
 use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::fleet::{Fleet, TargetFault};
@@ -12,9 +13,10 @@ use crate::input::target::HostName;
 use crate::input::yaml::Located;
 
 /// Checks and resolves.
-pub(super) fn check(fleet: &mut Fleet, config: Option<&Source>, later: &[Later], problems: &mut Problems) {
+pub(super) fn check(fleet: &mut Fleet, config: Option<&Source>, later: &[Later], gaps: Gaps, problems: &mut Problems) {
     for rest in later {
         if let Some(profile) = &rest.profile
+            && !gaps.profiles
             && !fleet.profiles.contains_key(&profile.value)
         {
             let hint = suggest::hint(profile, fleet.profiles.keys().map(String::as_str));
@@ -27,19 +29,21 @@ pub(super) fn check(fleet: &mut Fleet, config: Option<&Source>, later: &[Later],
                 if let Some(host) = fleet.hosts.get_mut(&rest.host) {
                     host.replaces = Some(name);
                 }
-            } else {
+            } else if !gaps.hosts {
                 problems.add(missing(fleet, &rest.source, replaces, &name));
             }
         }
         if let Some(jump) = &rest.jump {
             let name = full(&rest.host, jump);
-            if !fleet.hosts.contains_key(&name) {
+            if !gaps.hosts && !fleet.hosts.contains_key(&name) {
                 problems.add(missing(fleet, &rest.source, jump, &name));
             }
         }
     }
     circles(fleet, later, problems);
-    jumps(fleet, config, later, problems);
+    if !gaps.hosts {
+        jumps(fleet, config, later, problems);
+    }
     addresses(fleet, later, problems);
 }
 

@@ -18,7 +18,6 @@ pub fn render(problems: &Problems, sources: &Sources, colour: bool) -> String {
         .with_width(WIDTH)
         .with_context_lines(1)
         .with_links(false)
-        .with_show_related_as_nested(false)
         .without_syntax_highlighting();
     let mut text = String::new();
     for problem in problems {
@@ -43,10 +42,8 @@ struct Report {
     message: String,
     severity: Severity,
     hint: Option<String>,
-    label: Option<LabeledSpan>,
-    others: Vec<LabeledSpan>,
+    labels: Vec<LabeledSpan>,
     code: Option<Lines>,
-    related: Vec<Report>,
 }
 
 impl Report {
@@ -56,35 +53,22 @@ impl Report {
             Some(_) => problem.message.clone(),
             None => problem.to_string(),
         };
-        let (same, elsewhere): (Vec<_>, Vec<_>) = problem.related.iter().partition(|r| r.file == problem.file);
-        let label = |span: Span, text: &str| {
-            let text = (!text.is_empty()).then(|| text.to_owned());
-            LabeledSpan::new(text, span.start as usize, span.len as usize)
-        };
-        let related = elsewhere
-            .into_iter()
-            .map(|r| Report {
-                message: r.message.clone(),
-                severity: problem.severity,
-                hint: None,
-                label: Some(label(r.span, "here")),
-                others: Vec::new(),
-                code: sources.get(&r.file).cloned().map(Lines),
-                related: Vec::new(),
-            })
-            .collect();
+        let (same, elsewhere): (Vec<_>, Vec<_>) =
+            problem.related.iter().partition(|r| source.is_some() && r.file == problem.file);
+        let label =
+            |span: Span, text: Option<&String>| LabeledSpan::new(text.cloned(), span.start as usize, span.len as usize);
+        let elsewhere = elsewhere.into_iter().map(|r| format!("{}: {}:{}:{}", r.message, r.file, r.line, r.column));
+        let hint: Vec<String> = problem.hint.iter().cloned().chain(elsewhere).collect();
         Report {
             message,
             severity: problem.severity,
-            hint: problem.hint.clone(),
-            label: source.map(|_| label(problem.span, "here")),
-            others: if source.is_some() {
-                same.iter().map(|r| label(r.span, &r.message)).collect()
-            } else {
-                Vec::new()
-            },
+            hint: (!hint.is_empty()).then(|| hint.join("\n")),
+            labels: source
+                .map(|_| label(problem.span, None))
+                .into_iter()
+                .chain(same.iter().map(|r| label(r.span, Some(&r.message))))
+                .collect(),
             code: source.cloned().map(Lines),
-            related,
         }
     }
 }
@@ -114,11 +98,7 @@ impl miette::Diagnostic for Report {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(self.label.iter().chain(&self.others).cloned()))
-    }
-
-    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
-        Some(Box::new(self.related.iter().map(|r| r as &dyn miette::Diagnostic)))
+        Some(Box::new(self.labels.iter().cloned()))
     }
 }
 
@@ -137,16 +117,22 @@ impl SourceCode for Lines {
         let last = text.len().min(span.offset() + span.len());
         let short = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let (first_line, last_line) = (self.0.position(short(span.offset())).0, self.0.position(short(last)).0);
-        let from = self.0.line_start(first_line.saturating_sub(short(before)).max(1));
+        // Without context, miette asks where exactly the span starts, for the headline.
+        let exact = before == 0 && after == 0;
+        let from = if exact {
+            short(span.offset())
+        } else {
+            self.0.line_start(first_line.saturating_sub(short(before)).max(1))
+        };
         let to = self.0.line_start(last_line.saturating_add(short(after)).saturating_add(1));
         let data = text.get(from as usize..to as usize).ok_or(MietteError::OutOfBounds)?;
-        let (line, _) = self.0.position(from);
+        let (line, column) = self.0.position(from);
         Ok(Box::new(MietteSpanContents::new_named(
             self.0.name().to_string(),
             data.as_bytes(),
             (from as usize, data.len()).into(),
             line.saturating_sub(1) as usize,
-            0,
+            if exact { column.saturating_sub(1) as usize } else { 0 },
             data.lines().count(),
         )))
     }

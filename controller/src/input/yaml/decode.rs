@@ -4,7 +4,7 @@
 mod deserializer;
 mod located;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::de::DeserializeOwned;
 
@@ -13,7 +13,7 @@ use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::source::{Source, Span};
 use crate::input::suggest;
 
-use deserializer::{Cause, Decoder, Fail};
+use deserializer::{Cause, Decoder, Fail, Left};
 pub use located::Located;
 
 /// Attempts for one value: more than this many problems in one device or stage are not worth reading.
@@ -22,15 +22,24 @@ const ATTEMPTS: usize = 40;
 /// Decodes a node. Every problem is recorded; the value comes without the parts that had one, `None` if nothing is left.
 pub fn decode<T: DeserializeOwned>(source: &Source, node: &Node, problems: &mut Problems) -> Option<T> {
     let mut skip = HashSet::new();
+    let mut texts = HashMap::new();
     let mut holes = HashSet::new();
     for _ in 0..ATTEMPTS {
-        let fail = match T::deserialize(Decoder { node, skip: &skip }) {
+        let fail = match T::deserialize(Decoder { node, left: &Left { skip: &skip, texts: &texts } }) {
             Ok(value) => return Some(value),
             Err(fail) => fail,
         };
         let follows = matches!(fail.cause, Cause::Missing(_)) && fail.span.is_some_and(|span| holes.contains(&span));
         if !follows {
             problems.add(explain(source, node, &fail));
+        }
+        // A number where a text belongs is taken as it is written: more may be wrong behind it.
+        if let (Cause::Expected(what, Some(found)), Some(span)) = (&fail.cause, fail.span)
+            && what == "a text"
+            && matches!(found.value, Value::Int(_) | Value::Float(_) | Value::Bool(_))
+            && texts.insert(span, span.of(source.text()).to_owned()).is_none()
+        {
+            continue;
         }
         holes.extend(fail.container);
         match fail.drop {

@@ -71,6 +71,11 @@ impl Node {
         if let Value::Text(text) = &self.value { Some(text) } else { None }
     }
 
+    /// Whether this is a sequence or a mapping.
+    pub fn is_collection(&self) -> bool {
+        matches!(self.value, Value::List(_) | Value::Map(_))
+    }
+
     /// Takes a key out of a mapping.
     pub fn take(&mut self, name: &str) -> Option<(Key, Node)> {
         let Value::Map(entries) = &mut self.value else { return None };

@@ -1,6 +1,6 @@
 //! A serde deserializer over the tree whose errors know their place.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::de::value::{StrDeserializer, U32Deserializer};
@@ -132,12 +132,22 @@ fn largest(unsigned: &str) -> u64 {
 #[derive(Clone, Copy)]
 pub(super) struct Decoder<'a> {
     pub(super) node: &'a Node,
-    /// Keys and items that are left out, by their place.
+    pub(super) left: &'a Left<'a>,
+}
+
+/// What was reported already, by its place.
+pub(super) struct Left<'a> {
+    /// Keys and items that are left out.
     pub(super) skip: &'a HashSet<Span>,
+    /// Scalars that are taken for texts, as written.
+    pub(super) texts: &'a HashMap<Span, String>,
 }
 
 impl<'a> Decoder<'a> {
     fn visit<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fail> {
+        if let Some(text) = self.left.texts.get(&self.node.span).filter(|_| !self.node.is_collection()) {
+            return visitor.visit_str(text);
+        }
         match &self.node.value {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(*value),
@@ -193,12 +203,12 @@ impl<'de> Deserializer<'de> for Decoder<'_> {
         let variant = match &self.node.value {
             Value::Text(name) => Variant { name, span: self.node.span, value: None },
             Value::Map(entries) => {
-                let mut left = entries.iter().filter(|(key, _)| !self.skip.contains(&key.span));
+                let mut left = entries.iter().filter(|(key, _)| !self.left.skip.contains(&key.span));
                 match (left.next(), left.next()) {
                     (Some((key, value)), None) => Variant {
                         name: &key.name,
                         span: key.span,
-                        value: Some(Decoder { node: value, skip: self.skip }),
+                        value: Some(Decoder { node: value, left: self.left }),
                     },
                     _ => return Err(Fail::new(Cause::Expected("exactly one key".into(), None)).at(self.node)),
                 }
@@ -227,10 +237,10 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     type Error = Fail;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fail> {
-        let skip = self.from.skip;
-        let Some(node) = self.items.find(|item| !skip.contains(&item.span)) else { return Ok(None) };
+        let left = self.from.left;
+        let Some(node) = self.items.find(|item| !left.skip.contains(&item.span)) else { return Ok(None) };
         let fail = |fail: Fail| fail.at(node).within(node.span, self.from.node);
-        seed.deserialize(Decoder { node, skip }).map(Some).map_err(fail)
+        seed.deserialize(Decoder { node, left }).map(Some).map_err(fail)
     }
 }
 
@@ -244,7 +254,8 @@ impl Entries<'_> {
     /// Skipped ones are left out, and so are repetitions, which were reported when the file was read.
     fn left_out(&self, at: usize) -> bool {
         let (key, _) = &self.entries[at];
-        self.from.skip.contains(&key.span) || self.entries[..at].iter().any(|(earlier, _)| earlier.name == key.name)
+        self.from.left.skip.contains(&key.span)
+            || self.entries[..at].iter().any(|(earlier, _)| earlier.name == key.name)
     }
 }
 
@@ -258,7 +269,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         let Some((key, _)) = self.entries.get(self.next) else { return Ok(None) };
         let node = Node { span: key.span, value: Value::Text(key.name.clone()) };
         let fail = |fail: Fail| fail.at(&node).within(key.span, self.from.node);
-        seed.deserialize(Decoder { node: &node, skip: self.from.skip }).map(Some).map_err(fail)
+        seed.deserialize(Decoder { node: &node, left: self.from.left }).map(Some).map_err(fail)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fail> {
@@ -266,7 +277,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         self.next += 1;
         let place = if node.value == Value::Null { key.span } else { node.span };
         let fail = |fail: Fail| fail.at(&Node { span: place, ..node.clone() }).within(key.span, self.from.node);
-        seed.deserialize(Decoder { node, skip: self.from.skip }).map_err(fail)
+        seed.deserialize(Decoder { node, left: self.from.left }).map_err(fail)
     }
 }
 
@@ -309,8 +320,9 @@ impl<'de, 'a> EnumAccess<'de> for Variant<'a> {
 
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Variant<'a>), Fail> {
         let node = Node { span: self.span, value: Value::Text(self.name.to_owned()) };
-        let skip = HashSet::new();
-        let value = seed.deserialize(Decoder { node: &node, skip: &skip }).map_err(|fail| fail.at(&node))?;
+        let (skip, texts) = (HashSet::new(), HashMap::new());
+        let left = Left { skip: &skip, texts: &texts };
+        let value = seed.deserialize(Decoder { node: &node, left: &left }).map_err(|fail| fail.at(&node))?;
         Ok((value, self))
     }
 }

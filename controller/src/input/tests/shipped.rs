@@ -1,0 +1,72 @@
+//! What is shipped, and the example, have no mistakes.
+
+use std::path::Path;
+
+use super::*;
+use crate::input::load::load;
+use crate::input::shipped;
+
+#[test]
+fn the_good_fleet_is_good() {
+    let (result, sources) = read(&good());
+    let (fleet, warnings) = result.unwrap_or_else(|problems| panic!("{}", render(&problems, &sources, false)));
+    assert!(warnings.is_empty(), "{}", render(&warnings, &sources, false));
+    assert_eq!(fleet.hosts().count(), 3);
+}
+
+#[test]
+fn every_shipped_playbook_and_profile_is_used() {
+    let fleet = fleet(&good());
+    let playbooks: Vec<&str> = fleet.playbooks().keys().map(String::as_str).collect();
+    assert_eq!(playbooks, ["converge", "server-swap"]);
+    let profiles: Vec<&str> = fleet.profiles().keys().map(String::as_str).collect();
+    assert_eq!(profiles, ["base", "demo", "file-server", "intranet", "office-workplace"]);
+}
+
+#[test]
+fn no_shipped_file_is_forgotten() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../playbooks");
+    let mut open = vec![root.clone()];
+    while let Some(folder) = open.pop() {
+        for entry in folder.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+            let known = match name.strip_prefix("files/") {
+                Some(file) => shipped::file(file).is_some(),
+                None => {
+                    let full = format!("{}{name}", shipped::PREFIX);
+                    shipped::playbooks().iter().chain(&shipped::profiles()).any(|source| **source.name() == *full)
+                }
+            };
+            assert!(known, "playbooks/{name} is not in the list of shipped files");
+        }
+    }
+}
+
+#[test]
+fn the_example_is_clean() {
+    let loaded = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kitu"))
+        .unwrap_or_else(|failure| panic!("{}", failure.render(false)));
+    assert!(loaded.warnings.is_empty(), "{}", loaded.render(&loaded.warnings, false));
+}
+
+#[test]
+fn the_documentation_is_clean() {
+    let text = include_str!("../../../../docs/fleet.md");
+    let key = MEMBER.split_once("ssh-ed25519 ").and_then(|(_, rest)| rest.split_once(',')).unwrap().0;
+    let mut texts = Texts::new();
+    for (name, start) in [
+        ("weiche.yaml", "fleet: "),
+        ("members/x.yaml", "member: "),
+        ("profiles/x.yaml", "profile: "),
+        ("playbooks/x.yaml", "playbook: "),
+    ] {
+        let mut blocks = text.split("```yaml\n").skip(1).filter_map(|block| Some(block.split_once("```")?.0));
+        texts.insert(name, blocks.find(|block| block.starts_with(start)).unwrap().replace("AAAA...", key));
+    }
+    assert_eq!(fleet(&texts).hosts().count(), 3);
+}
