@@ -78,6 +78,9 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
             let mut journal = locked(&run, crash_after_records, host)?;
             let report = &mut |event| send_now(out, &Reply::Event(event));
             let stuck = engine::undo(stage.as_deref(), &mut journal, host, report)?;
+            if stuck.is_empty() {
+                host.state_remove(&format!("{}/in", journal.run_dir()))?;
+            }
             Ok(Reply::UndoEnd { stuck })
         }
         Request::Journal { run } => Ok(Reply::Journal(Journal::open(&run, host)?.statuses())),

@@ -22,7 +22,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
             work::print(&(serde_json::to_string_pretty(&failure.problems).unwrap_or_default() + "\n"));
             return Err(Failure::new(format!("{} problem(s)", failure.problems.len())));
         }
-        Err(failure) => return Err(Failure::new(failure.render(std::io::stderr().is_terminal()))),
+        Err(failure) => {
+            let text = failure.render(std::io::stderr().is_terminal());
+            return Err(Failure::new(format!("the fleet in {} has problems\n{text}", context.fleet.display())));
+        }
     };
     let fleet = loaded.fleet();
     if context.json {

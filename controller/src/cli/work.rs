@@ -34,14 +34,20 @@ pub(super) struct Prepared {
 
 /// Loads the fleet, with every problem rendered into the failure.
 pub(super) fn load_fleet(context: &Context) -> Result<Loaded, Failure> {
-    load(&context.fleet).map_err(|e| Failure::new(e.render(stderr().is_terminal())))
+    load(&context.fleet).map_err(|e| {
+        let place = context.fleet.display();
+        Failure::new(format!("the fleet in {place} cannot be used\n{}", e.render(stderr().is_terminal())))
+    })
 }
 
 /// Expands a playbook with inputs given as `name=value`.
 pub(super) fn expand(loaded: &Loaded, playbook: &str, inputs: &[(String, String)]) -> Result<Procedure, Failure> {
     let files = DiskFiles::new(loaded.dir());
     crate::plan::expand::expand(loaded.fleet(), playbook, inputs, &files)
-        .map_err(|problems| Failure::new(loaded.render(&problems, stderr().is_terminal())))
+        .map_err(|problems| {
+            let text = loaded.render(&problems, stderr().is_terminal());
+            Failure::new(format!("playbook `{playbook}` cannot be carried out as asked\n{text}"))
+        })
 }
 
 /// Splits `name=value` arguments.
