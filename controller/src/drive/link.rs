@@ -216,7 +216,10 @@ impl LocalLink {
                 }
                 n = reader.read(&mut part) => match n.map_err(closed)? {
                     0 => return Err(LinkError::Closed("end of the agent's output".into())),
-                    n => self.inbox.push(&part[..n])?,
+                    n => {
+                        self.traffic.received_bytes += n as u64;
+                        self.inbox.push(&part[..n])?;
+                    }
                 },
             }
         }

@@ -13,10 +13,11 @@ pub(super) const PUSH_MARKER: &str = "weiche-agent push";
 
 /// Arguments: home, directory, digest, size, machine type; the rest is the agent's.
 const SCRIPT: &str = concat!(
-    "umask 077; home=$1; dir=$2; digest=$3; size=$4; arch=$5; shift 5; ",
+    "home=$1; dir=$2; digest=$3; size=$4; arch=$5; shift 5; ",
     "case $dir in /*) ;; *) dir=$home/$dir;; esac; here=$dir/agent/$digest; bin=$here/weiche-agent; ",
     "if [ -x \"$bin\" ]; then exec \"$bin\" serve --state \"$dir\" \"$@\"; fi; ",
-    "tmp=$here/.push.$$; ",
+    // What the agent starts later must not inherit the strict mask.
+    "mask=$(umask); umask 077; tmp=$here/.push.$$; ",
     "fail() { echo \"weiche-push: $*\" >&2; rm -f \"$tmp\"; exit 65; }; ",
     "have=$(uname -m); [ \"$have\" = \"$arch\" ] || fail machine \"$have\"; ",
     "mkdir -p \"$here\" && true >\"$tmp\" || fail directory; ",
@@ -27,7 +28,7 @@ const SCRIPT: &str = concat!(
     "[ -x \"$bin\" ] || fail noexec; ",
     // This one and the two newest others stay: a run may still have to be undone with the agent that began it.
     "(cd \"$dir/agent\" && ls -t | tail -n +4 | while read -r old; do rm -rf \"./$old\"; done); ",
-    "exec \"$bin\" serve --state \"$dir\" \"$@\"",
+    "umask \"$mask\"; exec \"$bin\" serve --state \"$dir\" \"$@\"",
 );
 
 /// Why the agent does not start.
@@ -80,7 +81,7 @@ pub enum PushError {
     #[error("{0}")]
     Ended(String),
     /// The line was cut.
-    #[error("{0}")]
+    #[error(transparent)]
     Link(LinkError),
 }
 

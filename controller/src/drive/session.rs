@@ -70,7 +70,7 @@ pub enum SessionError {
     #[error("{0}")]
     Fault(Fault),
     /// The line or the agent is gone.
-    #[error("{0}")]
+    #[error(transparent)]
     Link(LinkError),
     /// The bound has passed. The agent may still be at work.
     #[error("the agent has not answered within {0:?}")]

@@ -1,6 +1,9 @@
 //! The SSH server of a sandbox host: one key, exec and tunnels only, programs run as whoever runs this process.
 //!
-//! A cut line closes a program's standard input and nothing more, as a real sshd does: the agent must end its stage.
+//! A cut line closes a program's pipes and nothing more, as a real sshd does: the agent must end its stage.
+//!
+//! Made for programs that, like the agent, answer after they have read. One that echoes megabytes while more comes in
+//! can lock up: russh delivers input before it looks at anything else, and this server does not buffer without bound.
 
 use std::collections::HashMap;
 use std::io;

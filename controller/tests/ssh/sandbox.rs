@@ -11,7 +11,7 @@ use weiche::drive::ssh::Connector;
 use weiche::input::target::{Identity, Target};
 use weiche::sandbox::{Sandbox, SandboxHost, StartError};
 
-use crate::openssh::{Scratch, target};
+use crate::openssh::{Scratch, missing, target};
 use crate::{WITHIN, chain, refusal};
 
 fn reach(sandbox: &Sandbox, host: &SandboxHost, scratch: &Scratch) -> Target {
@@ -49,6 +49,9 @@ async fn agents_run_in_sandbox_hosts() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn openssh_is_served_too() {
+    if missing("openssh_is_served_too").is_some() {
+        return;
+    }
     let scratch = Scratch::new();
     let sandbox = Sandbox::start(&["alt"], &scratch.path("sandbox")).await.unwrap();
     let host = &sandbox.hosts[0];
@@ -67,14 +70,16 @@ async fn openssh_is_served_too() {
     assert_eq!(String::from_utf8_lossy(&output.stderr).trim(), "weh");
     assert_eq!(output.status.code(), Some(7));
 
-    // More than any buffer or window holds, both ways at once.
-    let mut child = ssh("cat").spawn().unwrap();
+    // More than any buffer or window holds, one way and then the other.
+    let mut child = ssh("wc -c").spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let feeding = tokio::spawn(async move {
         tokio::io::copy(&mut &vec![7; 16 << 20][..], &mut stdin).await.unwrap();
     });
     let output = child.wait_with_output().await.unwrap();
     feeding.await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "16777216");
+    let output = ssh("head -c 16777216 /dev/zero").output().await.unwrap();
     assert_eq!((output.stdout.len(), output.status.code()), (16 << 20, Some(0)));
 
     let killed = ssh("kill -TERM $$").output().await.unwrap();

@@ -41,11 +41,11 @@ fn the_script_is_one_line_that_every_login_shell_passes_on() {
 #[test]
 fn data_stays_outside_the_script() {
     let mut target = target(Become::Sudo);
-    target.agent.directory = "a'; touch /tmp/x; '".into();
+    target.agent.directory = "a'; touch x; '".into();
     target.agent.root = Some("/r".into());
     let command = command(&target);
-    assert!(command.starts_with("exec env LC_ALL=C sudo -n -- sh -c 'umask 077; "));
-    assert!(command.contains(r#"' weiche "$HOME" 'a'\''; touch /tmp/x; '\''' '"#));
+    assert!(command.starts_with("exec env LC_ALL=C sudo -n -- sh -c 'home=$1; "));
+    assert!(command.contains(r#"' weiche "$HOME" 'a'\''; touch x; '\''' '"#));
     assert!(command.ends_with("'--root' '/r'"));
 }
 
