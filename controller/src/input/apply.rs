@@ -102,6 +102,11 @@ impl<'a> Applier<'a> {
         let spec = self.renderer.node(source, &resource.spec, context, problems);
         let watches = self.watches(source, resource, context, earlier, problems);
         let mut spec = spec?;
+        if let Some(map) = spec.as_object_mut().filter(|_| !watches.is_empty()) {
+            // The agent must know that an anchor starts the unit again when this is taken back.
+            let names = watches.iter().filter_map(|at| earlier[*at].references().next());
+            map.insert(String::from("restart_on"), names.collect());
+        }
         let wrong = spec::problems(source, resource, &spec);
         if !wrong.is_empty() {
             problems.extend(wrong);
