@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use similar::TextDiff;
 
 /// Longest diff of one content, in lines; the rest is counted.
@@ -24,6 +24,9 @@ pub(super) enum Text<'a> {
 
 /// Lists the differences.
 pub(super) fn lines(state: &Value, wanted: &Value, text: Text<'_>) -> Vec<String> {
+    if let (Some(old), Some(new)) = (state["packages"].as_object(), wanted["packages"].as_object()) {
+        return packages(old, new);
+    }
     let (old, new) = (flat(state), flat(wanted));
     let mut lines = Vec::new();
     let content = old.get("digest") != new.get("digest");
@@ -46,6 +49,27 @@ pub(super) fn lines(state: &Value, wanted: &Value, text: Text<'_>) -> Vec<String
         lines.extend(content_lines(&old, &new, text));
     }
     lines
+}
+
+/// A transaction: one line a package, as `+ wl-lib 2.0 (automatic)` or `~ wl-lib 1.0 -> 2.0`.
+fn packages(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<String> {
+    let text = |package: &Value| {
+        let version = package["version"].as_str().or(package["dpkg"].as_str())?.to_owned();
+        let notes = [("auto", " (automatic)"), ("hold", " (held)")].map(|(key, note)| match package[key].as_bool() {
+            Some(true) => note,
+            _ => "",
+        });
+        Some(version + &notes.concat())
+    };
+    let changed = new.iter().filter(|(name, new)| old.get(*name) != Some(*new));
+    changed
+        .map(|(name, new)| match (old.get(name).and_then(text), text(new)) {
+            (Some(old), Some(new)) => format!("~ {name} {old} -> {new}"),
+            (None, Some(new)) => format!("+ {name} {new}"),
+            (Some(old), None) => format!("- {name} {old}"),
+            (None, None) => format!("~ {name}: {} -> {}", old.get(name).unwrap_or(&Value::Null)["status"], new["status"]),
+        })
+        .collect()
 }
 
 fn content_lines(old: &BTreeMap<String, Value>, new: &BTreeMap<String, Value>, text: Text<'_>) -> Vec<String> {
@@ -106,6 +130,16 @@ mod tests {
         let new = json!({"type": "file", "mode": "0600", "digest": "b", "size": 4});
         let shown = lines(&old, &new, Text::Shown { old: Some("eins\n"), new: Some("zwei\n") });
         assert_eq!(shown, ["~ mode: \"0644\" -> \"0600\"", "@@ -1 +1 @@", "-eins", "+zwei"]);
+    }
+
+    #[test]
+    fn packages_are_shown_a_line_each() {
+        let installed =
+            |version: &str, auto: bool| json!({"status": "installed", "version": version, "auto": auto, "hold": false});
+        let old = json!({"packages": {"a": {"status": "absent"}, "b": installed("1", true), "c": installed("1", false)}});
+        let new = json!({"packages": {"a": installed("2", false), "b": installed("2", true), "c": {"status": "absent"}}});
+        let shown = lines(&old, &new, Text::Masked);
+        assert_eq!(shown, ["+ a 2", "~ b 1 (automatic) -> 2 (automatic)", "- c 1"]);
     }
 
     #[test]
