@@ -2,7 +2,7 @@
 
 use weiche_tests::lab::{HostOptions, Lab};
 
-use crate::fleet::{Fleet, etc};
+use crate::fleet::{Fleet, assert_same, etc};
 
 const MOTD: &str = "profile: motd\nresources:\n  - file: { path: /etc/motd, content: \"new\\n\" }\n";
 const APPLY: [&str; 4] = ["apply", "converge", "hosts=all", "--yes"];
@@ -22,7 +22,7 @@ fn hosts_that_refuse_say_why_and_are_not_changed() {
     let before: Vec<String> = hosts.iter().map(etc).collect();
 
     for (host, user, say) in
-        [(plain, "nosudo", "sudo"), (noexec, "weiche", "noexec"), (full, "weiche", "space")]
+        [(plain, "nosudo", "sudo"), (noexec, "weiche", "noexec"), (full, "weiche", "is full")]
     {
         let fleet = Fleet::new(&lab, user, &[(host, "motd")]);
         fleet.write("profiles/motd.yaml", MOTD);
@@ -31,8 +31,9 @@ fn hosts_that_refuse_say_why_and_are_not_changed() {
         assert!(ran.stderr.to_lowercase().contains(say), "{}: {}", host.name, ran.stderr);
         assert!(ran.stderr.contains("hint"), "{}: {}", host.name, ran.stderr);
     }
-    let after: Vec<String> = hosts.iter().map(etc).collect();
-    assert_eq!(after, before);
+    for (host, before) in hosts.iter().zip(&before) {
+        assert_same(&etc(host), before, &host.name);
+    }
 }
 
 #[test]
@@ -53,7 +54,7 @@ resources:
     let before = etc(&host);
     let ran = fleet.weiche(&APPLY).expect(3);
     assert!(ran.stderr.to_lowercase().contains("space"), "{}", ran.stderr);
-    assert_eq!(etc(&host), before);
+    assert_same(&etc(&host), &before, "taken back");
 }
 
 #[test]
@@ -72,5 +73,5 @@ fn a_host_that_goes_away_is_stuck_until_it_is_back() {
     assert!(ran.stderr.contains("weiche rollback"), "{}", ran.stderr);
     host.power_on();
     fleet.weiche(&["rollback", "latest"]).expect(0);
-    assert_eq!(etc(&host), before);
+    assert_same(&etc(&host), &before, "taken back");
 }
