@@ -30,6 +30,13 @@ impl<'a> Fleet<'a> {
         fleet
     }
 
+    /// Notices a cut line within seconds, so that a test need not wait for a minute.
+    pub(crate) fn impatient(self) -> Fleet<'a> {
+        let config = fs::read_to_string(self.path().join("weiche.yaml")).expect("read");
+        self.write("weiche.yaml", &config.replace("ssh: {", "ssh: { connect_timeout: 3s, silence_timeout: 8s,"));
+        self
+    }
+
     pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path().join(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("make a directory");
@@ -42,13 +49,11 @@ impl<'a> Fleet<'a> {
 
     pub(crate) fn weiche(&self, arguments: &[&str]) -> Ran {
         let mut command = self.lab.command(&weiche().display().to_string());
-        ran(command
-            .arg("-C")
-            .arg(self.path())
-            .args(arguments)
-            .env_remove("SSH_AUTH_SOCK")
-            .output()
-            .expect("run weiche"))
+        command.arg("-C").arg(self.path()).args(arguments).env_remove("SSH_AUTH_SOCK");
+        let ran = ran(command.output().expect("run weiche"));
+        // Shown where a test fails.
+        eprintln!("$ weiche {}\n{}{}[{}]\n", arguments.join(" "), ran.stdout, ran.stderr, ran.code);
+        ran
     }
 }
 
@@ -63,9 +68,23 @@ pub(crate) fn etc(host: &LabHost) -> String {
 
 /// Packages with versions, states and marks.
 pub(crate) fn packages(host: &LabHost) -> String {
-    host.run(&[
-        "sh",
-        "-c",
-        "dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\\n' | sort; apt-mark showauto | sort",
-    ])
+    host.run(&["sh", "-c", "dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\\n' | sort; apt-mark showauto | sort"])
+}
+
+/// Everything that has to be as it was: [`etc`], [`packages`], units.
+pub(crate) fn state(host: &LabHost) -> String {
+    let units = "systemctl list-unit-files --no-legend --type=service | awk '{print $1, $2}'; \
+                 systemctl list-units --no-legend --plain --type=service --state=active,failed wl-* ssh* | \
+                 awk '{print $1, $3, $4}'";
+    [etc(host), packages(host), host.run(&["sh", "-c", units])].join("\n-- \n")
+}
+
+/// Panics with the lines that differ, and only those.
+#[track_caller]
+pub(crate) fn assert_same(now: &str, before: &str, what: &str) {
+    let lacks = |text: &str, line: &str| !text.lines().any(|other| other == line);
+    let gone = before.lines().filter(|line| lacks(now, line)).map(|line| format!("-{line}"));
+    let new = now.lines().filter(|line| lacks(before, line)).map(|line| format!("+{line}"));
+    let differs: Vec<String> = gone.chain(new).collect();
+    assert!(now == before, "{what}: the host differs:\n{}", differs.join("\n"));
 }

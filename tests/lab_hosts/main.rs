@@ -3,5 +3,6 @@
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
 mod fleet;
+mod interrupted;
 mod refusals;
 mod server;

@@ -2,7 +2,7 @@
 
 use weiche_tests::lab::{HostOptions, Lab};
 
-use crate::fleet::{Fleet, etc};
+use crate::fleet::{Fleet, assert_same, etc};
 
 const MOTD: &str = "profile: motd\nresources:\n  - file: { path: /etc/motd, content: \"new\\n\" }\n";
 const APPLY: [&str; 4] = ["apply", "converge", "hosts=all", "--yes"];
@@ -21,7 +21,9 @@ fn hosts_that_refuse_say_why_and_are_not_changed() {
     let [plain, noexec, full] = hosts.as_slice() else { panic!("three hosts") };
     let before: Vec<String> = hosts.iter().map(etc).collect();
 
-    for (host, user, say) in [(plain, "nosudo", "sudo"), (noexec, "weiche", "noexec"), (full, "weiche", "space")] {
+    for (host, user, say) in
+        [(plain, "nosudo", "sudo"), (noexec, "weiche", "noexec"), (full, "weiche", "is full")]
+    {
         let fleet = Fleet::new(&lab, user, &[(host, "motd")]);
         fleet.write("profiles/motd.yaml", MOTD);
         let ran = fleet.weiche(&APPLY);
@@ -29,8 +31,9 @@ fn hosts_that_refuse_say_why_and_are_not_changed() {
         assert!(ran.stderr.to_lowercase().contains(say), "{}: {}", host.name, ran.stderr);
         assert!(ran.stderr.contains("hint"), "{}: {}", host.name, ran.stderr);
     }
-    let after: Vec<String> = hosts.iter().map(etc).collect();
-    assert_eq!(after, before);
+    for (host, before) in hosts.iter().zip(&before) {
+        assert_same(&etc(host), before, &host.name);
+    }
 }
 
 #[test]
@@ -42,19 +45,16 @@ fn a_disk_that_fills_up_in_the_middle_is_taken_back() {
     let host = lab.boot(HostOptions::named("srv").tmpfs("/srv", "size=1m").tmpfs("/var/lib/weiche", "size=8m"));
     let fleet = Fleet::new(&lab, "weiche", &[(&host, "files")]);
     fleet.write("files/large", &"0123456789abcdef".repeat(100_000));
-    fleet.write(
-        "profiles/files.yaml",
-        "\
+    fleet.write("profiles/files.yaml", "\
 profile: files
 resources:
   - file: { path: /etc/motd, content: \"new\\n\" }
   - file: { path: /srv/large, source: large }
-",
-    );
+");
     let before = etc(&host);
     let ran = fleet.weiche(&APPLY).expect(3);
     assert!(ran.stderr.to_lowercase().contains("space"), "{}", ran.stderr);
-    assert_eq!(etc(&host), before);
+    assert_same(&etc(&host), &before, "taken back");
 }
 
 #[test]
@@ -73,5 +73,5 @@ fn a_host_that_goes_away_is_stuck_until_it_is_back() {
     assert!(ran.stderr.contains("weiche rollback"), "{}", ran.stderr);
     host.power_on();
     fleet.weiche(&["rollback", "latest"]).expect(0);
-    assert_eq!(etc(&host), before);
+    assert_same(&etc(&host), &before, "taken back");
 }

@@ -2,7 +2,7 @@
 
 use weiche_tests::lab::{HostOptions, Lab};
 
-use crate::fleet::{Fleet, etc, packages};
+use crate::fleet::{Fleet, assert_same, packages, state};
 
 const V1: &str = "\
 profile: server
@@ -29,17 +29,20 @@ fn packages_and_units_are_applied_and_taken_back() {
     let fleet = Fleet::new(&lab, "weiche", &[(&host, "server")]);
     let v1 = profile(true, V1);
     fleet.write("profiles/server.yaml", &v1);
-    let before = (etc(&host), packages(&host));
+    // A library that another package brought in, at an old version.
+    host.run(&["apt-get", "install", "-q", "-y", "wl-lib=1.0"]);
+    host.run(&["apt-mark", "auto", "wl-lib"]);
+    let before = state(&host);
 
     fleet.weiche(&["facts"]).expect(0);
     fleet.weiche(&["plan", "converge", "hosts=all"]).expect(2);
-    assert_eq!((etc(&host), packages(&host)), before, "a plan changes nothing");
+    assert_same(&state(&host), &before, "plan");
     fleet.weiche(&["apply", "converge", "hosts=all", "--yes"]).expect(0);
     assert_eq!(host.run(&["systemctl", "is-active", "wl-server"]).trim(), "active");
     assert_eq!(host.run(&["systemctl", "is-enabled", "wl-server"]).trim(), "enabled");
     assert!(packages(&host).contains("wl-lib 1.0"), "{}", packages(&host));
     fleet.weiche(&["plan", "converge", "hosts=all"]).expect(0);
-    let at_v1 = (etc(&host), packages(&host));
+    let at_v1 = state(&host);
     let instance = |what: &str| host.run(&["systemctl", "show", "-p", what, "wl-server"]);
     let first = instance("InvocationID");
 
@@ -52,7 +55,7 @@ fn packages_and_units_are_applied_and_taken_back() {
     let second = instance("InvocationID");
     assert_ne!(first, second);
     fleet.weiche(&["rollback", "latest"]).expect(0);
-    assert_eq!((etc(&host), packages(&host)), at_v1);
+    assert_same(&state(&host), &at_v1, "upgrade taken back");
     assert_ne!(instance("InvocationID"), second, "the unit runs its old configuration again");
     assert_eq!(host.run(&["systemctl", "is-active", "wl-server"]).trim(), "active");
 
@@ -61,7 +64,7 @@ fn packages_and_units_are_applied_and_taken_back() {
     let runs = fleet.weiche(&["status", "--json"]).expect(0).stdout;
     let oldest: serde_json::Value = serde_json::from_str(runs.lines().last().expect("a run")).expect("JSON");
     fleet.weiche(&["rollback", oldest["run"].as_str().expect("its name")]).expect(0);
-    assert_eq!((etc(&host), packages(&host)), before);
+    assert_same(&state(&host), &before, "taken back");
 }
 
 #[test]
@@ -75,7 +78,7 @@ fn a_package_that_does_not_install_and_a_unit_that_does_not_start_are_taken_back
     let lab = Lab::new("broken");
     let host = lab.boot(HostOptions::named("srv"));
     let fleet = Fleet::new(&lab, "root", &[(&host, "server")]);
-    let before = (etc(&host), packages(&host));
+    let before = state(&host);
 
     fleet.write(
         "profiles/server.yaml",
@@ -89,7 +92,7 @@ resources:
     );
     let ran = fleet.weiche(&["apply", "converge", "hosts=all", "--yes"]).expect(3);
     assert!(ran.stderr.contains("wl-broken"), "{}", ran.stderr);
-    assert_eq!((etc(&host), packages(&host)), before);
+    assert_same(&state(&host), &before, "taken back");
 
     fleet.write(
         "profiles/server.yaml",
@@ -103,6 +106,6 @@ resources:
     );
     let ran = fleet.weiche(&["apply", "converge", "hosts=all", "--yes"]).expect(3);
     assert!(ran.stderr.contains("wl-server"), "{}", ran.stderr);
-    assert_eq!((etc(&host), packages(&host)), before);
+    assert_same(&state(&host), &before, "taken back");
     assert_eq!(host.exec(&["systemctl", "is-active", "wl-server"]).status.success(), false);
 }

@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
 mod files;
+mod orphan;
 mod program;
 mod state;
 
@@ -93,7 +94,7 @@ impl Host for RealHost {
         {
             return Ok(output);
         }
-        program::run(command)
+        program::run(command, command.effect.then(|| self.state.path()))
     }
 
     fn sync(&mut self) -> Result<(), Fault> {

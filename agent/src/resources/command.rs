@@ -46,7 +46,7 @@ pub struct State {
 
 impl Lens for Command {
     const NAME: &'static str = "command";
-    const UNDO: Exactness = Exactness::BestEffort("what the declared `undo:` program does");
+    const UNDO: Exactness = Exactness::BestEffort("what the `undo:` program leaves");
     const BARRIER: bool = true;
     type Spec = Spec;
     type State = State;

@@ -89,8 +89,8 @@ impl Installed {
 impl Lens for Package {
     const NAME: &'static str = "package";
     const UNDO: Exactness = Exactness::BestEffort(
-        "versions, marks and holds of every touched package; not what packages wrote while they ran, data that \
-         removing a newly installed package deletes, or whether units that a package stops and starts were running",
+        "what packages wrote while they ran, data that removing a newly installed package deletes, whether units that \
+         a package stops and starts were running",
     );
     const BARRIER: bool = true;
     type Spec = Spec;

@@ -78,12 +78,12 @@ struct Shown {
     state: State,
     reload: bool,
     leaves: bool,
+    invocation: Option<String>,
 }
 
 impl Lens for Unit {
     const NAME: &'static str = "unit";
-    const UNDO: Exactness =
-        Exactness::BestEffort("enabled, masked and running as before; what the unit did while it ran stays done");
+    const UNDO: Exactness = Exactness::BestEffort("what the unit did while it ran");
     const BARRIER: bool = true;
     type Spec = Spec;
     type State = State;
@@ -205,7 +205,8 @@ fn show(spec: &Spec, cx: &mut Cx<'_>) -> Result<Shown, Fault> {
         _ => Activity::Inactive,
     };
     // Some units have no invocation id; they must not look as if a restart was wanted.
-    let instance = Some(value("InvocationID")).filter(|id| !id.is_empty()).unwrap_or_else(|| "none".into());
+    let invocation = Some(value("InvocationID")).filter(|id| !id.is_empty());
+    let instance = invocation.clone().unwrap_or_else(|| "none".into());
     let state = State {
         exists: value("LoadState") != "not-found",
         enablement: value("UnitFileState"),
@@ -213,7 +214,7 @@ fn show(spec: &Spec, cx: &mut Cx<'_>) -> Result<Shown, Fault> {
         instance: (active == Activity::Active).then_some(instance),
     };
     let leaves = value("Type") == "oneshot" && value("RemainAfterExit") == "no";
-    Ok(Shown { state, reload: value("NeedDaemonReload") == "yes", leaves })
+    Ok(Shown { state, reload: value("NeedDaemonReload") == "yes", leaves, invocation })
 }
 
 /// Lets systemd read new and changed unit files, if there may be any.
@@ -282,15 +283,28 @@ fn start(verb: &str, spec: &Spec, cx: &mut Cx<'_>) -> Result<(), Fault> {
         return Err(Fault::new(FaultCode::Invalid, format!("{name} is a oneshot that ends at once, so it never runs"))
             .hint("leave `running` out and enable its timer, or set RemainAfterExit=yes in the unit"));
     }
-    let said = match output.expect_ok(&argv) {
-        Err(fault) => fault,
-        Ok(_) => Fault::new(FaultCode::CommandFailed, format!("{name} was started and does not run")),
+    let status = output.status;
+    let fault = match words(&name, shown.invocation.as_deref(), cx) {
+        Some(said) => Fault::new(FaultCode::CommandFailed, said),
+        None => output.expect_ok(&argv).err().unwrap_or_else(|| {
+            Fault::new(FaultCode::CommandFailed, format!("`{}` ended with status {status}", argv.join(" ")))
+        }),
     };
-    let look = Command::reading(["journalctl", "-u", &name, "-n", "20", "--no-pager"]);
-    let Ok(journal) = cx.host.run(&look) else { return Err(said) };
-    let mut fault = said;
-    fault.causes.extend(journal.stdout.lines().map(str::to_owned));
-    Err(fault.hint(format!("`journalctl -u {name}` on the host tells more")))
+    let hint = format!("`journalctl -u {name}` on the host tells more");
+    Err(fault.within(format!("{name} does not start")).hint(hint))
+}
+
+/// The last words of the unit's own programs in this invocation; else what systemd says of the unit. `None` if there
+/// is no journal to ask.
+fn words(name: &str, invocation: Option<&str>, cx: &mut Cx<'_>) -> Option<String> {
+    let own = invocation.map(|id| format!("_SYSTEMD_INVOCATION_ID={id}"));
+    let asked = own.iter().map(|own| vec![own.as_str()]).chain([vec!["-u", name]]);
+    asked.into_iter().find_map(|which| {
+        let rest = ["-o", "cat", "-n", "5", "--no-pager", "-q"];
+        let output = cx.host.run(&Command::reading(["journalctl"].into_iter().chain(which).chain(rest))).ok()?;
+        let lines: Vec<&str> = output.stdout.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        (output.ok() && !lines.is_empty()).then(|| lines.join("; "))
+    })
 }
 
 fn change(verb: &str, runtime: bool, spec: &Spec, cx: &mut Cx<'_>) -> Result<(), Fault> {

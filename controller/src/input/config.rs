@@ -67,6 +67,9 @@ pub struct Ssh {
     /// From the first packet to a working channel.
     #[serde(default = "Ssh::default_connect_timeout")]
     pub connect_timeout: Period,
+    /// A line on which the host answers nothing for this long counts as cut.
+    #[serde(default = "Ssh::default_silence_timeout")]
+    pub silence_timeout: Period,
 }
 
 impl Ssh {
@@ -81,6 +84,11 @@ impl Ssh {
     /// Long enough for a line with losses, short enough that a host that is off is noticed.
     fn default_connect_timeout() -> Period {
         Period(std::time::Duration::from_secs(10))
+    }
+
+    /// Long enough for a router that starts anew; the agent goes on with its step in any case.
+    fn default_silence_timeout() -> Period {
+        Period(std::time::Duration::from_secs(60))
     }
 }
 
@@ -106,6 +114,9 @@ pub struct SshOverride {
     /// See [`Ssh::connect_timeout`].
     #[serde(default)]
     pub connect_timeout: Option<Period>,
+    /// See [`Ssh::silence_timeout`].
+    #[serde(default)]
+    pub silence_timeout: Option<Period>,
 }
 
 /// Tells `null` from a missing key.

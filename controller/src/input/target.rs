@@ -60,6 +60,8 @@ pub struct Target {
     pub key_exchange: Vec<String>,
     /// From the first packet to a working channel.
     pub connect_timeout: Duration,
+    /// A line on which nothing is answered for this long counts as cut.
+    pub silence_timeout: Duration,
 }
 
 /// Where a private key is found.

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use weiche_agent::protocol::StepOutcome;
+use weiche_agent::protocol::{Fault, StepOutcome};
 
 use crate::plan::Plan;
 use crate::rollout::{Happening, Outcome};
@@ -25,6 +25,8 @@ pub struct Progress {
     style: Style,
     bar: Option<ProgressBar>,
     titles: std::collections::BTreeMap<(String, String), String>,
+    /// Hosts of which a failed step was the last that was said.
+    told: std::collections::BTreeSet<String>,
 }
 
 impl Progress {
@@ -39,7 +41,7 @@ impl Progress {
         });
         let titles =
             plan.steps().map(|(_, host, s)| ((host.to_string(), s.action.id().to_string()), s.title.clone())).collect();
-        Progress { style, bar, titles }
+        Progress { style, bar, titles, told: Default::default() }
     }
 
     /// Shows one event.
@@ -64,7 +66,7 @@ impl Progress {
         }
     }
 
-    fn line(&self, what: &Happening) -> Option<String> {
+    fn line(&mut self, what: &Happening) -> Option<String> {
         Some(match what {
             Happening::RunStarted { playbook, .. } => format!("run of {playbook} started"),
             Happening::StageStarted { stage } => format!("== stage {stage}"),
@@ -75,23 +77,23 @@ impl Progress {
                 let word = super::outcome(&event.what);
                 match &event.what {
                     StepOutcome::Failed(fault) | StepOutcome::UndoFailed(fault) => {
-                        format!("   {host}: {word}: {} {title}: {fault}", event.step)
+                        self.told.insert(host.to_string());
+                        format!("   {host}: {word}: {} {title}: {}", event.step, indented(fault))
                     }
                     _ => format!("   {host}: {word}: {} {title}", event.step),
                 }
             }
             Happening::HostDone { host, stage } => format!("   {host}: {stage} done"),
-            Happening::HostFailed { host, fault, .. } => {
-                let hint = fault.hint.as_ref().map_or_else(String::new, |hint| format!("\n     hint: {hint}"));
-                format!("   {host}: FAILED: {fault}{hint}")
-            }
+            // The step that failed has just said why.
+            Happening::HostFailed { host, .. } if self.told.remove(&host.to_string()) => return None,
+            Happening::HostFailed { host, fault, .. } => format!("   {host}: FAILED: {}", indented(fault)),
             Happening::HostWaits { host, step, text, .. } => format!("   {host}: waits for a person: {step}: {text}"),
             Happening::RollbackStarted { reason } => format!("== taking back: {reason}"),
             Happening::HostUndone { host, stage } => format!("   {host}: {stage} taken back"),
             Happening::HostStuck { host, fault, steps, .. } => {
                 let names: Vec<String> = steps.iter().map(ToString::to_string).collect();
-                let hint = fault.hint.as_ref().map_or_else(String::new, |hint| format!("\n     hint: {hint}"));
-                format!("   {host}: STUCK: {fault}; not taken back: {}{hint}", names.join(", "))
+                let left = if names.is_empty() { String::new() } else { format!("\n     not taken back: {}", names.join(", ")) };
+                format!("   {host}: STUCK: {}{left}", indented(fault))
             }
             Happening::RunEnded { outcome } => match outcome {
                 Outcome::Done => "== done".to_owned(),
@@ -100,6 +102,12 @@ impl Progress {
             },
         })
     }
+}
+
+/// A fault with its hint, its further lines below the first.
+fn indented(fault: &Fault) -> String {
+    let hint = fault.hint.as_ref().map_or_else(String::new, |hint| format!("\nhint: {hint}"));
+    format!("{fault}{hint}").replace('\n', "\n     ")
 }
 
 impl Drop for Progress {

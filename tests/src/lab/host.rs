@@ -50,7 +50,7 @@ pub struct Tmpfs {
 /// A running host; gone when dropped, or with its lab.
 ///
 /// Users: `root`, `weiche` (all sudo without password) and `nosudo`, all with the lab's key. The local packages
-/// `wl-lib`, `wl-server`, `wl-tool`, `wl-other` and `wl-broken` can be installed, as versions 1.0 and 2.0.
+/// `wl-lib`, `wl-server`, `wl-slow`, `wl-tool`, `wl-other` and `wl-broken` can be installed, as versions 1.0 and 2.0.
 #[derive(Debug)]
 pub struct LabHost {
     /// Its host name.

@@ -24,7 +24,7 @@ pub(crate) struct Package {
 }
 
 /// All packages, alphabetically.
-pub(crate) const ALL: [Package; 5] = [
+pub(crate) const ALL: [Package; 6] = [
     // Can be unpacked but never configured.
     Package {
         name: "wl-broken",
@@ -58,6 +58,14 @@ pub(crate) const ALL: [Package; 5] = [
         ],
         conffiles: "/etc/wl-server.conf\n",
         scripts: &[("postinst", POSTINST), ("prerm", PRERM), ("postrm", POSTRM)],
+    },
+    // Takes its time, so that a test can come in between.
+    Package {
+        name: "wl-slow",
+        control: "",
+        files: &[("usr/share/wl-slow/version", 0o644, "@VERSION@\n")],
+        conffiles: "",
+        scripts: &[("postinst", "#!/bin/sh\nsleep 4\n")],
     },
     Package {
         name: "wl-tool",

@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -11,6 +12,7 @@ use std::thread;
 use rustix::process::{Pid, Signal};
 
 use super::super::{Command, Output};
+use super::orphan;
 use crate::fault::{Fault, FaultCode};
 
 /// The directories that programs are looked for in; root's environment may be anything.
@@ -19,7 +21,9 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// How much of standard error is kept, from its end.
 const STDERR_TAIL: usize = 64 << 10;
 
-pub(super) fn run(command: &Command) -> Result<Output, Fault> {
+/// Runs a program to its end. While one that may change the host runs, `left` (the state directory) says so, in case
+/// this agent is killed.
+pub(super) fn run(command: &Command, left: Option<&Path>) -> Result<Output, Fault> {
     let (program, arguments) =
         command.argv.split_first().ok_or_else(|| Fault::new(FaultCode::Invalid, "a command needs a program"))?;
     let mut child = std::process::Command::new(program)
@@ -41,7 +45,9 @@ pub(super) fn run(command: &Command) -> Result<Output, Fault> {
         // A program that does not read its input is no fault; the thread ends with the pipe.
         thread::spawn(move || stdin.write_all(&bytes));
     }
+    let note = left.map(|dir| orphan::Note::write(dir, child.id(), command));
     let status = wait(child, command)?;
+    drop(note);
     // What the program left running may keep the pipes open; its output after the end is nobody's.
     let text = |pipe: Option<mpsc::Receiver<Vec<u8>>>| {
         let bytes = pipe.and_then(|p| p.recv_timeout(std::time::Duration::from_secs(2)).ok()).unwrap_or_default();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 
+use super::orphan;
 use crate::fault::{Fault, FaultCode};
 
 /// How long to wait for another agent that is finishing the step it owns.
@@ -127,6 +128,8 @@ impl StateDir {
                 Err(e) => return Err(fault(e.into())),
             }
         }
+        // If something is left that an agent before us started, the lock is given back with the file.
+        orphan::outlast(&self.path, LOCK_PATIENCE)?;
         self.lock = Some(file);
         Ok(())
     }

@@ -20,6 +20,7 @@ fn target(r#become: Become) -> Target {
         agent: AgentPlace::default(),
         key_exchange: Vec::new(),
         connect_timeout: Duration::from_secs(1),
+        silence_timeout: Duration::from_secs(1),
     }
 }
 

@@ -35,6 +35,9 @@ const MACS: [mac::Name; 4] = [mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::H
 /// What a line that is up may carry unread: enough for 100 Mbit/s at 150 ms.
 const WINDOW: u32 = 2 << 20;
 
+/// Unanswered keepalives after which a line counts as cut: one may be lost, and the next be late.
+const KEEPALIVES: u32 = 3;
+
 /// The russh configuration for a host.
 pub(super) fn config(target: &Target, pinned: &PublicKey) -> Result<client::Config, ConnectError> {
     let mut methods = KEY_EXCHANGE.to_vec();
@@ -61,8 +64,8 @@ pub(super) fn config(target: &Target, pinned: &PublicKey) -> Result<client::Conf
             compression: Cow::Borrowed(&[compression::NONE]),
         },
         window_size: WINDOW,
-        keepalive_interval: Some(Duration::from_secs(15)),
-        keepalive_max: 3,
+        keepalive_interval: Some(target.silence_timeout / (KEEPALIVES + 1)),
+        keepalive_max: KEEPALIVES as usize,
         // Keepalives answer sooner; this ends a handshake that nobody waits for any more.
         inactivity_timeout: Some(Duration::from_secs(600)),
         nodelay: true,

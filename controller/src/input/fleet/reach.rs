@@ -51,6 +51,7 @@ impl Fleet {
         let (all, own) = (&self.config.ssh, host.ssh.as_deref());
         let identity = own.and_then(|o| o.identity.as_deref()).unwrap_or(&all.identity);
         let connect_timeout = own.and_then(|o| o.connect_timeout).unwrap_or(all.connect_timeout).0;
+        let silence_timeout = own.and_then(|o| o.silence_timeout).unwrap_or(all.silence_timeout).0;
         Ok(Target {
             name: name.clone(),
             address: host.address.clone().ok_or_else(|| TargetFault::NoAddress(name.clone()))?,
@@ -63,6 +64,7 @@ impl Fleet {
             agent: host.agent.as_deref().unwrap_or(&self.config.agent).clone(),
             key_exchange: own.and_then(|o| o.key_exchange.as_ref()).unwrap_or(&all.key_exchange).clone(),
             connect_timeout,
+            silence_timeout,
         })
     }
 
