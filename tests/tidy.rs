@@ -51,14 +51,25 @@ fn arrows(part: &str, order: &[&[&str]]) {
     let prefix = Path::new(part).join("src");
     for (path, text) in sources() {
         let Ok(relative) = path.strip_prefix(&prefix) else { continue };
-        let module = relative.components().next().expect("a component").as_os_str().to_string_lossy().replace(".rs", "");
+        let module =
+            relative.components().next().expect("a component").as_os_str().to_string_lossy().replace(".rs", "");
         let Some(level) = order.iter().position(|names| names.contains(&module.as_str())) else {
-            assert!(matches!(module.as_str(), "lib" | "main"), "{} is in no layer: add it to this test", path.display());
+            assert!(
+                matches!(module.as_str(), "lib" | "main"),
+                "{} is in no layer: add it to this test",
+                path.display()
+            );
             continue;
         };
         // Tests may look at everything.
-        let code: String = text.split("#[cfg(test)]").next().unwrap_or_default().lines()
-            .filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        let code: String = text
+            .split("#[cfg(test)]")
+            .next()
+            .unwrap_or_default()
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect::<Vec<_>>()
+            .join("\n");
         let tests = relative.components().any(|c| c.as_os_str() == "tests.rs" || c.as_os_str() == "tests");
         for used in code.split("crate::").skip(1).filter(|_| !tests) {
             let name: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
@@ -72,7 +83,15 @@ fn arrows(part: &str, order: &[&[&str]]) {
 fn the_agents_arrows_point_one_way() {
     arrows(
         "agent",
-        &[&["fault", "digest"], &["protocol"], &["host"], &["resource", "resources"], &["facts", "journal"], &["engine"], &["serve"]],
+        &[
+            &["fault", "digest"],
+            &["protocol"],
+            &["host"],
+            &["resource", "resources"],
+            &["facts", "journal"],
+            &["engine"],
+            &["serve"],
+        ],
     );
 }
 

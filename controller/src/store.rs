@@ -97,3 +97,6 @@ pub enum StoreError {
         known: i64,
     },
 }
+
+#[cfg(test)]
+mod tests;

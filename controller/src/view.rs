@@ -178,3 +178,56 @@ impl Host {
         self.counts = counts;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::EVENT_VERSION;
+    use weiche_agent::protocol::StepEvent;
+
+    fn events() -> Vec<Event> {
+        let run = RunId::try_from(String::from("r")).expect("a run id");
+        let host = HostName(String::from("m/h"));
+        let stage = String::from("build");
+        let step = |n: u32, what: StepOutcome| {
+            let event = StepEvent { step: StepId(format!("build.{n}")), what, took_us: 5 };
+            Happening::Step { host: host.clone(), event }
+        };
+        let all = vec![
+            Happening::RunStarted { plan: Digest::of(b"p"), playbook: "p".into() },
+            Happening::StageStarted { stage: stage.clone() },
+            step(1, StepOutcome::Changed),
+            step(2, StepOutcome::Unchanged),
+            Happening::HostDone { host: host.clone(), stage: stage.clone() },
+            Happening::RollbackStarted { reason: "asked for".into() },
+            step(1, StepOutcome::Undone),
+            Happening::HostUndone { host: host.clone(), stage },
+            Happening::RunEnded { outcome: Outcome::RolledBack },
+        ];
+        let number = |(what, seq)| Event { v: EVENT_VERSION, run: run.clone(), seq, at_ms: 10, what };
+        all.into_iter().zip(1..).map(number).collect()
+    }
+
+    #[test]
+    fn events_taken_twice_give_the_same_view() {
+        let events = events();
+        let run = events[0].run.clone();
+        let once = View::of(&run, &events);
+        let twice = View::of(&run, events.iter().flat_map(|e| [e, e]).chain(&events));
+        assert_eq!(once, twice);
+        assert_eq!(once.state, State::Ended(Outcome::RolledBack));
+        let expected = Counts { changed: 0, unchanged: 1, undone: 1, failed: 0 };
+        assert_eq!(once.counts(), expected);
+    }
+
+    #[test]
+    fn reading_on_from_any_event_gives_the_same_view() {
+        let events = events();
+        let run = events[0].run.clone();
+        for cut in 0..events.len() {
+            let mut view = View::of(&run, &events[..cut]);
+            events[cut..].iter().for_each(|event| view.take(event));
+            assert_eq!(view, View::of(&run, &events), "cut at {cut}");
+        }
+    }
+}

@@ -229,3 +229,39 @@ fn the_agents_files_are_private() {
     assert_eq!(mode(&run), 0o700);
     assert_eq!(mode(&run.join("journal")), 0o600);
 }
+
+#[test]
+fn a_sensitive_content_is_in_no_plan_log_report_or_journal() {
+    let Some(town) = town("a_sensitive_content_is_in_no_plan_log_report_or_journal", &["a"]) else { return };
+    let secret = "correct-horse-battery-staple";
+    town.write(
+        "profiles/motd.yaml",
+        &format!(
+            "\
+profile: motd
+resources:
+  - file: {{ path: /etc/token, content: \"{secret}\\n\", mode: \"0600\", sensitive: true }}
+"
+        ),
+    );
+    let file = town.fleet().join("saved.plan");
+    let file = file.to_str().unwrap();
+    let plan = town.weiche(&["plan", "converge", "hosts=all", "-o", file]).expect(2);
+    assert!(plan.stdout.contains("not shown"), "{}", plan.stdout);
+    let apply = town.weiche(&["apply", "--plan", file, "--json"]).expect(0);
+    assert_eq!(fs::read_to_string(town.root("a").join("etc/token")).unwrap().trim(), secret);
+    // Also as the old content of a change.
+    fs::write(town.root("a").join("etc/token"), format!("{secret}-old\n")).unwrap();
+    let again = town.weiche(&["plan", "converge", "hosts=all", "--json"]).expect(2);
+    let report = town.weiche(&["report", "latest"]).expect(0);
+    let log = town.weiche(&["log", "latest", "--json"]).expect(0);
+    for ran in [&plan, &apply, &again, &report, &log] {
+        assert!(!ran.stdout.contains(secret) && !ran.stderr.contains(secret), "{ran:?}");
+    }
+    let found = std::process::Command::new("grep")
+        .args(["-rla", secret, file])
+        .args([town.fleet().join(".weiche"), town.state("a").join("runs")])
+        .output()
+        .expect("grep");
+    assert!(found.stdout.is_empty(), "{}", String::from_utf8_lossy(&found.stdout));
+}

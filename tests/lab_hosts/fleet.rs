@@ -68,7 +68,11 @@ pub(crate) fn etc(host: &LabHost) -> String {
 
 /// Packages with versions, states and marks.
 pub(crate) fn packages(host: &LabHost) -> String {
-    host.run(&["sh", "-c", "dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\\n' | sort; apt-mark showauto | sort"])
+    host.run(&[
+        "sh",
+        "-c",
+        "dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\\n' | sort; apt-mark showauto | sort",
+    ])
 }
 
 /// Everything that has to be as it was: [`etc`], [`packages`], units.

@@ -19,13 +19,16 @@ fn an_agent_that_is_killed_while_dpkg_runs_is_taken_back() {
     let lab = Lab::new("killed");
     let host = lab.boot(HostOptions::named("srv"));
     let fleet = Fleet::new(&lab, "weiche", &[(&host, "slow")]);
-    fleet.write("profiles/slow.yaml", "\
+    fleet.write(
+        "profiles/slow.yaml",
+        "\
 profile: slow
 resources:
   - file: { path: /etc/motd, content: \"new\\n\" }
   - package: { name: wl-lib, version: \"2.0\" }
   - package: { name: wl-slow }
-");
+",
+    );
     host.run(&["apt-get", "install", "-q", "-y", "wl-lib=1.0"]);
     host.run(&["apt-mark", "auto", "wl-lib"]);
     let before = state(&host);
@@ -56,7 +59,9 @@ fn a_line_that_is_cut_leaves_the_run_stuck_until_it_is_back() {
     let lab = Lab::new("cut");
     let host = lab.boot(HostOptions::named("srv"));
     let fleet = Fleet::new(&lab, "weiche", &[(&host, "slow")]).impatient();
-    fleet.write("profiles/slow.yaml", "\
+    fleet.write(
+        "profiles/slow.yaml",
+        "\
 profile: slow
 resources:
   - file: { path: /etc/motd, content: \"new\\n\" }
@@ -64,7 +69,8 @@ resources:
       argv: [sh, -c, \"touch /etc/wl-begun; sleep 15; touch /etc/wl-ended\"]
       undo: [rm, -f, /etc/wl-begun, /etc/wl-ended]
   - file: { path: /etc/issue, content: \"new\\n\" }
-");
+",
+    );
     let before = state(&host);
     let ran = std::thread::scope(|scope| {
         let apply = scope.spawn(|| fleet.weiche(&APPLY));
@@ -73,7 +79,11 @@ resources:
         apply.join().expect("the thread of weiche")
     });
     let ran = ran.expect(4);
-    assert!(ran.stderr.contains("rathaus/srv: STUCK: cannot reach") || ran.stderr.contains("STUCK: 192.0.2."), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("rathaus/srv: STUCK: cannot reach") || ran.stderr.contains("STUCK: 192.0.2."),
+        "{}",
+        ran.stderr
+    );
     assert!(ran.stderr.contains("weiche rollback"), "{}", ran.stderr);
     let status = fleet.weiche(&["status", "latest"]).expect(0).stdout;
     assert!(status.contains("STUCK") && status.contains("rathaus/srv"), "{status}");
@@ -93,7 +103,9 @@ fn a_program_that_hangs_is_ended_with_all_that_it_started() {
     let lab = Lab::new("hang");
     let host = lab.boot(HostOptions::named("srv"));
     let fleet = Fleet::new(&lab, "weiche", &[(&host, "hang")]);
-    fleet.write("profiles/hang.yaml", "\
+    fleet.write(
+        "profiles/hang.yaml",
+        "\
 profile: hang
 resources:
   - file: { path: /etc/motd, content: \"new\\n\" }
@@ -101,7 +113,8 @@ resources:
       argv: [sh, -c, \"touch /etc/wl-begun; sleep 4711 & sleep 4711\"]
       undo: [rm, -f, /etc/wl-begun]
     timeout: 1s
-");
+",
+    );
     let before = state(&host);
     let ran = fleet.weiche(&APPLY).expect(3);
     assert!(ran.stderr.contains("did not end within 1s"), "{}", ran.stderr);

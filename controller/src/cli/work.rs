@@ -43,11 +43,10 @@ pub(super) fn load_fleet(context: &Context) -> Result<Loaded, Failure> {
 /// Expands a playbook with inputs given as `name=value`.
 pub(super) fn expand(loaded: &Loaded, playbook: &str, inputs: &[(String, String)]) -> Result<Procedure, Failure> {
     let files = DiskFiles::new(loaded.dir());
-    crate::plan::expand::expand(loaded.fleet(), playbook, inputs, &files)
-        .map_err(|problems| {
-            let text = loaded.render(&problems, stderr().is_terminal());
-            Failure::new(format!("playbook `{playbook}` cannot be carried out as asked\n{text}"))
-        })
+    crate::plan::expand::expand(loaded.fleet(), playbook, inputs, &files).map_err(|problems| {
+        let text = loaded.render(&problems, stderr().is_terminal());
+        Failure::new(format!("playbook `{playbook}` cannot be carried out as asked\n{text}"))
+    })
 }
 
 /// Splits `name=value` arguments.
