@@ -1,5 +1,4 @@
 //! The entry point of `weiche`. Only this file ends the process.
-#![expect(clippy::disallowed_methods, reason = "shell")]
 
 use std::process::ExitCode;
 
