@@ -90,7 +90,7 @@ impl fmt::Display for StepId {
 pub struct Step {
     /// Its name within the run.
     pub id: StepId,
-    /// The resource kind, a name in [`crate::resource::KINDS`].
+    /// The resource kind, a name in [`crate::resource::kinds`].
     pub kind: String,
     /// What is wanted, in the form of that kind.
     pub spec: Value,

@@ -2,9 +2,11 @@
 //!
 //! Apply is `put(wanted)`, undo is `put(before)`: there is no undo code. A kind implements [`Lens`]; the rest of the
 //! agent and the controller sees it as a [`Kind`], which speaks JSON. To add one: a file in `resources/`, its `mod`
-//! line, its line in [`KINDS`], and examples; the laws, the schema and the diff then cover it.
+//! line, its line in [`each`], and examples; the laws, the schema and the diff then cover it.
 
+use std::marker::PhantomData;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -17,22 +19,59 @@ use crate::fault::{Fault, FaultCode};
 use crate::host::Host;
 use crate::resources as r;
 
-/// Every kind there is, alphabetical.
-pub static KINDS: &[&dyn Kind] = &[
-    &Of::<r::command::Command>::NEW,
-    &Of::<r::directory::Directory>::NEW,
-    &Of::<r::file::File>::NEW,
-    &Of::<r::group::Group>::NEW,
-    &Of::<r::package::Package>::NEW,
-    &Of::<r::symlink::Symlink>::NEW,
-    &Of::<r::tree::Tree>::NEW,
-    &Of::<r::unit::Unit>::NEW,
-    &Of::<r::user::User>::NEW,
-];
+/// Shows a visitor every kind there is, alphabetical.
+pub fn each(visitor: &mut impl Visitor) {
+    visitor.visit::<r::command::Command>();
+    visitor.visit::<r::directory::Directory>();
+    visitor.visit::<r::file::File>();
+    visitor.visit::<r::group::Group>();
+    visitor.visit::<r::package::Package>();
+    visitor.visit::<r::symlink::Symlink>();
+    visitor.visit::<r::tree::Tree>();
+    visitor.visit::<r::unit::Unit>();
+    visitor.visit::<r::user::User>();
+}
+
+/// Sees each kind with its types. What only the controller wants of them (schemas, examples) is asked this way, and so
+/// is not in the agent that is pushed.
+pub trait Visitor {
+    /// Sees one kind.
+    fn visit<L: Lens + 'static>(&mut self);
+}
+
+/// All kinds, in the order of [`each`].
+pub fn kinds() -> &'static [&'static dyn Kind] {
+    struct All(Vec<&'static dyn Kind>);
+    impl Visitor for All {
+        fn visit<L: Lens + 'static>(&mut self) {
+            self.0.push(&Of::<L>(PhantomData));
+        }
+    }
+    static KINDS: OnceLock<Vec<&'static dyn Kind>> = OnceLock::new();
+    KINDS.get_or_init(|| {
+        let mut all = All(Vec::new());
+        each(&mut all);
+        all.0
+    })
+}
 
 /// Finds a kind by name.
 pub fn kind(name: &str) -> Option<&'static dyn Kind> {
-    KINDS.iter().copied().find(|k| k.name() == name)
+    kinds().iter().copied().find(|k| k.name() == name)
+}
+
+/// Every example of every kind.
+pub fn examples() -> Vec<(&'static dyn Kind, Value)> {
+    struct All(Vec<(&'static dyn Kind, Value)>);
+    impl Visitor for All {
+        fn visit<L: Lens + 'static>(&mut self) {
+            let kind: &'static dyn Kind = &Of::<L>(PhantomData);
+            self.0.extend(L::examples().into_iter().map(|example| (kind, example)));
+        }
+    }
+    let mut all = All(Vec::new());
+    each(&mut all);
+    all.0
 }
 
 /// How exactly `put(before)` restores.
@@ -209,8 +248,6 @@ pub trait Kind: Sync {
     fn undo(&self) -> Exactness;
     /// See [`Lens::BARRIER`].
     fn barrier(&self) -> bool;
-    /// JSON Schema of the spec.
-    fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema;
     /// Reads a spec and says all that is wrong with it. Pure.
     fn problems(&self, spec: &Value) -> Vec<String>;
     /// See [`Lens::claims`].
@@ -239,18 +276,10 @@ pub trait Kind: Sync {
     fn sensitive(&self, spec: &Value) -> bool;
     /// See [`Lens::title`].
     fn title(&self, spec: &Value) -> String;
-    /// See [`Lens::examples`].
-    fn examples(&self) -> Vec<Value>;
 }
 
 /// Makes a [`Kind`] of a [`Lens`].
-#[derive(Debug)]
-pub struct Of<L>(std::marker::PhantomData<fn() -> L>);
-
-impl<L> Of<L> {
-    /// The only value.
-    pub const NEW: Of<L> = Of(std::marker::PhantomData);
-}
+struct Of<L>(PhantomData<fn() -> L>);
 
 impl<L: Lens> Kind for Of<L> {
     fn name(&self) -> &'static str {
@@ -263,10 +292,6 @@ impl<L: Lens> Kind for Of<L> {
 
     fn barrier(&self) -> bool {
         L::BARRIER
-    }
-
-    fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        generator.subschema_for::<L::Spec>()
     }
 
     fn problems(&self, spec: &Value) -> Vec<String> {
@@ -330,10 +355,6 @@ impl<L: Lens> Kind for Of<L> {
 
     fn title(&self, spec: &Value) -> String {
         read::<L::Spec>(L::NAME, "spec", spec).map(|spec| L::title(&spec)).unwrap_or_default()
-    }
-
-    fn examples(&self) -> Vec<Value> {
-        L::examples()
     }
 }
 

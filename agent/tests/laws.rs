@@ -153,9 +153,7 @@ fn wanting_twice_is_wanting_once() {
 
 #[test]
 fn every_example_has_no_problems() {
-    for kind in weiche_agent::resource::KINDS {
-        for example in kind.examples() {
-            assert_eq!(kind.problems(&example), Vec::<String>::new(), "{} {example}", kind.name());
-        }
+    for (kind, example) in weiche_agent::resource::examples() {
+        assert_eq!(kind.problems(&example), Vec::<String>::new(), "{} {example}", kind.name());
     }
 }

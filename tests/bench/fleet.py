@@ -61,7 +61,7 @@ for n in range(1, 21):
 for k in range(1, 4):
     resources.append(f'symlink: {{ path: "{{{{root}}}}/current{k}", target: "d{k}/app{k:02d}.conf" }}')
 for argv in (["true"], ["id", "-u"]):       # the check is `unless`: it runs on the host every time, and passes
-    resources.append(f"command: {{ argv: {q(argv)}, unless: {q(argv)} }}")
+    resources.append(f'command: {{ argv: {q(argv)}, unless: {q(argv)}, undo: ["true"] }}')
 
 
 def parameters(name, i):

@@ -10,7 +10,7 @@ use weiche_agent::host::Host;
 use weiche_agent::host::fake::FakeHost;
 use weiche_agent::journal::Journal;
 use weiche_agent::protocol::{RunId, Status, Step, StepEvent, StepId, StepOutcome};
-use weiche_agent::resource::KINDS;
+use weiche_agent::resource::examples;
 
 use super::scenario;
 
@@ -36,12 +36,10 @@ pub(crate) struct Applied {
 /// All examples of all kinds on all hosts, then all scenarios.
 pub(crate) fn bench() -> Vec<Bench> {
     let mut cases = Vec::new();
-    for kind in KINDS {
-        for (number, example) in kind.examples().into_iter().enumerate() {
-            for (host_name, host) in FakeHost::examples() {
-                let name = format!("{} example {number} on `{host_name}`", kind.name());
-                cases.push(Bench::new(name, host, vec![step("stage.0", kind.name(), example.clone())]));
-            }
+    for (kind, example) in examples() {
+        for (host_name, host) in FakeHost::examples() {
+            let name = format!("{} example {example} on `{host_name}`", kind.name());
+            cases.push(Bench::new(name, host, vec![step("stage.0", kind.name(), example.clone())]));
         }
     }
     for case in &mut cases {

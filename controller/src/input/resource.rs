@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use weiche_agent::resource::{KINDS, Kind};
+use weiche_agent::resource::{Kind, kinds};
 
 use super::diagnostic::{Diagnostic, Problems};
 use super::scalar::Period;
+use super::schema::spec_schema;
 use super::source::{Source, Span};
 use super::suggest;
 use super::yaml::{Key, Node, Value, decode, expected};
@@ -41,7 +42,7 @@ impl std::fmt::Debug for Resource {
 
 /// Names of the kinds that people may write.
 pub fn kind_names() -> impl Iterator<Item = &'static str> {
-    KINDS.iter().map(|kind| kind.name()).filter(|name| !INTERNAL.contains(name))
+    kinds().iter().map(|kind| kind.name()).filter(|name| !INTERNAL.contains(name))
 }
 
 /// Reads an item of `resources:`.
@@ -140,9 +141,6 @@ fn unknown_keys(source: &Source, kind: &'static dyn Kind, spec: &Node, problems:
 
 /// The keys of a kind's spec.
 pub fn keys(kind: &'static dyn Kind) -> Vec<String> {
-    let mut generator =
-        schemars::generate::SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true).into_generator();
-    let schema = kind.schema(&mut generator);
-    let properties = schema.get("properties").and_then(|p| p.as_object());
+    let properties = spec_schema(kind.name()).and_then(|schema| schema.get("properties")).and_then(|p| p.as_object());
     properties.map(|p| p.keys().filter(|k| *k != "blob").cloned().collect()).unwrap_or_default()
 }

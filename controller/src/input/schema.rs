@@ -1,16 +1,19 @@
 //! JSON Schemas of what people write, from the types that read it: for editors and for checks without Weiche.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
+use weiche_agent::resource::{Lens, Visitor, each};
 
 use super::config::Config;
 use super::member::{Member, ProbeForm};
 use super::playbook::{self, Input};
 use super::profile;
-use super::resource::{find, kind_names};
+use super::resource::kind_names;
 use super::scalar::{Name, Period, Type};
 use super::selector::Selector;
 
@@ -132,13 +135,29 @@ fn steps(generator: &mut SchemaGenerator) -> Vec<Value> {
     steps
 }
 
+/// The JSON Schema of a kind's spec, complete in itself; made once.
+pub fn spec_schema(kind: &str) -> Option<&'static Value> {
+    struct All(BTreeMap<&'static str, Value>);
+    impl Visitor for All {
+        fn visit<L: Lens + 'static>(&mut self) {
+            let mut inline = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true).into_generator();
+            self.0.insert(L::NAME, inline.subschema_for::<L::Spec>().to_value());
+        }
+    }
+    static SCHEMAS: OnceLock<BTreeMap<&'static str, Value>> = OnceLock::new();
+    let schemas = SCHEMAS.get_or_init(|| {
+        let mut all = All(BTreeMap::new());
+        each(&mut all);
+        all.0
+    });
+    schemas.get(kind)
+}
+
 /// The kinds' specs, open for templates where they ask for something else than a text.
 fn resources() -> Map<String, Value> {
     let mut all = Map::new();
     for name in kind_names() {
-        let Some(kind) = find(name) else { continue };
-        let mut inline = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true).into_generator();
-        let mut schema = kind.schema(&mut inline).to_value();
+        let Some(mut schema) = spec_schema(name).cloned() else { continue };
         let template = json!({ "type": "string", "pattern": "\\{\\{" });
         if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
             properties.remove("blob");
