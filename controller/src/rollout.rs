@@ -142,7 +142,8 @@ pub struct Rollout {
     started: usize,
     open: BTreeSet<HostName>,
     waiting: BTreeMap<HostName, StepId>,
-    failed: bool,
+    /// The first host that failed, and where.
+    failed: Option<String>,
     stuck: BTreeSet<HostName>,
     undone: BTreeSet<(usize, HostName)>,
 }
@@ -156,7 +157,7 @@ impl Rollout {
             started: 0,
             open: BTreeSet::new(),
             waiting: BTreeMap::new(),
-            failed: false,
+            failed: None,
             stuck: BTreeSet::new(),
             undone: BTreeSet::new(),
         }
@@ -181,8 +182,8 @@ impl Rollout {
                 self.close(host);
                 self.proceed()
             }
-            Happening::HostFailed { host, .. } => {
-                self.failed = true;
+            Happening::HostFailed { host, stage, .. } => {
+                self.failed.get_or_insert_with(|| format!("{host} failed in stage {stage}"));
                 self.close(host);
                 self.proceed()
             }
@@ -262,17 +263,17 @@ impl Rollout {
     fn proceed(&mut self) -> Vec<Action> {
         if !self.open.is_empty() {
             // A failure ends the waiting of the others: the run turns back without their persons.
-            if self.failed && self.only_waiting() {
+            if self.failed.is_some() && self.only_waiting() {
                 self.open.clear();
                 return self.proceed();
             }
             return Vec::new();
         }
         match self.phase {
-            Phase::Forward(_) if self.failed => {
-                vec![Action::Record(Happening::RollbackStarted { reason: String::from("a step failed") })]
-            }
-            Phase::Forward(at) => self.enter(at + 1),
+            Phase::Forward(at) => match &self.failed {
+                Some(reason) => vec![Action::Record(Happening::RollbackStarted { reason: reason.clone() })],
+                None => self.enter(at + 1),
+            },
             Phase::Backward(at) => self.turn_back(at),
             Phase::New | Phase::Begun | Phase::Ended(_) => Vec::new(),
         }

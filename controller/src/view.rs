@@ -63,6 +63,8 @@ pub struct Host {
     pub fault: Option<Fault>,
     /// Steps that could not be taken back.
     pub stuck: Vec<StepId>,
+    /// Why the host could not be taken back.
+    pub stuck_fault: Option<Fault>,
 }
 
 /// Steps by what happened to them last.
@@ -130,6 +132,7 @@ impl View {
                 self.reason = Some(reason.clone());
                 self.hosts.values_mut().for_each(|host| {
                     host.stuck.clear();
+                    host.stuck_fault = None;
                     host.waits = None;
                 });
             }
@@ -137,7 +140,7 @@ impl View {
             Happening::HostStuck { host, steps, fault, .. } => {
                 let host = self.host(host);
                 host.stuck.clone_from(steps);
-                host.fault = Some(fault.clone());
+                host.stuck_fault = Some(fault.clone());
             }
             Happening::RunEnded { outcome } => self.state = State::Ended(*outcome),
         }

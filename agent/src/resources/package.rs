@@ -5,6 +5,7 @@
 //! never run. When the host already is as wanted, one `dpkg-query` is all that happens.
 
 mod apt;
+mod conffile;
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::node::Presence;
+use super::node::{Node, Presence};
 use crate::fault::{Fault, FaultCode};
 use crate::resource::{Circumstances, Claim, Cx, Exactness, Lens};
 
@@ -44,6 +45,9 @@ pub struct State {
     /// What would become of those that change; empty if the host is as wanted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub transaction: BTreeMap<String, Installed>,
+    /// The configuration files of the touched packages as they are; empty in a wanted state, which leaves them to dpkg.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub conffiles: BTreeMap<String, Node>,
     /// Why the change cannot be made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Fault>,
@@ -89,8 +93,8 @@ impl Installed {
 impl Lens for Package {
     const NAME: &'static str = "package";
     const UNDO: Exactness = Exactness::BestEffort(
-        "what packages wrote while they ran, data that removing a newly installed package deletes, whether units that \
-         a package stops and starts were running",
+        "what packages wrote while they ran, configuration files that only another version has, data that removing a \
+         newly installed package deletes, whether units that a package stops and starts were running",
     );
     const BARRIER: bool = true;
     type Spec = Spec;
@@ -146,7 +150,10 @@ impl Lens for Package {
             Err(problem) => return Ok(State { packages, problem: Some(problem), ..State::default() }),
         };
         packages = apt::query(&outcome.keys().cloned().collect::<Vec<_>>(), true, cx)?;
-        let mut state = State { transaction: BTreeMap::new(), packages, problem: None };
+        let known = packages.iter().filter(|(_, package)| **package != Installed::Absent);
+        let known: Vec<String> = known.map(|(name, _)| name.clone()).collect();
+        let conffiles = conffile::get(&known, cx)?;
+        let mut state = State { packages, conffiles, ..State::default() };
         for (name, version) in outcome {
             let now = state.packages.get(&name).unwrap_or(&Installed::Absent);
             if let Installed::Installed { version: old, hold: true, .. } = now
@@ -179,7 +186,8 @@ impl Lens for Package {
     }
 
     fn put(_spec: &Spec, _now: &State, to: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        apt::make(&to.packages, cx)
+        apt::make(&to.packages, cx)?;
+        conffile::put(&to.conffiles, cx)
     }
 
     fn keep(_spec: &Spec, now: &State, wanted: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
@@ -188,7 +196,8 @@ impl Lens for Package {
             let then = wanted.packages.get(name).and_then(Installed::version);
             (wanted.packages.contains_key(name) && then != Some(old)).then(|| (name.clone(), old.to_owned()))
         });
-        apt::obtainable(&replaced.collect::<Vec<_>>(), cx)
+        apt::obtainable(&replaced.collect::<Vec<_>>(), cx)?;
+        conffile::keep(&now.conffiles, cx)
     }
 
     /// What both know of; `put` has checked the rest.

@@ -44,6 +44,12 @@ pub(super) fn lines(state: &Value, wanted: &Value, text: Text<'_>) -> Vec<String
             (a, b) if a == b => {}
             (Some(a), Some(b)) => lines.push(format!("~ {name}: {a} -> {b}")),
             (None, Some(b)) => lines.push(format!("+ {name}: {b}")),
+            // A unit's: the number says nothing to people.
+            (Some(_), None) if name == "instance" => {
+                if old.get("active") == new.get("active") {
+                    lines.push(String::from("~ restarted, because what it reads changes"));
+                }
+            }
             (Some(a), None) => lines.push(format!("- {name}: {a}")),
             (None, None) => {}
         }
@@ -124,6 +130,14 @@ mod tests {
         let new = json!({"type": "file", "mode": "0600", "digest": "b", "size": 4});
         let shown = lines(&old, &new, Text::Shown { old: Some("eins\n"), new: Some("zwei\n") });
         assert_eq!(shown, ["~ mode: \"0644\" -> \"0600\"", "@@ -1 +1 @@", "-eins", "+zwei"]);
+    }
+
+    #[test]
+    fn a_restart_is_told_in_words() {
+        let shown = lines(&json!({"active": "active", "instance": "f0"}), &json!({"active": "active"}), Text::Masked);
+        assert_eq!(shown, ["~ restarted, because what it reads changes"]);
+        let shown = lines(&json!({"active": "active", "instance": "f0"}), &json!({"active": "inactive"}), Text::Masked);
+        assert_eq!(shown, ["~ active: \"active\" -> \"inactive\""]);
     }
 
     #[test]

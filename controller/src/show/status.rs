@@ -41,10 +41,12 @@ fn render(view: &View, out: &mut String) -> std::fmt::Result {
             write!(out, ", {} failed", counts.failed)?;
         }
         writeln!(out)?;
-        if let Some(fault) = &host.fault {
-            writeln!(out, "    failed: {fault}")?;
-            if let Some(hint) = &fault.hint {
-                writeln!(out, "    hint: {hint}")?;
+        for (word, fault) in [("failed", &host.fault), ("STUCK", &host.stuck_fault)] {
+            if let Some(fault) = fault {
+                writeln!(out, "    {word}: {}", fault.to_string().replace('\n', "\n      "))?;
+                if let Some(hint) = &fault.hint {
+                    writeln!(out, "      hint: {hint}")?;
+                }
             }
         }
         if let Some((step, text)) = &host.waits {

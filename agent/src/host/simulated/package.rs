@@ -143,10 +143,17 @@ pub(super) fn dpkg_query(_host: &mut dyn Host, world: &mut World, arguments: &[&
             .replace("${db:Status-Status}", &package.status)
             .replace("${db:Status-Eflag}", if package.status == "half-installed" { "reinstreq" } else { "ok" })
             .replace("${Version}", &package.version)
+            .replace("${Conffiles}", &conffiles(name))
             .replace("\\t", "\t")
             .replace("\\n", "\n");
     }
     Ok(output)
+}
+
+/// As dpkg-query(1) lists them, with a digest that nobody reads.
+fn conffiles(name: &str) -> String {
+    let paths = entry(name).map(|e| e.conffiles).unwrap_or_default();
+    paths.iter().map(|path| format!("\n {path} d41d8cd98f00b204e9800998ecf8427e")).collect()
 }
 
 fn broken(package: &Package) -> bool {

@@ -40,14 +40,9 @@ pub(super) fn query(names: &[String], marks: bool, cx: &mut Cx<'_>) -> Result<Pa
     if names.is_empty() {
         return Ok(packages);
     }
-    // Status 1 says that a name is unknown to dpkg, which is an answer.
-    let output = read(["dpkg-query", "-W", "-f", FORMAT], names, cx)?;
-    if output.status > 1 {
-        let argv: Vec<String> = vec!["dpkg-query".into()];
-        return Err(output.expect_ok(&argv).err().unwrap_or_else(|| unsupported("dpkg-query")));
-    }
+    let stdout = expect_answer(read(["dpkg-query", "-W", "-f", FORMAT], names, cx)?)?;
     let mut known = Vec::new();
-    for line in output.stdout.lines() {
+    for line in stdout.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
         let [package, arch, want, status, version] = fields.as_slice() else { continue };
         let qualified = format!("{package}:{arch}");
@@ -75,6 +70,11 @@ pub(super) fn query(names: &[String], marks: bool, cx: &mut Cx<'_>) -> Result<Pa
         }
     }
     Ok(packages)
+}
+
+/// What `dpkg-query` says. Status 1 tells that a name is unknown to dpkg, which is an answer.
+pub(super) fn expect_answer(output: Output) -> Result<String, Fault> {
+    if output.status <= 1 { Ok(output.stdout) } else { output.expect_ok(&["dpkg-query".into()]).map(|o| o.stdout) }
 }
 
 /// What apt would do: each touched package with its new version, `None` for a removal.
@@ -287,7 +287,7 @@ fn refusal(output: &Output, request: &[String]) -> Fault {
         .hint(hint)
 }
 
-fn read<'a>(argv: impl IntoIterator<Item = &'a str>, more: &[String], cx: &mut Cx<'_>) -> Result<Output, Fault> {
+pub(super) fn read<'a>(argv: impl IntoIterator<Item = &'a str>, more: &[String], cx: &mut Cx<'_>) -> Result<Output, Fault> {
     let argv = argv.into_iter().map(str::to_owned).chain(more.iter().cloned());
     // Reading takes a moment, whatever the step was given; but not for ever.
     let timeout = cx.timeout.max(Duration::from_secs(60));
