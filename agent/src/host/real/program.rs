@@ -193,7 +193,7 @@ mod tests {
     fn input_and_both_outputs_larger_than_the_pipes_pass_through() {
         let stdin = vec![b'x'; 1 << 20];
         let command = Command { stdin, ..sh("cat; head -c 300000 /dev/zero | tr '\\0' e >&2; exit 3") };
-        let output = run(&command).unwrap();
+        let output = run(&command, None).unwrap();
         assert_eq!((output.status, output.stdout.len()), (3, Output::MAX.min(1 << 20)));
         assert_eq!(output.stderr.len(), STDERR_TAIL);
     }
@@ -201,13 +201,13 @@ mod tests {
     #[test]
     fn input_that_is_not_read_is_no_fault() {
         let command = Command { stdin: vec![b'x'; 1 << 20], ..sh("echo done") };
-        assert_eq!(run(&command).unwrap().stdout, "done\n");
+        assert_eq!(run(&command, None).unwrap().stdout, "done\n");
     }
 
     #[test]
     fn what_outlives_the_program_is_not_waited_for() {
         let begin = Instant::now();
-        let output = run(&sh("sleep 15 & echo done")).unwrap();
+        let output = run(&sh("sleep 15 & echo done"), None).unwrap();
         assert_eq!(output.stdout, "done\n");
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     }
@@ -215,6 +215,6 @@ mod tests {
     #[test]
     fn the_deadline_ends_the_whole_group() {
         let command = Command { timeout: Duration::from_millis(200), ..sh("sleep 60 | cat") };
-        assert_eq!(run(&command).unwrap_err().code, FaultCode::Timeout);
+        assert_eq!(run(&command, None).unwrap_err().code, FaultCode::Timeout);
     }
 }
