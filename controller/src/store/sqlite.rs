@@ -13,7 +13,9 @@ use super::{Answer, Event, Run, Store, StoreError};
 /// `user_version` of the database.
 const VERSION: i64 = 1;
 
+/// One transaction: one sync instead of one a table.
 const SCHEMA: &str = "
+begin immediate;
 create table if not exists run (
     id text primary key, plan_digest text not null unique, plan text not null, created_ms integer not null
 ) strict;
@@ -25,6 +27,7 @@ create table if not exists confirmation (
     run text not null references run(id), step text not null, confirmed_by text not null, at_ms integer not null
 ) strict;
 pragma user_version = 1;
+commit;
 ";
 
 /// A database file.
@@ -73,7 +76,8 @@ impl Store for SqliteStore {
     fn add_run<'a>(&'a self, run: &'a Run, plan: &'a Digest) -> Answer<'a, bool> {
         Box::pin(async move {
             let text = "insert into run (id, plan_digest, plan, created_ms) values (?, ?, ?, ?)";
-            let query = sqlx::query(text).bind(run.id.as_str()).bind(plan.as_str()).bind(&run.plan).bind(run.created_ms);
+            let query =
+                sqlx::query(text).bind(run.id.as_str()).bind(plan.as_str()).bind(&run.plan).bind(run.created_ms);
             match query.execute(&self.pool).await {
                 Ok(_) => Ok(true),
                 Err(sqlx::Error::Database(e)) if e.is_unique_violation() => Ok(false),
