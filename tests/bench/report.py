@@ -73,7 +73,8 @@ marked = False
 for n in sorted({k[0] for k in cell}):
     for phase, title in (("true", "ssh HOST true, the floor"), ("first", "first apply, bare hosts"),
                          ("redeploy", "first apply again, agent in place"), ("second", "second apply, nothing to change"),
-                         ("check", "dry run, nothing to change"), ("facts", "facts (each tool its own set)")):
+                         ("check", "dry run, nothing to change"), ("facts", "facts (each tool its own set)"),
+                         ("fleet", "weiche check of a fleet of so many devices (no hosts)")):
         tools = [t for t in order if (n, phase, t) in cell]
         if not tools:
             continue

@@ -15,7 +15,8 @@
 #   KEEP           1: keep the generated hosts, keys and fleets
 #
 # Phases: true (floor) | first (bare host; Weiche: its agent is not there yet either) | redeploy (Weiche only: the
-# work is gone, the agent is there) | second (nothing to change) | check (dry run) | facts.
+# work is gone, the agent is there) | second (nothing to change) | check (dry run) | facts. Last, `weiche check` of a
+# generated fleet of 10,000 devices, without hosts.
 # Exit: 0 measured, 1 a run failed or states differ, 2 cannot run.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -214,5 +215,13 @@ for n in $SIZES; do
         done
     done
 done
+case " ${tools[*]} " in *" weiche "*)
+    python3 "$here/check-fleet.py" "$fleets/large" 10000
+    for r in $(seq "$REPS"); do
+        log="$PB_RESULTS/logs/weiche-fleet-n10000-r$r.log"
+        run python3 "$PB_KIT/measure.py" --out "$PB_RESULTS/results.jsonl" --log "$log" tool=weiche phase=fleet n=10000 \
+            rep="$r" parallel=1 ts="$(date -u +%FT%TZ)" -- "$WEICHE" -C "$fleets/large" check || echo "FAILED: see $log" >&2
+    done ;;
+esac
 close_masters; "$PB_KIT/down.sh" >/dev/null
 python3 "$here/report.py" "$PB_RESULTS"

@@ -98,7 +98,14 @@ impl Host for RealHost {
     }
 
     fn sync(&mut self) -> Result<(), Fault> {
-        rustix::fs::syncfs(self.state.dir()).map_err(|e| Fault::io("sync the state directory", &e.into()))?;
+        let state = self.state.dir();
+        rustix::fs::syncfs(state).map_err(|e| Fault::io("sync the state directory", &e.into()))?;
+        let device = |stat: rustix::io::Result<rustix::fs::Stat>| stat.ok().map(|stat| stat.st_dev);
+        let (here, root) = (device(rustix::fs::fstat(state)), device(rustix::fs::fstat(&self.root)));
+        // Mostly both are on one file system, and a sync costs as much as what is unwritten on all of it.
+        if here.is_some() && here == root {
+            return Ok(());
+        }
         // The root may be another file system; opened anew because an O_PATH descriptor cannot be synced.
         let root = File::open(&self.root_path).map_err(|e| Fault::path("open", &self.root_path, &e))?;
         rustix::fs::syncfs(&root).map_err(|e| Fault::path("sync", &self.root_path, &e.into()))

@@ -77,9 +77,8 @@ async fn look(pool: &Pool, host: &HostName, steps: &[Step], transfers: &[Transfe
     {
         let (mut held, _permit) = pool.hold(host).await.ok_or_else(unknown)?;
         let session = held.session().await?;
-        seen.facts = session.facts(LOOK).await?;
         let bound = steps.iter().fold(LOOK, |sum, step| sum + Duration::from_millis(step.timeout_ms).min(LOOK));
-        seen.observations = session.observe(steps.to_vec(), bound).await?;
+        (seen.facts, seen.observations) = session.look(steps.to_vec(), bound).await?;
     }
     for transfer in transfers {
         let (mut here, mut from) = pool.hold_both(host, &transfer.from).await.ok_or_else(unknown)?;

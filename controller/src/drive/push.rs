@@ -27,6 +27,7 @@ const SCRIPT: &str = concat!(
     "chmod 0700 \"$tmp\"; sync \"$tmp\" 2>/dev/null; mv -f \"$tmp\" \"$bin\" || fail directory; ",
     "[ -x \"$bin\" ] || fail noexec; ",
     // This one and the two newest others stay: a run may still have to be undone with the agent that began it.
+    "n=0; for old in \"$dir\"/agent/*; do n=$((n+1)); done; [ $n -le 3 ] || ",
     "(cd \"$dir/agent\" && ls -t | tail -n +4 | while read -r old; do rm -rf \"./$old\"; done); ",
     "umask \"$mask\"; exec \"$bin\" serve --state \"$dir\" \"$@\"",
 );

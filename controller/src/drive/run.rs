@@ -105,13 +105,18 @@ pub async fn run(
     let (events, mut happened) = mpsc::unbounded_channel();
     let mut tasks = JoinSet::new();
     let mut asked = BTreeMap::new();
+    // What the machine knows and the run log does not have yet: written in one go, before anything comes of it.
+    let mut unwritten = Vec::new();
     loop {
         while let Some(action) = actions.pop_front() {
+            if !matches!(action, Action::Record(_)) && !unwritten.is_empty() {
+                log.append(std::mem::take(&mut unwritten), sink).await?;
+            }
             let (shared, events) = (Arc::clone(&shared), events.clone());
             match action {
                 Action::Record(happening) => {
-                    log.append(vec![happening.clone()], sink).await?;
                     actions.extend(rollout.on(&happening));
+                    unwritten.push(happening);
                 }
                 Action::Run { host, stage } => {
                     tasks.spawn(async move { host::run(&shared, &host, &stage, &events).await });
@@ -120,6 +125,9 @@ pub async fn run(
                     tasks.spawn(async move { host::undo(&shared, &host, &stage, &events).await });
                 }
             }
+        }
+        if !unwritten.is_empty() {
+            log.append(std::mem::take(&mut unwritten), sink).await?;
         }
         if let Some(outcome) = rollout.outcome() {
             return Ok(Ending::Ended(outcome));
@@ -139,21 +147,19 @@ pub async fn run(
             actions.extend(rollout.outstanding());
             continue;
         }
-        let mut batch = Vec::new();
         tokio::select! {
-            _ = happened.recv_many(&mut batch, BATCH) => {}
+            _ = happened.recv_many(&mut unwritten, BATCH) => {}
             Some(Err(panic)) = tasks.join_next() => {
                 // A host's task that panics says nothing any more: it must not be waited for.
                 std::panic::resume_unwind(panic.into_panic());
             }
         }
-        for happening in &batch {
+        for happening in &unwritten {
             if let Happening::HostWaits { host, step, text, .. } = happening {
                 asked.insert((host.clone(), step.to_string()), text.clone());
             }
         }
-        log.append(batch.clone(), sink).await?;
-        for happening in &batch {
+        for happening in &unwritten {
             actions.extend(rollout.on(happening));
         }
     }

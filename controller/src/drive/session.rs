@@ -5,6 +5,7 @@
 //! middle of a frame: connect again and ask the journal what became of the run. The agent itself goes on.
 
 mod copy;
+mod fetch;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,6 +20,8 @@ use weiche_agent::protocol::{
 };
 
 use crate::drive::link::{Link, LinkError, Traffic};
+
+pub use fetch::{Fetch, Fetched};
 
 /// An agent that answers.
 pub struct Session {
@@ -47,20 +50,6 @@ pub enum Source {
     File(PathBuf),
     /// Anything else, e.g. what another host is sending.
     Reader(Box<dyn AsyncRead + Send + Unpin>),
-}
-
-/// What a fetch yields.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Fetched {
-    /// The next bytes of the file at hand.
-    Data(Vec<u8>),
-    /// The end of a file, in the order asked.
-    File {
-        /// Digest of its bytes as the host sent them.
-        digest: Digest,
-        /// Their number.
-        size: u64,
-    },
 }
 
 /// Why a question has no answer.
@@ -130,6 +119,26 @@ impl Session {
             Reply::Observed(observations) => Ok(observations),
             other => Err(self.unexpected(&other)),
         }
+    }
+
+    /// Asks for the host's facts and observes resources: two questions, sent together, for the latency of one.
+    ///
+    /// # Errors
+    /// See [`Session::facts`].
+    pub async fn look(&mut self, steps: Vec<Step>, within: Duration) -> Result<(Facts, Vec<Observation>)> {
+        let until = self.begin(within)?;
+        let work = async {
+            self.link.send(&Request::Facts).await.map_err(SessionError::Link)?;
+            self.link.send(&Request::Observe { steps }).await.map_err(SessionError::Link)?;
+            // Both answers are taken in whatever the first says, so that the session goes on after a fault.
+            let (facts, seen) = (self.answer().await?, self.answer().await?);
+            match (facts?, seen?) {
+                (Reply::Facts(facts), Reply::Observed(seen)) => Ok((facts, seen)),
+                (Reply::Facts(_), other) | (other, _) => Err(self.unexpected(&other)),
+            }
+        };
+        let done = timeout_at(until, work).await;
+        self.settle(done.unwrap_or(Err(SessionError::Deadline(within))))
     }
 
     /// Sends contents and applies steps, all in one round trip; returns whether every step succeeded.
@@ -301,6 +310,15 @@ impl Session {
         SessionError::Unexpected(text)
     }
 
+    /// Waits for a reply; the inner error is a fault, the outer one ends the session.
+    async fn answer(&mut self) -> Result<Result<Reply>> {
+        match self.next().await {
+            Err(SessionError::Fault(fault)) => Ok(Err(SessionError::Fault(fault))),
+            Err(error) => Err(error),
+            Ok(reply) => Ok(Ok(reply)),
+        }
+    }
+
     /// Waits for a reply; a fault is an error.
     async fn next(&mut self) -> Result<Reply> {
         match self.link.recv().await.map_err(SessionError::Link)? {
@@ -342,43 +360,6 @@ impl Session {
 
 /// What a check's answer may take longer than the check.
 const CHECK_GRACE: Duration = Duration::from_secs(5);
-
-/// Files on their way here. Dropped before its end it ends the session.
-#[derive(Debug)]
-pub struct Fetch<'a> {
-    session: &'a mut Session,
-    until: Instant,
-    within: Duration,
-    ended: bool,
-}
-
-impl Fetch<'_> {
-    /// Waits for the next part; `None` after the last file.
-    ///
-    /// # Errors
-    /// See [`Session::facts`].
-    pub async fn next(&mut self) -> Result<Option<Fetched>> {
-        if self.ended {
-            return Ok(None);
-        }
-        let frame = match timeout_at(self.until, self.session.link.recv()).await {
-            Ok(frame) => frame.map_err(SessionError::Link)?,
-            Err(_) => return Err(SessionError::Deadline(self.within)),
-        };
-        let reply = match frame {
-            Frame::Data(data) => return Ok(Some(Fetched::Data(data))),
-            Frame::Message(Reply::Fetched { digest, size }) => return Ok(Some(Fetched::File { digest, size })),
-            Frame::Message(reply) => reply,
-        };
-        self.ended = true;
-        self.session.round_trips += 1;
-        match reply {
-            Reply::End => self.session.settle(Ok(None)),
-            Reply::Fault(fault) => self.session.settle(Err(SessionError::Fault(fault))),
-            other => Err(self.session.unexpected(&other)),
-        }
-    }
-}
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

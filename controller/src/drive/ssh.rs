@@ -6,6 +6,7 @@
 mod error;
 mod handshake;
 mod login;
+mod prompt;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ pub use handshake::Negotiated;
 pub use login::Keys;
 
 use handshake::Client;
+use prompt::Prompt;
 
 /// What a push may take: 2 MiB over a line of 64 kbit/s.
 const PUSH_WITHIN: Duration = Duration::from_secs(300);
@@ -123,9 +125,7 @@ impl Connector {
             let opening = TcpStream::connect((target.address.as_str(), target.port));
             let unreachable = |source| ConnectError::Unreachable { address: address(target), source };
             let stream = bound.of("a TCP connection", opening).await?.map_err(unreachable)?;
-            // Requests are small and waited for; a socket that refuses this still works.
-            let _ = stream.set_nodelay(true);
-            return Ok(vec![self.log_in(target, stream, bound).await?]);
+            return Ok(vec![self.log_in(target, Prompt::new(stream), bound).await?]);
         };
         let via = |source| ConnectError::Jump { host: jump.name.to_string(), source: Box::new(source) };
         let turn =

@@ -13,7 +13,9 @@ use super::{Answer, Event, Run, Store, StoreError};
 /// `user_version` of the database.
 const VERSION: i64 = 1;
 
+/// One transaction: one sync instead of one a table.
 const SCHEMA: &str = "
+begin immediate;
 create table if not exists run (
     id text primary key, plan_digest text not null unique, plan text not null, created_ms integer not null
 ) strict;
@@ -25,6 +27,7 @@ create table if not exists confirmation (
     run text not null references run(id), step text not null, confirmed_by text not null, at_ms integer not null
 ) strict;
 pragma user_version = 1;
+commit;
 ";
 
 /// A database file.
