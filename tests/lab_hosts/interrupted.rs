@@ -19,13 +19,16 @@ fn an_agent_that_is_killed_while_dpkg_runs_is_taken_back() {
     let lab = Lab::new("killed");
     let host = lab.boot(HostOptions::named("srv"));
     let fleet = Fleet::new(&lab, "weiche", &[(&host, "slow")]);
-    fleet.write("profiles/slow.yaml", "\
+    fleet.write(
+        "profiles/slow.yaml",
+        "\
 profile: slow
 resources:
   - file: { path: /etc/motd, content: \"new\\n\" }
   - package: { name: wl-lib, version: \"2.0\" }
   - package: { name: wl-slow }
-");
+",
+    );
     host.run(&["apt-get", "install", "-q", "-y", "wl-lib=1.0"]);
     host.run(&["apt-mark", "auto", "wl-lib"]);
     let before = state(&host);
@@ -49,6 +52,39 @@ resources:
 }
 
 #[test]
+fn a_host_that_loses_its_power_while_dpkg_runs_is_taken_back_when_it_is_up_again() {
+    if let Err(why) = Lab::available() {
+        return weiche_tests::skip(
+            "a_host_that_loses_its_power_while_dpkg_runs_is_taken_back_when_it_is_up_again",
+            &why,
+        );
+    }
+    let lab = Lab::new("power");
+    let host = lab.boot(HostOptions::named("srv"));
+    let fleet = Fleet::new(&lab, "weiche", &[(&host, "slow")]).impatient();
+    fleet.write(
+        "profiles/slow.yaml",
+        "\
+profile: slow
+resources:
+  - package: { name: wl-server, version: \"1.0\" }
+  - package: { name: wl-slow }
+",
+    );
+    let before = state(&host);
+    let ran = std::thread::scope(|scope| {
+        let apply = scope.spawn(|| fleet.weiche(&APPLY));
+        wait("dpkg runs", || host.exec(&["pgrep", "-f", "wl-slow[.]postinst"]).status.success());
+        host.power_off();
+        apply.join().expect("the thread of weiche")
+    });
+    assert!(ran.expect(4).stderr.contains("STUCK"));
+    host.power_on();
+    fleet.weiche(&["rollback", "latest"]).expect(0);
+    assert_same(&state(&host), &before, "taken back");
+}
+
+#[test]
 fn a_line_that_is_cut_leaves_the_run_stuck_until_it_is_back() {
     if let Err(why) = Lab::available() {
         return weiche_tests::skip("a_line_that_is_cut_leaves_the_run_stuck_until_it_is_back", &why);
@@ -56,7 +92,9 @@ fn a_line_that_is_cut_leaves_the_run_stuck_until_it_is_back() {
     let lab = Lab::new("cut");
     let host = lab.boot(HostOptions::named("srv"));
     let fleet = Fleet::new(&lab, "weiche", &[(&host, "slow")]).impatient();
-    fleet.write("profiles/slow.yaml", "\
+    fleet.write(
+        "profiles/slow.yaml",
+        "\
 profile: slow
 resources:
   - file: { path: /etc/motd, content: \"new\\n\" }
@@ -64,7 +102,8 @@ resources:
       argv: [sh, -c, \"touch /etc/wl-begun; sleep 15; touch /etc/wl-ended\"]
       undo: [rm, -f, /etc/wl-begun, /etc/wl-ended]
   - file: { path: /etc/issue, content: \"new\\n\" }
-");
+",
+    );
     let before = state(&host);
     let ran = std::thread::scope(|scope| {
         let apply = scope.spawn(|| fleet.weiche(&APPLY));
@@ -73,7 +112,11 @@ resources:
         apply.join().expect("the thread of weiche")
     });
     let ran = ran.expect(4);
-    assert!(ran.stderr.contains("rathaus/srv: STUCK: cannot reach") || ran.stderr.contains("STUCK: 192.0.2."), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("rathaus/srv: STUCK: cannot reach") || ran.stderr.contains("STUCK: 192.0.2."),
+        "{}",
+        ran.stderr
+    );
     assert!(ran.stderr.contains("weiche rollback"), "{}", ran.stderr);
     let status = fleet.weiche(&["status", "latest"]).expect(0).stdout;
     assert!(status.contains("STUCK") && status.contains("rathaus/srv"), "{status}");
@@ -93,7 +136,9 @@ fn a_program_that_hangs_is_ended_with_all_that_it_started() {
     let lab = Lab::new("hang");
     let host = lab.boot(HostOptions::named("srv"));
     let fleet = Fleet::new(&lab, "weiche", &[(&host, "hang")]);
-    fleet.write("profiles/hang.yaml", "\
+    fleet.write(
+        "profiles/hang.yaml",
+        "\
 profile: hang
 resources:
   - file: { path: /etc/motd, content: \"new\\n\" }
@@ -101,7 +146,8 @@ resources:
       argv: [sh, -c, \"touch /etc/wl-begun; sleep 4711 & sleep 4711\"]
       undo: [rm, -f, /etc/wl-begun]
     timeout: 1s
-");
+",
+    );
     let before = state(&host);
     let ran = fleet.weiche(&APPLY).expect(3);
     assert!(ran.stderr.contains("did not end within 1s"), "{}", ran.stderr);

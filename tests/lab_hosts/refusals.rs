@@ -21,9 +21,7 @@ fn hosts_that_refuse_say_why_and_are_not_changed() {
     let [plain, noexec, full] = hosts.as_slice() else { panic!("three hosts") };
     let before: Vec<String> = hosts.iter().map(etc).collect();
 
-    for (host, user, say) in
-        [(plain, "nosudo", "sudo"), (noexec, "weiche", "noexec"), (full, "weiche", "is full")]
-    {
+    for (host, user, say) in [(plain, "nosudo", "sudo"), (noexec, "weiche", "noexec"), (full, "weiche", "is full")] {
         let fleet = Fleet::new(&lab, user, &[(host, "motd")]);
         fleet.write("profiles/motd.yaml", MOTD);
         let ran = fleet.weiche(&APPLY);
@@ -45,12 +43,15 @@ fn a_disk_that_fills_up_in_the_middle_is_taken_back() {
     let host = lab.boot(HostOptions::named("srv").tmpfs("/srv", "size=1m").tmpfs("/var/lib/weiche", "size=8m"));
     let fleet = Fleet::new(&lab, "weiche", &[(&host, "files")]);
     fleet.write("files/large", &"0123456789abcdef".repeat(100_000));
-    fleet.write("profiles/files.yaml", "\
+    fleet.write(
+        "profiles/files.yaml",
+        "\
 profile: files
 resources:
   - file: { path: /etc/motd, content: \"new\\n\" }
   - file: { path: /srv/large, source: large }
-");
+",
+    );
     let before = etc(&host);
     let ran = fleet.weiche(&APPLY).expect(3);
     assert!(ran.stderr.to_lowercase().contains("space"), "{}", ran.stderr);

@@ -42,6 +42,8 @@ fn packages_and_units_are_applied_and_taken_back() {
     assert_eq!(host.run(&["systemctl", "is-enabled", "wl-server"]).trim(), "enabled");
     assert!(packages(&host).contains("wl-lib 1.0"), "{}", packages(&host));
     fleet.weiche(&["plan", "converge", "hosts=all"]).expect(0);
+    // The administrator's own change of a configuration file that belongs to the package.
+    host.run(&["sh", "-c", "echo 'greeting = moin' >>/etc/wl-server.conf"]);
     let at_v1 = state(&host);
     let instance = |what: &str| host.run(&["systemctl", "show", "-p", what, "wl-server"]);
     let first = instance("InvocationID");
@@ -70,31 +72,40 @@ fn packages_and_units_are_applied_and_taken_back() {
 #[test]
 fn a_package_that_does_not_install_and_a_unit_that_does_not_start_are_taken_back() {
     if let Err(why) = Lab::available() {
-        return weiche_tests::skip("a_package_that_does_not_install_and_a_unit_that_does_not_start_are_taken_back", &why);
+        return weiche_tests::skip(
+            "a_package_that_does_not_install_and_a_unit_that_does_not_start_are_taken_back",
+            &why,
+        );
     }
     let lab = Lab::new("broken");
     let host = lab.boot(HostOptions::named("srv"));
     let fleet = Fleet::new(&lab, "root", &[(&host, "server")]);
     let before = state(&host);
 
-    fleet.write("profiles/server.yaml", "\
+    fleet.write(
+        "profiles/server.yaml",
+        "\
 profile: server
 resources:
   - package: { name: wl-tool }
   - file: { path: /etc/motd, content: \"x\\n\" }
   - package: { name: wl-broken }
-");
+",
+    );
     let ran = fleet.weiche(&["apply", "converge", "hosts=all", "--yes"]).expect(3);
     assert!(ran.stderr.contains("wl-broken"), "{}", ran.stderr);
     assert_same(&state(&host), &before, "taken back");
 
-    fleet.write("profiles/server.yaml", "\
+    fleet.write(
+        "profiles/server.yaml",
+        "\
 profile: server
 resources:
   - package: { name: wl-server, version: \"1.0\" }
   - file: { path: /etc/wl-server.conf, content: \"broken\\n\" }
   - unit: { name: wl-server, enabled: true, running: true, restart_on: [\"file /etc/wl-server.conf\"] }
-");
+",
+    );
     let ran = fleet.weiche(&["apply", "converge", "hosts=all", "--yes"]).expect(3);
     assert!(ran.stderr.contains("wl-server"), "{}", ran.stderr);
     assert_same(&state(&host), &before, "taken back");

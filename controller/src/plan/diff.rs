@@ -73,7 +73,9 @@ fn packages(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<String> {
             (Some(old), Some(new)) => format!("~ {name} {old} -> {new}"),
             (None, Some(new)) => format!("+ {name} {new}"),
             (Some(old), None) => format!("- {name} {old}"),
-            (None, None) => format!("~ {name}: {} -> {}", old.get(name).unwrap_or(&Value::Null)["status"], new["status"]),
+            (None, None) => {
+                format!("~ {name}: {} -> {}", old.get(name).unwrap_or(&Value::Null)["status"], new["status"])
+            }
         })
         .collect()
 }
@@ -150,8 +152,10 @@ mod tests {
     fn packages_are_shown_a_line_each() {
         let installed =
             |version: &str, auto: bool| json!({"status": "installed", "version": version, "auto": auto, "hold": false});
-        let old = json!({"packages": {"a": {"status": "absent"}, "b": installed("1", true), "c": installed("1", false)}});
-        let new = json!({"packages": {"a": installed("2", false), "b": installed("2", true), "c": {"status": "absent"}}});
+        let old =
+            json!({"packages": {"a": {"status": "absent"}, "b": installed("1", true), "c": installed("1", false)}});
+        let new =
+            json!({"packages": {"a": installed("2", false), "b": installed("2", true), "c": {"status": "absent"}}});
         let shown = lines(&old, &new, Text::Masked);
         assert_eq!(shown, ["+ a 2", "~ b 1 (automatic) -> 2 (automatic)", "- c 1"]);
     }

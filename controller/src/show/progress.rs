@@ -92,7 +92,11 @@ impl Progress {
             Happening::HostUndone { host, stage } => format!("   {host}: {stage} taken back"),
             Happening::HostStuck { host, fault, steps, .. } => {
                 let names: Vec<String> = steps.iter().map(ToString::to_string).collect();
-                let left = if names.is_empty() { String::new() } else { format!("\n     not taken back: {}", names.join(", ")) };
+                let left = if names.is_empty() {
+                    String::new()
+                } else {
+                    format!("\n     not taken back: {}", names.join(", "))
+                };
                 format!("   {host}: STUCK: {}{left}", indented(fault))
             }
             Happening::RunEnded { outcome } => match outcome {

@@ -32,7 +32,11 @@ fn render(view: &View, out: &mut String) -> std::fmt::Result {
     }
     for (name, host) in &view.hosts {
         let counts = host.counts;
-        write!(out, "  {name}: {} changed, {} unchanged, {} taken back", counts.changed, counts.unchanged, counts.undone)?;
+        write!(
+            out,
+            "  {name}: {} changed, {} unchanged, {} taken back",
+            counts.changed, counts.unchanged, counts.undone
+        )?;
         if counts.failed > 0 {
             write!(out, ", {} failed", counts.failed)?;
         }

@@ -287,7 +287,11 @@ fn refusal(output: &Output, request: &[String]) -> Fault {
         .hint(hint)
 }
 
-pub(super) fn read<'a>(argv: impl IntoIterator<Item = &'a str>, more: &[String], cx: &mut Cx<'_>) -> Result<Output, Fault> {
+pub(super) fn read<'a>(
+    argv: impl IntoIterator<Item = &'a str>,
+    more: &[String],
+    cx: &mut Cx<'_>,
+) -> Result<Output, Fault> {
     let argv = argv.into_iter().map(str::to_owned).chain(more.iter().cloned());
     // Reading takes a moment, whatever the step was given; but not for ever.
     let timeout = cx.timeout.max(Duration::from_secs(60));
