@@ -48,7 +48,7 @@ impl<'a> Fleet<'a> {
     }
 
     pub(crate) fn weiche(&self, arguments: &[&str]) -> Ran {
-        let mut command = self.lab.command(&weiche().display().to_string());
+        let mut command = self.lab.command(weiche());
         command.arg("-C").arg(self.path()).args(arguments).env_remove("SSH_AUTH_SOCK");
         let ran = ran(command.output().expect("run weiche"));
         // Shown where a test fails.
