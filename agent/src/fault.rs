@@ -86,7 +86,8 @@ impl Fault {
             K::TimedOut => FaultCode::Timeout,
             _ => FaultCode::Io,
         };
-        Fault::new(code, format!("{what}: {error}"))
+        let fault = Fault::new(code, format!("{what}: {error}"));
+        if code == FaultCode::NoSpace { fault.hint("make room on the file system that holds it") } else { fault }
     }
 
     /// The same for an operation on a path.

@@ -48,7 +48,7 @@ impl<'a> Fleet<'a> {
     }
 
     pub(crate) fn weiche(&self, arguments: &[&str]) -> Ran {
-        let mut command = self.lab.command(&weiche().display().to_string());
+        let mut command = self.lab.command(weiche());
         command.arg("-C").arg(self.path()).args(arguments).env_remove("SSH_AUTH_SOCK");
         let ran = ran(command.output().expect("run weiche"));
         // Shown where a test fails.
@@ -60,10 +60,10 @@ impl<'a> Fleet<'a> {
 /// What an independent tool inside the host sees of its configuration: contents, modes, owners, links.
 pub(crate) fn etc(host: &LabHost) -> String {
     // The dynamic linker's and dpkg's caches and the machine's own state are nobody's configuration.
-    let find = "find /etc /srv /usr/share/doc /usr/local -xdev ! -path '/etc/ld.so.cache' ! -path '/etc/.pwd.lock' \
-                -printf '%p %y %m %u %g %l\\n' | sort; \
-                find /etc /srv -xdev -type f ! -path '/etc/ld.so.cache' -exec sha256sum {} + | sort -k 2";
-    host.run(&["sh", "-c", find])
+    let find = "find /etc /opt /root /srv /usr /var/lib/systemd/deb-systemd-helper-* -xdev \
+                ! -path '/etc/ld.so.cache' ! -path '/etc/.pwd.lock' -printf '%p %y %m %u %g %l\\n' | sort; \
+                find /etc /opt /root /srv -xdev -type f ! -path '/etc/ld.so.cache' -exec sha256sum {} + | sort -k 2";
+    String::from_utf8_lossy(&host.exec(&["sh", "-c", find]).stdout).into_owned()
 }
 
 /// Packages with versions, states and marks.

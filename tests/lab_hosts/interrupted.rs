@@ -52,6 +52,39 @@ resources:
 }
 
 #[test]
+fn a_host_that_loses_its_power_while_dpkg_runs_is_taken_back_when_it_is_up_again() {
+    if let Err(why) = Lab::available() {
+        return weiche_tests::skip(
+            "a_host_that_loses_its_power_while_dpkg_runs_is_taken_back_when_it_is_up_again",
+            &why,
+        );
+    }
+    let lab = Lab::new("power");
+    let host = lab.boot(HostOptions::named("srv"));
+    let fleet = Fleet::new(&lab, "weiche", &[(&host, "slow")]).impatient();
+    fleet.write(
+        "profiles/slow.yaml",
+        "\
+profile: slow
+resources:
+  - package: { name: wl-server, version: \"1.0\" }
+  - package: { name: wl-slow }
+",
+    );
+    let before = state(&host);
+    let ran = std::thread::scope(|scope| {
+        let apply = scope.spawn(|| fleet.weiche(&APPLY));
+        wait("dpkg runs", || host.exec(&["pgrep", "-f", "wl-slow[.]postinst"]).status.success());
+        host.power_off();
+        apply.join().expect("the thread of weiche")
+    });
+    assert!(ran.expect(4).stderr.contains("STUCK"));
+    host.power_on();
+    fleet.weiche(&["rollback", "latest"]).expect(0);
+    assert_same(&state(&host), &before, "taken back");
+}
+
+#[test]
 fn a_line_that_is_cut_leaves_the_run_stuck_until_it_is_back() {
     if let Err(why) = Lab::available() {
         return weiche_tests::skip("a_line_that_is_cut_leaves_the_run_stuck_until_it_is_back", &why);

@@ -128,7 +128,7 @@ pub(super) fn unreachable(errors: &[(HostName, HostError)]) -> Failure {
             hints.extend(error.hint());
         }
     }
-    let message = format!("{} host(s) did not answer; nothing was changed\n{}", errors.len(), lines.join("\n"));
+    let message = format!("{} host(s) cannot be worked on; nothing was changed\n{}", errors.len(), lines.join("\n"));
     let failure = Failure::new(message).exit(if connect { Exit::Unreachable } else { Exit::Error });
     hints.into_iter().fold(failure, |failure, hint| failure.hint(hint))
 }

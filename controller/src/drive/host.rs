@@ -11,6 +11,7 @@ use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Fault, FaultCode, Injection, Reply, Request, RunId, StepEvent, StepId, StepOutcome};
 use weiche_agent::resource::kind;
 
+use super::link::LinkError;
 use super::observe::unknown;
 use super::pool::{HostError, Pool};
 use super::session::{Blob, Session, SessionError, Source};
@@ -220,7 +221,15 @@ pub(super) fn report(events: &Events, host: &HostName, step: &StepId, what: Step
 pub(super) fn as_fault(error: HostError) -> Fault {
     match error {
         HostError::Session(SessionError::Fault(fault)) => fault,
-        HostError::Session(error) => Fault::new(FaultCode::Io, chain(&error)),
+        HostError::Session(error) => {
+            let fault = Fault::new(FaultCode::Io, chain(&error));
+            match &error {
+                SessionError::Link(LinkError::Ended { how, .. }) if how.contains("KILL") || how == "status 137" => {
+                    fault.hint("someone killed it, or the host ran out of memory (`journalctl -k` on it)")
+                }
+                _ => fault,
+            }
+        }
         HostError::Connect(error) => Fault::new(FaultCode::Io, chain(&error)),
     }
 }

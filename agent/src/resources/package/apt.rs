@@ -277,8 +277,7 @@ fn refusal(output: &Output, request: &[String]) -> Fault {
     } else {
         (FaultCode::CommandFailed, "see /var/log/apt/term.log on the host")
     };
-    let telling = |l: &&str| l.starts_with("E:") || l.starts_with("dpkg: error") || l.contains(" Depends: ");
-    let errors: Vec<&str> = said.lines().filter(telling).map(str::trim).collect();
+    let errors = telling(&said);
     let end = said.trim();
     let end = end.char_indices().nth_back(1999).map_or(end, |(at, _)| &end[at..]);
     let cause = if errors.is_empty() { end.to_owned() } else { errors.join("; ") };
@@ -287,7 +286,27 @@ fn refusal(output: &Output, request: &[String]) -> Fault {
         .hint(hint)
 }
 
-pub(super) fn read<'a>(argv: impl IntoIterator<Item = &'a str>, more: &[String], cx: &mut Cx<'_>) -> Result<Output, Fault> {
+/// The lines that tell why: apt's errors, and those of dpkg with what the package's own script said before them.
+fn telling(said: &str) -> Vec<String> {
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        if let Some(error) = line.strip_prefix("dpkg: error ") {
+            let script = lines[at.saturating_sub(2)..at].iter().filter(|line| !line.starts_with("dpkg: "));
+            found.extend(script.map(|line| (*line).to_owned()));
+            found.push([error, lines.get(at + 1).copied().unwrap_or_default()].join(" "));
+        } else if line.contains(" Depends: ") || line.starts_with("E:") && !line.starts_with("E: Sub-process") {
+            found.push((*line).to_owned());
+        }
+    }
+    found
+}
+
+pub(super) fn read<'a>(
+    argv: impl IntoIterator<Item = &'a str>,
+    more: &[String],
+    cx: &mut Cx<'_>,
+) -> Result<Output, Fault> {
     let argv = argv.into_iter().map(str::to_owned).chain(more.iter().cloned());
     // Reading takes a moment, whatever the step was given; but not for ever.
     let timeout = cx.timeout.max(Duration::from_secs(60));
@@ -313,7 +332,17 @@ fn unsupported(program: &str) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, telling};
+
+    #[test]
+    fn the_words_of_a_script_come_first() {
+        let said = "cannot be configured\ndpkg: error processing package x (--configure):\n \
+            installed x package post-installation script subprocess returned error exit status 1\n\
+            Errors were encountered while processing:\n x\nE: Sub-process /usr/bin/dpkg returned an error code (1)\n";
+        let error = "processing package x (--configure): installed x package post-installation script subprocess \
+            returned error exit status 1";
+        assert_eq!(telling(said), ["cannot be configured", error]);
+    }
 
     #[test]
     fn apt_lines_are_read() {
