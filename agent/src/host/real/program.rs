@@ -45,7 +45,7 @@ pub(super) fn run(command: &Command, left: Option<&Path>) -> Result<Output, Faul
         .map_err(|e| Fault::io(format_args!("start `{program}`"), &e))?;
     let note = left.map(|dir| orphan::Note::write(dir, child.id(), command));
     let mut talk = Talk::new(child, command).map_err(|e| Fault::io(format_args!("watch `{program}`"), &e))?;
-    let status = talk.to_the_end(command)?;
+    let status = talk.run_out(command)?;
     drop(note);
     let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     let text = |kept: &[u8]| String::from_utf8_lossy(kept).into_owned();
@@ -77,7 +77,7 @@ impl<'c> Talk<'c> {
     }
 
     /// Feeds and reads the program until it has ended, or its time has.
-    fn to_the_end(&mut self, command: &Command) -> Result<ExitStatus, Fault> {
+    fn run_out(&mut self, command: &Command) -> Result<ExitStatus, Fault> {
         let name = || command.argv.join(" ");
         let fault = |e: std::io::Error| Fault::io(format_args!("wait for `{}`", name()), &e);
         let mut until = Instant::now() + command.timeout;
