@@ -10,10 +10,11 @@ mod orphan;
 mod program;
 mod state;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::{Attributes, Command, Host, Meta, Output, Platform};
@@ -27,6 +28,8 @@ pub struct RealHost {
     root_path: PathBuf,
     state: state::StateDir,
     sandbox: Option<files::Owners>,
+    /// A directory on each file system that was changed since the last sync, by device; the state directory's apart.
+    touched: BTreeMap<u64, OwnedFd>,
 }
 
 impl RealHost {
@@ -43,7 +46,21 @@ impl RealHost {
             .map_err(|e| Fault::path("open root directory", root, &e.into()))?;
         let state = state::StateDir::open(state)?;
         let sandbox = simulate.then(|| files::Owners::load(state.path())).transpose()?;
-        Ok(RealHost { root: fd, root_path: root.to_owned(), state, sandbox })
+        Ok(RealHost { root: fd, root_path: root.to_owned(), state, sandbox, touched: BTreeMap::new() })
+    }
+
+    /// Remembers the file system that a changed path is on.
+    fn touch(&mut self, path: &Path) -> Result<(), Fault> {
+        let directory = files::open_dir(&self.root, path)?;
+        let device = |fd: rustix::fd::BorrowedFd<'_>| rustix::fs::fstat(fd).map(|stat| stat.st_dev);
+        let fault = |e: rustix::io::Errno| Fault::path("look at", path, &e.into());
+        let (there, state) =
+            (device(directory.as_fd()).map_err(fault)?, device(self.state.dir().as_fd()).map_err(fault)?);
+        // Mostly both are on one file system, and a sync costs as much as what is unwritten on all of it.
+        if there != state {
+            self.touched.entry(there).or_insert(directory);
+        }
+        Ok(())
     }
 
     fn real_root(&self) -> bool {
@@ -69,23 +86,28 @@ impl Host for RealHost {
     }
 
     fn write(&mut self, path: &Path, content: &mut dyn Read, meta: &Attributes) -> Result<(), Fault> {
-        files::write(&self.root, path, content, meta, self.sandbox.as_mut())
+        files::write(&self.root, path, content, meta, self.sandbox.as_mut())?;
+        self.touch(path)
     }
 
     fn make_dir(&mut self, path: &Path, meta: &Attributes) -> Result<(), Fault> {
-        files::make_dir(&self.root, path, meta, self.sandbox.as_mut())
+        files::make_dir(&self.root, path, meta, self.sandbox.as_mut())?;
+        self.touch(path)
     }
 
     fn symlink(&mut self, path: &Path, target: &Path, meta: &Attributes) -> Result<(), Fault> {
-        files::symlink(&self.root, path, target, meta, self.sandbox.as_mut())
+        files::symlink(&self.root, path, target, meta, self.sandbox.as_mut())?;
+        self.touch(path)
     }
 
     fn set_attributes(&mut self, path: &Path, meta: &Attributes) -> Result<(), Fault> {
-        files::set_attributes(&self.root, path, meta, self.sandbox.as_mut())
+        files::set_attributes(&self.root, path, meta, self.sandbox.as_mut())?;
+        self.touch(path)
     }
 
     fn remove(&mut self, path: &Path) -> Result<(), Fault> {
-        files::remove(&self.root, path, self.sandbox.as_mut())
+        files::remove(&self.root, path, self.sandbox.as_mut())?;
+        self.touch(path)
     }
 
     fn run(&mut self, command: &Command) -> Result<Output, Fault> {
@@ -94,21 +116,19 @@ impl Host for RealHost {
         {
             return Ok(output);
         }
+        if command.effect {
+            self.touch(Path::new("/"))?;
+        }
         program::run(command, command.effect.then(|| self.state.path()))
     }
 
     fn sync(&mut self) -> Result<(), Fault> {
-        let state = self.state.dir();
-        rustix::fs::syncfs(state).map_err(|e| Fault::io("sync the state directory", &e.into()))?;
-        let device = |stat: rustix::io::Result<rustix::fs::Stat>| stat.ok().map(|stat| stat.st_dev);
-        let (here, root) = (device(rustix::fs::fstat(state)), device(rustix::fs::fstat(&self.root)));
-        // Mostly both are on one file system, and a sync costs as much as what is unwritten on all of it.
-        if here.is_some() && here == root {
-            return Ok(());
+        let fault = |e: rustix::io::Errno| Fault::io("sync what was changed", &e.into());
+        rustix::fs::syncfs(self.state.dir()).map_err(fault)?;
+        for (_, directory) in std::mem::take(&mut self.touched) {
+            rustix::fs::syncfs(&directory).map_err(fault)?;
         }
-        // The root may be another file system; opened anew because an O_PATH descriptor cannot be synced.
-        let root = File::open(&self.root_path).map_err(|e| Fault::path("open", &self.root_path, &e))?;
-        rustix::fs::syncfs(&root).map_err(|e| Fault::path("sync", &self.root_path, &e.into()))
+        Ok(())
     }
 
     fn state_open(&mut self, name: &str) -> Result<Option<Box<dyn Read>>, Fault> {

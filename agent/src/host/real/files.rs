@@ -116,6 +116,14 @@ pub(super) fn read_dir(root: &OwnedFd, path: &Path) -> Result<Vec<OsString>> {
     Ok(names)
 }
 
+/// Opens the directory at `path`, or else the one that `path` is in, so that its file system can be synced.
+pub(super) fn open_dir(root: &OwnedFd, path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let above = path.parent().unwrap_or(path);
+    let opened = resolve(root, path, flags | OFlags::NOFOLLOW).or_else(|_| resolve(root, above, flags));
+    opened.map_err(|e| Fault::path("open directory", above, &e.into()))
+}
+
 pub(super) fn open(root: &OwnedFd, path: &Path) -> Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     resolve(root, path, flags).map(File::from).map_err(|e| Fault::path("open", path, &e.into()))
