@@ -10,5 +10,6 @@ mod probe;
 pub mod push;
 pub mod run;
 pub mod session;
+mod shared;
 pub mod ssh;
 mod transfer;

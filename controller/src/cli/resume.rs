@@ -1,12 +1,10 @@
 //! `weiche resume`: goes on with a run that was cut off or waited for a person.
 
-use std::sync::Arc;
-
 use super::exit::{Exit, Failure};
 use super::{Context, work};
-use crate::drive::run::{Job, Start};
+use crate::drive::run::Start;
 use crate::plan::Plan;
-use crate::view::{State, View};
+use crate::view::State;
 
 /// Go on with a run that was cut off, or that waited for a person
 #[derive(Debug, clap::Args)]
@@ -18,24 +16,16 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
-    let loaded = work::load_fleet(context)?;
-    let store = work::store(context, Some(&loaded)).await?;
-    let (stored, plan) = work::find_run(store.as_ref(), &args.run).await?;
-    let _lock = work::lock_run(&work::store_dir(context, &loaded), &stored.id)?;
-    let events = store.events(&stored.id).await.map_err(|e| Failure::of("read the run log", &e))?;
-    let view = View::of(&stored.id, &events);
-    if let State::Ended(_) = view.state {
-        return Err(Failure::new(format!("run {} has ended: there is nothing to go on with", stored.id))
-            .hint(format!("weiche status {}", stored.id)));
+    let opened = work::open_run(context, &args.run).await?;
+    let id = opened.id.clone();
+    if let State::Ended(_) = opened.view.state {
+        return Err(Failure::new(format!("run {id} has ended: there is nothing to go on with"))
+            .hint(format!("weiche status {id}")));
     }
-    let forward = view.state != State::Backward;
-    let contents = if forward { contents(&loaded, &plan, stored.id.as_str())? } else { Default::default() };
-    let pool = Arc::new(work::pool(&loaded, &work::hosts_of_plan(&plan))?);
-    let rehearsal = args.rehearse.parse()?;
-    let fleet_dir = loaded.dir().to_owned();
-    let job = Job { run: stored.id.clone(), plan, contents, fleet_dir, pool, store, rehearsal };
-    let ending = work::drive(context, job, Start::Resume).await?;
-    Ok(work::tell(context, &stored.id, ending))
+    let forward = opened.view.state != State::Backward;
+    let contents = if forward { contents(&opened.loaded, &opened.plan, id.as_str())? } else { Default::default() };
+    let ending = opened.drive(context, contents, args.rehearse.parse()?, Start::Resume).await?;
+    Ok(work::tell(context, &id, ending))
 }
 
 /// The contents that the rest of the run needs: the fleet must still say what it said.

@@ -8,6 +8,7 @@ use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
 use super::Context;
@@ -18,10 +19,11 @@ use crate::drive::pool::{HostError, Pool};
 use crate::drive::run::{Ending, Job, Rehearsal, Start, run};
 use crate::input::load::{DiskFiles, Loaded, load};
 use crate::input::target::HostName;
-use crate::plan::procedure::{Action, Procedure};
+use crate::plan::procedure::{Action, Content, Procedure};
 use crate::plan::{self, Plan, Unplannable};
 use crate::rollout::Outcome;
 use crate::show::progress::{Progress, Style};
+use crate::view::View;
 use crate::store::{Event, Run, SqliteStore, Store, StoreError};
 
 /// A plan with all that is needed to carry it out.
@@ -176,6 +178,43 @@ pub(super) fn lock_run(store_dir: &Path, run: &RunId) -> Result<File, Failure> {
         Ok(()) => Ok(file),
         Err(_) => Err(Failure::new(format!("another weiche works on run {run}"))
             .hint("wait for it to end, or end that process first: the hosts' journals keep everything")),
+    }
+}
+
+/// A run of the log, opened for going on with it or taking it back; nobody else of this machine works on it meanwhile.
+pub(super) struct Opened {
+    pub(super) loaded: Loaded,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) id: RunId,
+    pub(super) plan: Plan,
+    pub(super) view: View,
+    _lock: File,
+}
+
+/// Opens a run by name.
+pub(super) async fn open_run(context: &Context, name: &str) -> Result<Opened, Failure> {
+    let loaded = load_fleet(context)?;
+    let store = store(context, Some(&loaded)).await?;
+    let (stored, plan) = find_run(store.as_ref(), name).await?;
+    let _lock = lock_run(&store_dir(context, &loaded), &stored.id)?;
+    let events = store.events(&stored.id).await.map_err(|e| Failure::of("read the run log", &e))?;
+    let view = View::of(&stored.id, &events);
+    Ok(Opened { loaded, store, id: stored.id, plan, view, _lock })
+}
+
+impl Opened {
+    /// Drives the run.
+    pub(super) async fn drive(
+        self,
+        context: &Context,
+        contents: BTreeMap<Digest, Content>,
+        rehearsal: Rehearsal,
+        start: Start,
+    ) -> Result<Ending, Failure> {
+        let pool = Arc::new(pool(&self.loaded, &hosts_of_plan(&self.plan))?);
+        let fleet_dir = self.loaded.dir().to_owned();
+        let job = Job { run: self.id, plan: self.plan, contents, fleet_dir, pool, store: self.store, rehearsal };
+        drive(context, job, start).await
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use weiche_agent::protocol::{Fault, FaultCode};
 
-use super::host::as_fault;
+use super::shared::as_fault;
 use super::pool::Held;
 use crate::plan::procedure::{Check, Probe};
 

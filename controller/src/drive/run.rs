@@ -12,7 +12,8 @@ use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
 use super::clock::now_ms;
-use super::host::{self, Shared};
+use super::host;
+use super::shared::Shared;
 use super::pool::Pool;
 use crate::input::target::HostName;
 use crate::plan::Plan;
@@ -20,7 +21,7 @@ use crate::plan::procedure::Content;
 use crate::rollout::{Action, Happening, Outcome, Rollout};
 use crate::store::{EVENT_VERSION, Event, Store, StoreError};
 
-pub use super::host::Rehearsal;
+pub use super::shared::Rehearsal;
 
 /// Most events in one write of the run log.
 const BATCH: usize = 512;

@@ -7,7 +7,7 @@ use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Entry, EntryKind, Fault, FaultCode, HostPath, Step, StepEvent, StepOutcome};
 use weiche_agent::resources::tree::{self, Manifest, State, unchanged};
 
-use super::host::{Events, Shared, as_fault, stage};
+use super::shared::{Events, Shared, as_fault, stage};
 use super::observe::{manifest, unknown};
 use super::session::{Blob, Source};
 use crate::input::target::HostName;

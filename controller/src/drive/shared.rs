@@ -1,0 +1,116 @@
+//! What every host's task of a run shares, and what checks, transfers and stages need alike.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use weiche_agent::digest::Digest;
+use weiche_agent::protocol::{Fault, FaultCode, Injection, Reply, Request, RunId, StepEvent, StepId, StepOutcome};
+
+use super::link::LinkError;
+use super::pool::{HostError, Pool};
+use super::session::{Blob, Session, SessionError, Source};
+use crate::input::target::HostName;
+use crate::plan::Plan;
+use crate::plan::procedure::Content;
+use crate::rollout::Happening;
+use crate::store::Store;
+
+/// What every host's task shares.
+pub(super) struct Shared {
+    /// The run.
+    pub(super) run: RunId,
+    /// Its plan.
+    pub(super) plan: Plan,
+    /// Contents by digest.
+    pub(super) contents: BTreeMap<Digest, Content>,
+    /// Relative content paths start here.
+    pub(super) fleet_dir: PathBuf,
+    /// Connections.
+    pub(super) pool: Arc<Pool>,
+    /// For confirmations of manual steps.
+    pub(super) store: Arc<dyn Store>,
+    /// Rehearsed faults.
+    pub(super) rehearsal: Rehearsal,
+}
+
+impl Shared {
+    /// The content of this digest, if the plan has it.
+    pub(super) fn blob(&self, digest: Digest) -> Option<Blob> {
+        let (size, source) = match self.contents.get(&digest)? {
+            Content::Text(text) => (text.len() as u64, Source::Bytes(text.clone().into_bytes())),
+            Content::File { path, size } => (*size, Source::File(self.fleet_dir.join(path))),
+        };
+        Some(Blob { digest, size, source })
+    }
+}
+
+/// Faults to inject; agents on a real `/` refuse them.
+#[derive(Clone, Debug, Default)]
+pub struct Rehearsal {
+    /// Step on a host -> what goes wrong.
+    pub inject: BTreeMap<(HostName, StepId), Injection>,
+    /// The agent of this host kills itself after so many journal records of a request.
+    pub crash_agent: Option<(HostName, u64)>,
+    /// The controller kills itself after this event of the run log.
+    pub crash_after_event: Option<u64>,
+}
+
+/// Sends what happens to the dispatcher.
+pub(super) type Events = mpsc::UnboundedSender<Happening>;
+
+/// Sends contents and steps to the host's agent: one round trip. Returns whether all steps succeeded.
+pub(super) async fn stage(
+    shared: &Shared,
+    host: &HostName,
+    session: &mut Session,
+    (contents, steps): (Vec<Blob>, Vec<weiche_agent::protocol::Step>),
+    within: Duration,
+    on_event: &mut (dyn FnMut(StepEvent) + Send),
+) -> Result<bool, Fault> {
+    let crash_after_records = shared.rehearsal.crash_agent.as_ref().filter(|(name, _)| name == host).map(|(_, n)| *n);
+    let request = Request::Stage { run: shared.run.clone(), steps, crash_after_records };
+    let reply = session.carry_out(&shared.run, contents, &request, on_event, within).await;
+    match reply.map_err(|e| as_fault(e.into()))? {
+        Reply::StageEnd { ok } => Ok(ok),
+        Reply::Fault(fault) => Err(fault),
+        other => Err(Fault::new(FaultCode::Unknown, format!("the agent answered a stage with {other:?}"))),
+    }
+}
+
+/// Tells what became of a step that the controller carried out itself.
+pub(super) fn report(events: &Events, host: &HostName, step: &StepId, what: StepOutcome, begin: Instant) {
+    let took_us = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let event = StepEvent { step: step.clone(), what, took_us };
+    let _ = events.send(Happening::Step { host: host.clone(), event });
+}
+
+/// What crosses into the run log is data.
+pub(super) fn as_fault(error: HostError) -> Fault {
+    match error {
+        HostError::Session(SessionError::Fault(fault)) => fault,
+        HostError::Session(error) => {
+            let fault = Fault::new(FaultCode::Io, chain(&error));
+            match &error {
+                SessionError::Link(LinkError::Ended { how, .. }) if how.contains("KILL") || how == "status 137" => {
+                    fault.hint("someone killed it, or the host ran out of memory (`journalctl -k` on it)")
+                }
+                _ => fault,
+            }
+        }
+        HostError::Connect(error) => Fault::new(FaultCode::Io, chain(&error)),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
