@@ -193,7 +193,9 @@ pub(super) struct Opened {
 
 /// Opens a run by name.
 pub(super) async fn open_run(context: &Context, name: &str) -> Result<Opened, Failure> {
-    let loaded = load_fleet(context)?;
+    let loaded = load_fleet(context).map_err(|failure| {
+        failure.hint("a run needs the fleet's addresses and keys: bring its files back as they were, e.g. with `git stash`")
+    })?;
     let store = store(context, Some(&loaded)).await?;
     let (stored, plan) = find_run(store.as_ref(), name).await?;
     let _lock = lock_run(&store_dir(context, &loaded), &stored.id)?;
