@@ -23,8 +23,8 @@ use crate::plan::procedure::{Action, Content, Procedure};
 use crate::plan::{self, Plan, Unplannable};
 use crate::rollout::Outcome;
 use crate::show::progress::{Progress, Style};
-use crate::view::View;
 use crate::store::{Event, Run, SqliteStore, Store, StoreError};
+use crate::view::View;
 
 /// A plan with all that is needed to carry it out.
 pub(super) struct Prepared {
@@ -194,7 +194,9 @@ pub(super) struct Opened {
 /// Opens a run by name.
 pub(super) async fn open_run(context: &Context, name: &str) -> Result<Opened, Failure> {
     let loaded = load_fleet(context).map_err(|failure| {
-        failure.hint("a run needs the fleet's addresses and keys: bring its files back as they were, e.g. with `git stash`")
+        failure.hint(
+            "a run needs the fleet's addresses and keys: bring its files back as they were, e.g. with `git stash`",
+        )
     })?;
     let store = store(context, Some(&loaded)).await?;
     let (stored, plan) = find_run(store.as_ref(), name).await?;

@@ -6,8 +6,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use weiche_agent::protocol::{Fault, FaultCode};
 
-use super::shared::as_fault;
 use super::pool::Held;
+use super::shared::as_fault;
 use crate::plan::procedure::{Check, Probe};
 
 /// One attempt takes at most this long.

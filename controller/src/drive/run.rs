@@ -13,8 +13,8 @@ use weiche_agent::protocol::RunId;
 
 use super::clock::now_ms;
 use super::host;
-use super::shared::Shared;
 use super::pool::Pool;
+use super::shared::Shared;
 use crate::input::target::HostName;
 use crate::plan::Plan;
 use crate::plan::procedure::Content;

@@ -7,9 +7,9 @@ use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Entry, EntryKind, Fault, FaultCode, HostPath, Step, StepEvent, StepOutcome};
 use weiche_agent::resources::tree::{self, Manifest, State, unchanged};
 
-use super::shared::{Events, Shared, as_fault, stage};
 use super::observe::{manifest, unknown};
 use super::session::{Blob, Source};
+use super::shared::{Events, Shared, as_fault, stage};
 use crate::input::target::HostName;
 use crate::plan::procedure::Transfer;
 use crate::rollout::Happening;
