@@ -27,7 +27,7 @@ dist: ## Static weiche-agent and weiche, stripped, into dist/
 	$(CARGO) build --locked --release --bin weiche
 	mkdir -p dist
 	install -m 0755 target/release/weiche dist/weiche
-	install -m 0755 "$$(find target/agent-static -path '*agent/weiche-agent' -type f -newer Cargo.toml | head -n 1)" dist/weiche-agent
+	install -m 0755 target/agent-static/*/agent/weiche-agent dist/weiche-agent
 	ls -l dist
 
 bless: ## Accept what snapshot tests print now
