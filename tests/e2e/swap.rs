@@ -131,9 +131,9 @@ fn a_failing_step_takes_every_host_back() {
 }
 
 #[test]
-fn the_shipped_server_swap_brings_the_data_and_takes_it_back() {
+fn a_server_swap_brings_the_data_and_takes_it_back() {
     if let Err(why) = Sshd::available() {
-        return weiche_tests::skip("the_shipped_server_swap_brings_the_data_and_takes_it_back", &why);
+        return weiche_tests::skip("a_server_swap_brings_the_data_and_takes_it_back", &why);
     }
     let hosts = ["old", "new"];
     let town = crate::crash::swap_town();
@@ -145,4 +145,24 @@ fn the_shipped_server_swap_brings_the_data_and_takes_it_back() {
     assert!(report.stdout.contains("\"weiche_report\"") && report.stdout.contains("\"done\""), "{}", report.stdout);
     town.weiche(&["rollback", "latest"]).expect(0);
     assert_eq!(town.manifests(&hosts), before);
+}
+
+#[test]
+fn the_demo_runs_the_shipped_swap_and_proves_that_every_host_is_as_it_was() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let ran = weiche_tests::town::ran(
+        std::process::Command::new(weiche_tests::town::weiche())
+            .args(["demo", "--dir"])
+            .arg(dir.path().join("demo"))
+            .output()
+            .expect("run the demo"),
+    )
+    .expect(0);
+    // Five hosts, after the fault and after the rollback by hand.
+    assert_eq!(ran.stdout.matches("identical to before (").count(), 10, "{}", ran.stdout);
+    for part in ["(exit code 2)", "(exit code 3)", "simulated packages and units on", "report of the swap"] {
+        assert!(ran.stdout.contains(part), "{part} is missing in {}", ran.stdout);
+    }
+    assert!(ran.stderr.contains("this fault was injected by a rehearsal"), "{}", ran.stderr);
+    assert!(dir.path().join("demo/report.json").exists());
 }
