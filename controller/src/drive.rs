@@ -13,3 +13,5 @@ pub mod session;
 mod shared;
 pub mod ssh;
 mod transfer;
+
+pub use shared::chain;

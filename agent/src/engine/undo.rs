@@ -43,13 +43,7 @@ pub(super) fn steps(
         let done = |id: &StepId| journal.find(id).is_some_and(|s| s.status == Status::Done);
         let done: Vec<bool> = group.iter().map(done).collect();
         let started: Vec<Record> = group.iter().map(|step| Record::UndoStarted { step: step.clone() }).collect();
-        if let Err(fault) = journal.append(&started, host) {
-            if fault.code != FaultCode::NoSpace {
-                return Err(fault);
-            }
-            journal.release_reserve(host)?;
-            journal.append(&started, host)?;
-        }
+        append(&started, journal, host)?;
         let (mut records, mut events, mut stuck) = (Vec::new(), Vec::new(), None);
         for (at, id) in group.iter().enumerate() {
             let begin = Instant::now();
@@ -71,7 +65,7 @@ pub(super) fn steps(
             }
         }
         host.sync()?;
-        journal.append(&records, host)?;
+        append(&records, journal, host)?;
         events.into_iter().for_each(&mut *report);
         if let Some(at) = stuck {
             return Ok(group[at..].iter().chain(after).cloned().collect());
@@ -79,6 +73,17 @@ pub(super) fn steps(
         rest = after;
     }
     Ok(Vec::new())
+}
+
+/// Appends; where the disk is full, with the space that was set aside for this.
+fn append(records: &[Record], journal: &mut Journal, host: &mut dyn Host) -> Result<(), Fault> {
+    match journal.append(records, host) {
+        Err(fault) if fault.code == FaultCode::NoSpace => {
+            journal.release_reserve(host)?;
+            journal.append(records, host)
+        }
+        other => other,
+    }
 }
 
 fn one(id: &StepId, done: bool, journal: &Journal, host: &mut dyn Host) -> Result<StepOutcome, Fault> {

@@ -1,6 +1,7 @@
 //! `weiche apply`: carries out a saved plan, or plans, asks and carries out.
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,10 +10,11 @@ use weiche_agent::protocol::{Injection, StepId};
 
 use super::Context;
 use super::exit::{Exit, Failure};
-use super::work::{self, Injections, Prepared};
+use super::work::{self, Prepared};
 use crate::drive::clock::now_ms;
 use crate::drive::run::{Rehearsal, Start};
 use crate::input::target::HostName;
+use crate::plan::Plan;
 use crate::store::{Run, Store};
 
 /// Carry out a playbook (asks first), or a saved plan; a failing step takes everything back
@@ -52,7 +54,7 @@ pub(super) struct Rehearse {
 
 impl Rehearse {
     pub(super) fn parse(&self) -> Result<Rehearsal, Failure> {
-        let mut inject = Injections::new();
+        let mut inject = BTreeMap::new();
         for text in &self.inject {
             let parsed = text.split_once('=').and_then(|(place, what)| {
                 let (host, step) = place.split_once(':')?;
@@ -83,7 +85,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let rehearsal = args.rehearse.parse()?;
     let prepared = match (&args.plan, &args.playbook) {
         (Some(path), _) => from_file(path, context).await?,
-        (None, Some(playbook)) => work::prepare(context, playbook, &args.inputs).await?,
+        (None, Some(playbook)) => work::prepare(context, playbook, &work::inputs(&args.inputs)?).await?,
         (None, None) => return Err(Failure::new("name a playbook or a saved plan")),
     };
     if args.plan.is_none() && !context.json && !(args.quiet && args.yes) {
@@ -93,7 +95,6 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         prepared.pool.close().await;
         return Ok(Exit::Done);
     }
-    let mut prepared = prepared;
     if !args.yes && args.plan.is_none() {
         if !stdin().is_terminal() {
             return Err(Failure::new("there is no terminal to ask on; nothing was changed")
@@ -108,21 +109,20 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     }
     let store = work::store(context, Some(&prepared.loaded)).await?;
     let id = work::new_run()?;
-    // The plan's steps may name less than the fleet's: connections stay, contents are the procedure's.
     let run = Run { id: id.clone(), plan: crate::plan::write(&prepared.plan), created_ms: now_ms() };
-    claim(&store, &run, &mut prepared).await?;
+    claim(&store, &run, &prepared.plan).await?;
     let _lock = work::lock_run(&work::store_dir(context, &prepared.loaded), &id)?;
     let job = work::job(id.clone(), prepared, store, rehearsal);
     let ending = work::drive(context, job, Start::New).await?;
     Ok(work::tell(context, &id, ending))
 }
 
-async fn claim(store: &Arc<dyn Store>, run: &Run, prepared: &mut Prepared) -> Result<(), Failure> {
-    let fresh = store.add_run(run, &prepared.plan.digest()).await.map_err(|e| Failure::of("write the run log", &e))?;
+async fn claim(store: &Arc<dyn Store>, run: &Run, plan: &Plan) -> Result<(), Failure> {
+    let fresh = store.add_run(run, &plan.digest()).await.map_err(|e| Failure::of("write the run log", &e))?;
     if fresh {
         return Ok(());
     }
-    let digest = prepared.plan.digest();
+    let digest = plan.digest();
     Err(Failure::new(format!("plan {} was used already; nothing was changed", digest.short()))
         .hint("a plan is used once: plan again"))
 }
@@ -132,12 +132,7 @@ async fn from_file(path: &Path, context: &Context) -> Result<Prepared, Failure> 
     let saved = crate::plan::read(&text).map_err(|e| {
         Failure::of(&format!("{} cannot be used", path.display()), &e).hint("plan again and save that plan")
     })?;
-    let inputs: Vec<String> = saved
-        .inputs
-        .iter()
-        .map(|(name, value)| format!("{name}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
-        .collect();
-    let mut now = work::prepare(context, &saved.playbook, &inputs).await?;
+    let mut now = work::prepare(context, &saved.playbook, &work::inputs_of(&saved)).await?;
     if !saved.same_work(&now.plan) {
         return Err(Failure::new("the fleet's files have changed since the plan was made; nothing was changed")
             .hint("plan again"));
@@ -147,7 +142,7 @@ async fn from_file(path: &Path, context: &Context) -> Result<Prepared, Failure> 
     Ok(now)
 }
 
-fn refuse_stale(prepared: &Prepared, now: &crate::plan::Plan) -> Result<(), Failure> {
+fn refuse_stale(prepared: &Prepared, now: &Plan) -> Result<(), Failure> {
     let stale = prepared.plan.stale(now);
     if stale.is_empty() {
         return Ok(());

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::drive::chain;
 use crate::rollout::Outcome;
 
 /// The table as `weiche --help` shows it.
@@ -78,13 +79,7 @@ impl Failure {
 
     /// An error before any change, with its chain of causes.
     pub(super) fn of(what: &str, error: &dyn std::error::Error) -> Failure {
-        let mut message = format!("{what}: {error}");
-        let mut source = error.source();
-        while let Some(cause) = source {
-            message = format!("{message}: {cause}");
-            source = cause.source();
-        }
-        Failure::new(message)
+        Failure::new(format!("{what}: {}", chain(error)))
     }
 
     /// With another exit code.

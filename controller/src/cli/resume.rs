@@ -34,9 +34,7 @@ fn contents(
     plan: &Plan,
     run: &str,
 ) -> Result<std::collections::BTreeMap<weiche_agent::digest::Digest, crate::plan::procedure::Content>, Failure> {
-    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let inputs: Vec<(String, String)> = plan.inputs.iter().map(|(name, value)| (name.clone(), text(value))).collect();
-    let procedure = work::expand(loaded, &plan.playbook, &inputs)?;
+    let procedure = work::expand(loaded, &plan.playbook, &work::inputs_of(plan))?;
     let planned: Vec<_> = plan.steps().map(|(stage, host, step)| (stage, host, &step.action)).collect();
     let now: Vec<_> = procedure
         .stages

@@ -13,6 +13,7 @@ use weiche_agent::protocol::RunId;
 
 use super::Context;
 use super::exit::{Exit, Failure};
+use crate::drive::chain;
 use crate::drive::clock::{nonce, now_ms};
 use crate::drive::observe::observe;
 use crate::drive::pool::{HostError, Pool};
@@ -51,6 +52,12 @@ pub(super) fn expand(loaded: &Loaded, playbook: &str, inputs: &[(String, String)
     })
 }
 
+/// The inputs of a plan as text, to expand its playbook once more.
+pub(super) fn inputs_of(plan: &Plan) -> Vec<(String, String)> {
+    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    plan.inputs.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
 /// Splits `name=value` arguments.
 pub(super) fn inputs(arguments: &[String]) -> Result<Vec<(String, String)>, Failure> {
     let split = |argument: &String| {
@@ -62,9 +69,13 @@ pub(super) fn inputs(arguments: &[String]) -> Result<Vec<(String, String)>, Fail
 }
 
 /// Expands, looks at the hosts and makes the plan.
-pub(super) async fn prepare(context: &Context, playbook: &str, arguments: &[String]) -> Result<Prepared, Failure> {
+pub(super) async fn prepare(
+    context: &Context,
+    playbook: &str,
+    inputs: &[(String, String)],
+) -> Result<Prepared, Failure> {
     let loaded = load_fleet(context)?;
-    let procedure = expand(&loaded, playbook, &inputs(arguments)?)?;
+    let procedure = expand(&loaded, playbook, inputs)?;
     let pool = Arc::new(pool(&loaded, &hosts_of(&procedure))?);
     let plan = look(&loaded, &procedure, &pool).await?;
     Ok(Prepared { loaded, procedure, plan, pool })
@@ -119,13 +130,7 @@ pub(super) fn unreachable(errors: &[(HostName, HostError)]) -> Failure {
     let mut lines = Vec::new();
     let mut hints = BTreeSet::new();
     for (host, error) in errors {
-        let mut line = format!("  {host}: {error}");
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            line = format!("{line}: {cause}");
-            source = cause.source();
-        }
-        lines.push(line);
+        lines.push(format!("  {host}: {}", chain(error)));
         if let HostError::Connect(error) = error {
             hints.extend(error.hint());
         }
@@ -291,6 +296,3 @@ pub(super) fn print(text: &str) {
 pub(super) fn new_run() -> Result<RunId, Failure> {
     RunId::try_from(crate::drive::clock::run_name()).map_err(Failure::new)
 }
-
-/// Pairs of hosts and what a rehearsal does to their steps.
-pub(super) type Injections = BTreeMap<(HostName, weiche_agent::protocol::StepId), weiche_agent::protocol::Injection>;

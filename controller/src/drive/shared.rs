@@ -104,7 +104,8 @@ pub(super) fn as_fault(error: HostError) -> Fault {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes, outermost first, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
