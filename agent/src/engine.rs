@@ -4,6 +4,7 @@
 //! commands) is a group of its own. Per group: read the states, keep what undo will need, make `Begin` durable, `put`,
 //! read again and compare, sync, make `Done` durable, report.
 
+pub mod drift;
 mod undo;
 
 use std::collections::BTreeSet;
@@ -28,7 +29,7 @@ pub fn observe(steps: &[Step], host: &mut dyn Host) -> Vec<Observation> {
     let mut would_change = BTreeSet::new();
     let mut see = |step: &Step| -> Result<Seen, Fault> {
         let kind = kind_of(step)?;
-        let mut cx = Cx { host, run_dir: None, timeout: Duration::from_millis(step.timeout_ms), kept: false };
+        let mut cx = Cx::looking(host, Duration::from_millis(step.timeout_ms));
         let state = kind.get(&step.spec, &mut cx)?;
         let given = Circumstances { watched_changed: step.watches.iter().any(|w| would_change.contains(w)) };
         let wanted = kind.want(&step.spec, &state, given)?;
@@ -49,7 +50,7 @@ pub fn observe(steps: &[Step], host: &mut dyn Host) -> Vec<Observation> {
 pub fn apply(steps: &[Step], journal: &mut Journal, host: &mut dyn Host, report: Report<'_>) -> Result<bool, Fault> {
     let unfinished = |s: &&Journalled| !matches!(s.status, Status::Done | Status::Undone);
     let unfinished: Vec<StepId> = journal.steps.iter().rev().filter(unfinished).map(|s| s.step.id.clone()).collect();
-    if !undo::steps(&unfinished, journal, host, report)?.is_empty() {
+    if !undo::steps(&unfinished, false, journal, host, report)?.is_empty() {
         return Ok(false);
     }
     let mut changed: BTreeSet<StepId> =
@@ -245,14 +246,15 @@ fn transparent(b: &Begun<'_>) -> bool {
 
 fn paths(kind: &dyn Kind, step: &Step) -> impl Iterator<Item = PathBuf> + use<> {
     let claims = kind.claims(&step.spec).unwrap_or_default();
-    claims.into_iter().filter_map(|claim| match claim {
+    let owned = claims.into_iter().filter_map(|claim| match claim {
         Claim::Path(path) => Some(path),
         Claim::Name(..) => None,
-    })
+    });
+    owned.chain(kind.edits(&step.spec))
 }
 
 fn context<'a>(step: &Step, journal: &Journal, host: &'a mut dyn Host) -> Cx<'a> {
-    Cx { host, run_dir: Some(journal.run_dir()), timeout: Duration::from_millis(step.timeout_ms), kept: false }
+    Cx::changing(host, Duration::from_millis(step.timeout_ms), journal.run_dir())
 }
 
 fn kind_of(step: &Step) -> Result<&'static dyn Kind, Fault> {

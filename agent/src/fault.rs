@@ -32,6 +32,8 @@ pub enum FaultCode {
     NotConverged,
     /// The host is no longer what the plan was computed from.
     Stale,
+    /// Others have changed what a step had made: taking it back would take theirs with it.
+    Drifted,
     /// There is no way back for this step.
     Irreversible,
     /// This host cannot do that (missing program, old kernel).

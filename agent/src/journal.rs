@@ -5,6 +5,8 @@
 //! damage anywhere else is a fault that needs a person. Where a step stands is computed by [`Status::next`] alone, in
 //! live execution and in recovery alike.
 
+mod runs;
+
 use std::io::Read;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,8 @@ use crate::digest::Digest;
 use crate::fault::{Fault, FaultCode};
 use crate::host::Host;
 use crate::protocol::{RunId, Status, Step, StepId, StepStatus};
+
+pub use runs::{KEPT_IN_EFFECT, KEPT_UNDONE, prune, runs};
 
 /// Major and minor version of the format. A newer agent reads every older one.
 pub const VERSION: (u32, u32) = (1, 0);
@@ -36,6 +40,9 @@ pub enum Record {
         run: RunId,
         /// The agent that wrote it.
         build: String,
+        /// Greater than that of every run that was there when this one began.
+        #[serde(default)]
+        order: u64,
     },
     /// About to change the host.
     Begin {
@@ -201,8 +208,8 @@ impl Journal {
         if self.torn {
             self.heal(host)?;
         }
-        let header = Record::Header { version: VERSION, run: self.run.clone(), build: crate::protocol::BUILD.into() };
-        let first = (!self.header).then_some(&header);
+        let header = if self.header { None } else { Some(self.new_header(host)?) };
+        let first = header.as_ref();
         for record in first.into_iter().chain(records) {
             line(record, &mut text)?;
         }
@@ -272,6 +279,11 @@ impl Journal {
             (None, _) => {}
         }
         Ok(())
+    }
+
+    fn new_header(&self, host: &mut dyn Host) -> Result<Record, Fault> {
+        let order = 1 + runs::newest(host)?;
+        Ok(Record::Header { version: VERSION, run: self.run.clone(), build: crate::protocol::BUILD.into(), order })
     }
 
     fn reserve(&self) -> String {

@@ -166,6 +166,9 @@ pub enum Request {
         run: RunId,
         /// Only steps of this stage (the part of the id before the dot); all if `None`.
         stage: Option<String>,
+        /// Also where others have changed since what the run had made; what they left is kept.
+        #[serde(default)]
+        over_drift: bool,
         /// Rehearsal, as for `Stage`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         crash_after_records: Option<u64>,
@@ -175,6 +178,8 @@ pub enum Request {
         /// The run in question.
         run: RunId,
     },
+    /// Compares what the newest runs have made with what is there now. Answered by [`Reply::Drift`].
+    Drift,
     /// Lists a directory tree. Answered by any number of [`Reply::Entries`] and [`Reply::End`].
     Scan {
         /// An absolute path on the host.
@@ -216,6 +221,8 @@ pub enum Reply {
     },
     /// The journal's view of a run, in the order of beginning; empty if the host knows nothing of it.
     Journal(Vec<StepStatus>),
+    /// What others have changed since.
+    Drift(Vec<Drift>),
     /// A part of a tree's entries, in path order.
     Entries(Vec<Entry>),
     /// The file whose data frames came before.
@@ -243,6 +250,23 @@ impl Reply {
     pub fn ends(&self) -> bool {
         !matches!(self, Reply::Event(_) | Reply::Entries(_) | Reply::Fetched { .. })
     }
+}
+
+/// A resource that is no longer as a run has left it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Drift {
+    /// The run that wrote it last.
+    pub run: RunId,
+    /// Its step.
+    pub step: StepId,
+    /// The resource kind.
+    pub kind: String,
+    /// The resource in a few words, see [`crate::resource::Lens::title`].
+    pub title: String,
+    /// What the run left, in the form of the kind.
+    pub left: Value,
+    /// What is there, or why it cannot be seen.
+    pub now: Result<Value, Fault>,
 }
 
 /// What was seen of one step's resource, and what it would become.

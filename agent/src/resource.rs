@@ -4,6 +4,7 @@
 //! agent and the controller sees it as a [`Kind`], which speaks JSON. To add one: a file in `resources/`, its `mod`
 //! line, its line in [`each`], and examples; the laws, the schema and the diff then cover it.
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -25,9 +26,11 @@ pub fn each(visitor: &mut impl Visitor) {
     visitor.visit::<r::directory::Directory>();
     visitor.visit::<r::file::File>();
     visitor.visit::<r::group::Group>();
+    visitor.visit::<r::line::Line>();
     visitor.visit::<r::package::Package>();
+    visitor.visit::<r::replica::Replica>();
     visitor.visit::<r::symlink::Symlink>();
-    visitor.visit::<r::tree::Tree>();
+    visitor.visit::<r::timezone::Timezone>();
     visitor.visit::<r::unit::Unit>();
     visitor.visit::<r::user::User>();
 }
@@ -101,14 +104,37 @@ pub struct Cx<'a> {
     pub timeout: Duration,
     /// Set by [`Cx::keep`]: something was kept that must be durable before `Begin` is.
     pub kept: bool,
+    /// An operator has said that what others changed since may be replaced (`--take-back-anyway`).
+    pub over_drift: bool,
+    offered: BTreeMap<Digest, Vec<u8>>,
+}
+
+impl<'a> Cx<'a> {
+    /// For looking only: belongs to no run.
+    pub fn looking(host: &'a mut dyn Host, timeout: Duration) -> Cx<'a> {
+        Cx { host, run_dir: None, timeout, kept: false, over_drift: false, offered: BTreeMap::new() }
+    }
+
+    /// For changing in a run, whose directory in the state directory is `run_dir`.
+    pub fn changing(host: &'a mut dyn Host, timeout: Duration, run_dir: String) -> Cx<'a> {
+        Cx { run_dir: Some(run_dir), ..Cx::looking(host, timeout) }
+    }
 }
 
 impl Cx<'_> {
-    /// Opens a content that was sent for this run (`in/`) or kept before a change (`kept/`).
+    /// Makes a content that the kind itself has made up known to [`Cx::content`].
+    pub fn offer(&mut self, bytes: &[u8]) {
+        self.offered.insert(Digest::of(bytes), bytes.to_vec());
+    }
+
+    /// Opens a content that was offered, sent for this run (`in/`) or kept before a change (`kept/`).
     ///
     /// # Errors
     /// `NotFound` if it is neither: for a wanted content our fault, for a kept one damage to the state directory.
     pub fn content(&mut self, digest: &Digest) -> Result<Box<dyn std::io::Read>, Fault> {
+        if let Some(bytes) = self.offered.get(digest) {
+            return Ok(Box::new(std::io::Cursor::new(bytes.clone())));
+        }
         let dir = self.run_dir()?.to_owned();
         for part in ["kept", "in"] {
             if let Some(reader) = self.host.state_open(&format!("{dir}/{part}/{digest}"))? {
@@ -176,6 +202,10 @@ pub trait Lens {
     }
     /// What this resource owns on its host, e.g. `path /etc/motd`: two owners of one thing are refused. Pure.
     fn claims(spec: &Self::Spec) -> Vec<Claim>;
+    /// Files of which it changes a part only: others may own them, but nobody may own them whole. Pure.
+    fn edits(_spec: &Self::Spec) -> Vec<PathBuf> {
+        Vec::new()
+    }
     /// Reads the state.
     fn get(spec: &Self::Spec, cx: &mut Cx<'_>) -> Result<Self::State, Fault>;
     /// What the state shall be, given what it is. Pure; a fixed point: `want(want(s)) == want(s)`.
@@ -191,6 +221,11 @@ pub trait Lens {
     /// promises; differs from `==` where a state holds what cannot be brought back (an invocation id).
     fn same(_spec: &Self::Spec, a: &Self::State, b: &Self::State) -> bool {
         a == b
+    }
+    /// Whether what the step made (`after`) is still what is there, in all that this resource owns: if not, someone
+    /// changed it since, and that is drift. Pure.
+    fn intact(_spec: &Self::Spec, after: &Self::State, now: &Self::State) -> bool {
+        after == now
     }
     /// The change in words, a line each, where that says more than the states' fields do. Pure.
     fn change(_now: &Self::State, _wanted: &Self::State) -> Option<Vec<String>> {
@@ -252,6 +287,8 @@ pub trait Kind: Sync {
     fn problems(&self, spec: &Value) -> Vec<String>;
     /// See [`Lens::claims`].
     fn claims(&self, spec: &Value) -> Result<Vec<Claim>, Fault>;
+    /// See [`Lens::edits`].
+    fn edits(&self, spec: &Value) -> Vec<PathBuf>;
     /// See [`Lens::get`].
     fn get(&self, spec: &Value, cx: &mut Cx<'_>) -> Result<Value, Fault>;
     /// See [`Lens::want`].
@@ -262,6 +299,8 @@ pub trait Kind: Sync {
     fn keep(&self, spec: &Value, now: &Value, wanted: &Value, cx: &mut Cx<'_>) -> Result<(), Fault>;
     /// See [`Lens::same`].
     fn same(&self, spec: &Value, a: &Value, b: &Value) -> Result<bool, Fault>;
+    /// See [`Lens::intact`].
+    fn intact(&self, spec: &Value, after: &Value, now: &Value) -> Result<bool, Fault>;
     /// See [`Lens::change`].
     fn change(&self, now: &Value, wanted: &Value) -> Option<Vec<String>>;
     /// See [`Lens::preview`].
@@ -305,6 +344,10 @@ impl<L: Lens> Kind for Of<L> {
         Ok(L::claims(&read(L::NAME, "spec", spec)?))
     }
 
+    fn edits(&self, spec: &Value) -> Vec<PathBuf> {
+        read(L::NAME, "spec", spec).map(|spec| L::edits(&spec)).unwrap_or_default()
+    }
+
     fn get(&self, spec: &Value, cx: &mut Cx<'_>) -> Result<Value, Fault> {
         write(&L::get(&read(L::NAME, "spec", spec)?, cx)?)
     }
@@ -326,6 +369,11 @@ impl<L: Lens> Kind for Of<L> {
     fn same(&self, spec: &Value, a: &Value, b: &Value) -> Result<bool, Fault> {
         let (a, b) = (read(L::NAME, "state", a)?, read(L::NAME, "state", b)?);
         Ok(L::same(&read(L::NAME, "spec", spec)?, &a, &b))
+    }
+
+    fn intact(&self, spec: &Value, after: &Value, now: &Value) -> Result<bool, Fault> {
+        let (after, now) = (read(L::NAME, "state", after)?, read(L::NAME, "state", now)?);
+        Ok(L::intact(&read(L::NAME, "spec", spec)?, &after, &now))
     }
 
     fn change(&self, now: &Value, wanted: &Value) -> Option<Vec<String>> {

@@ -1,15 +1,19 @@
-//! The resource kinds, one file each, and what several of them share (`node`: what stands at a path; `owner`: names
-//! and numbers of users and groups).
+//! The resource kinds, one file each, and what several of them share (`node` and `nodes`: what stands at
+//! paths; `text`: a part of a file that others own too; `owner`: names and numbers of users and groups).
 
 pub(crate) mod account;
 pub mod command;
 pub mod directory;
 pub mod file;
 pub mod group;
+pub mod line;
 pub mod node;
+pub mod nodes;
 pub(crate) mod owner;
 pub mod package;
+pub mod replica;
 pub mod symlink;
-pub mod tree;
+pub mod text;
+pub mod timezone;
 pub mod unit;
 pub mod user;

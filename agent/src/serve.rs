@@ -12,12 +12,12 @@ use crate::engine;
 use crate::facts;
 use crate::fault::{Fault, FaultCode};
 use crate::host::{Command, Host};
-use crate::journal::Journal;
+use crate::journal::{self, Journal};
 use crate::protocol::{
     BUILD, Entry, Frame, Hello, HostPath, MAX_DATA, Reply, Request, RunId, read_frame, write_data, write_message,
 };
 use crate::resource::Cx;
-use crate::resources::tree;
+use crate::resources::replica;
 
 /// Entries in one message.
 const ENTRIES_PER_MESSAGE: usize = 2000;
@@ -67,6 +67,9 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
         }
         Request::Stage { run, steps, crash_after_records } => {
             let mut journal = locked(&run, crash_after_records, host)?;
+            if journal.steps.is_empty() {
+                journal::prune(host)?;
+            }
             let ok = engine::apply(&steps, &mut journal, host, &mut |event| send_now(out, &Reply::Event(event)))?;
             if ok {
                 // The contents are in place; what undo needs lies in `kept/`.
@@ -74,19 +77,20 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
             }
             Ok(Reply::StageEnd { ok })
         }
-        Request::Undo { run, stage, crash_after_records } => {
+        Request::Undo { run, stage, over_drift, crash_after_records } => {
             let mut journal = locked(&run, crash_after_records, host)?;
             let report = &mut |event| send_now(out, &Reply::Event(event));
-            let stuck = engine::undo(stage.as_deref(), &mut journal, host, report)?;
+            let stuck = engine::undo(stage.as_deref(), over_drift, &mut journal, host, report)?;
             if stuck.is_empty() {
                 host.state_remove(&format!("{}/in", journal.run_dir()))?;
             }
             Ok(Reply::UndoEnd { stuck })
         }
         Request::Journal { run } => Ok(Reply::Journal(Journal::open(&run, host)?.statuses())),
+        Request::Drift => engine::drift::of_host(host).map(Reply::Drift),
         Request::Scan { path } => {
-            let mut cx = Cx { host, run_dir: None, timeout: Duration::ZERO, kept: false };
-            let entries: Vec<Entry> = tree::scan(Path::new(&path), &mut cx)?.into_values().collect();
+            let mut cx = Cx::looking(host, Duration::ZERO);
+            let entries: Vec<Entry> = replica::scan(Path::new(&path), &mut cx)?.into_values().collect();
             for part in entries.chunks(ENTRIES_PER_MESSAGE) {
                 send(out, &Reply::Entries(part.to_vec()));
             }
@@ -215,7 +219,7 @@ impl Read for DataFrames<'_> {
 }
 
 fn fetch(path: &HostPath, host: &mut dyn Host, out: &mut dyn Write) -> Result<(), Fault> {
-    let path = tree::path_of(path);
+    let path = replica::path_of(path);
     let mut reader = crate::digest::Hashing::new(host.open(&path)?);
     let mut chunk = vec![0; MAX_DATA];
     loop {

@@ -59,7 +59,7 @@ fn a_journal_cut_at_any_byte_is_read_up_to_its_last_whole_line() {
         let expected = [0, 0, 1, 2, 2, 2, 3, 3][lines];
         assert_eq!(journal.steps.len(), expected, "cut at byte {cut} of {}", whole.len());
         // Appending heals it, and undo works from there.
-        assert_eq!(engine::undo(None, &mut journal, &mut host, &mut |_| {}).unwrap(), Vec::new());
+        assert_eq!(engine::undo(None, false, &mut journal, &mut host, &mut |_| {}).unwrap(), Vec::new());
         let again = Journal::open(&run(), &mut host).unwrap();
         assert!(again.statuses().iter().all(|s| s.status == Status::Undone), "cut at byte {cut}");
     }
@@ -155,7 +155,7 @@ fn an_append_that_is_cut_off_is_no_harm() {
         host.reboot();
         let mut journal = Journal::open(&run(), &mut host).unwrap();
         assert!(engine::apply(&steps(), &mut journal, &mut host, &mut |_| {}).unwrap());
-        assert_eq!(engine::undo(None, &mut journal, &mut host, &mut |_| {}).unwrap(), Vec::new());
+        assert_eq!(engine::undo(None, false, &mut journal, &mut host, &mut |_| {}).unwrap(), Vec::new());
         assert_eq!(host.snapshot(), before.snapshot(), "cut off at effect {n}");
         if !crashed {
             return;

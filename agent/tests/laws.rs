@@ -136,7 +136,7 @@ fn wanting_twice_is_wanting_once() {
         for step in case.steps(RUN) {
             let kind = kind(&step.kind).unwrap();
             let timeout = std::time::Duration::from_secs(1);
-            let mut cx = Cx { host: &mut host, run_dir: None, timeout, kept: false };
+            let mut cx = Cx::looking(&mut host, timeout);
             let Ok(state) = kind.get(&step.spec, &mut cx) else { continue };
             for watched_changed in [false, true] {
                 let given = Circumstances { watched_changed };

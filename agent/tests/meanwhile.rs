@@ -29,9 +29,13 @@ fn applied(mut host: FakeHost, kind: &str, spec: Value) -> FakeHost {
 }
 
 fn undone(host: &mut FakeHost) -> StepEvent {
+    undone_over(false, host)
+}
+
+fn undone_over(drift: bool, host: &mut FakeHost) -> StepEvent {
     let mut events = Vec::new();
     let mut journal = journal(host);
-    engine::undo(None, &mut journal, host, &mut |e| events.push(e)).unwrap();
+    engine::undo(None, drift, &mut journal, host, &mut |e| events.push(e)).unwrap();
     events.pop().unwrap()
 }
 
@@ -45,11 +49,39 @@ fn what_someone_left_in_place_of_ours_is_kept() {
     host.has("/etc/old.conf", "before\n");
     let mut host = applied(host, "file", json!({ "path": "/etc/old.conf", "state": "absent" }));
     host.has("/etc/old.conf", "by hand\n");
-    let outcome = undone(&mut host).what;
+    let effects = host.effects();
+    let StepOutcome::UndoFailed(fault) = undone(&mut host).what else { panic!("it went over what others did") };
+    assert_eq!((fault.code, host.effects()), (FaultCode::Drifted, effects), "an undo that stops changes nothing");
+    let outcome = undone_over(true, &mut host).what;
     assert!(matches!(outcome, StepOutcome::UndoneDrifted { .. }), "{outcome:?}");
     assert_eq!(text(&mut host, "/etc/old.conf"), "before\n");
     let kept = weiche_agent::digest::Digest::of(b"by hand\n");
     assert!(host.state_open(&format!("runs/run-1/kept/{kept}")).unwrap().is_some());
+}
+
+#[test]
+fn other_lines_of_an_edited_file_stay() {
+    let mut host = FakeHost::debian();
+    host.has("/etc/hosts", "127.0.0.1 localhost\n");
+    let mut host = applied(host, "line", json!({ "path": "/etc/hosts", "line": "192.0.2.9 print" }));
+    host.has("/etc/hosts", "# ours\n127.0.0.1 localhost\n192.0.2.9 print\n192.0.2.10 theirs\n");
+    assert_eq!(undone(&mut host).what, StepOutcome::Undone);
+    assert_eq!(text(&mut host, "/etc/hosts"), "# ours\n127.0.0.1 localhost\n192.0.2.10 theirs\n");
+}
+
+#[test]
+fn an_edited_line_that_others_have_changed_is_drift() {
+    let mut host = FakeHost::debian();
+    host.has("/etc/hosts", "127.0.0.1 localhost\n");
+    let spec = json!({ "path": "/etc/hosts", "line": "192.0.2.9 print", "replaces": "192.0.2.9" });
+    let mut host = applied(host, "line", spec);
+    host.has("/etc/hosts", "127.0.0.1 localhost\n192.0.2.9 printer\n");
+    let found = engine::drift::of_host(&mut host).unwrap();
+    assert_eq!(found.iter().map(|d| d.kind.as_str()).collect::<Vec<_>>(), ["line"]);
+    let StepOutcome::UndoFailed(fault) = undone(&mut host).what else { panic!("it went over what others did") };
+    assert_eq!(fault.code, FaultCode::Drifted);
+    assert!(matches!(undone_over(true, &mut host).what, StepOutcome::UndoneDrifted { .. }));
+    assert_eq!(text(&mut host, "/etc/hosts"), "127.0.0.1 localhost\n");
 }
 
 #[test]

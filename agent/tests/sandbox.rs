@@ -105,7 +105,7 @@ fn a_whole_stage_comes_and_goes() {
     drop(host);
     let mut host = sandbox.host();
     let mut journal = open("run-1", &mut host);
-    assert_eq!(engine::undo(None, &mut journal, &mut host, &mut |_| {}).unwrap(), Vec::new());
+    assert_eq!(engine::undo(None, false, &mut journal, &mut host, &mut |_| {}).unwrap(), Vec::new());
     assert_eq!(sandbox.snapshot(), before);
 }
 

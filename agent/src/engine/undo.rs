@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Report, context, kind_of, took};
+use super::{Report, context, drift, kind_of, took};
 use crate::fault::{Fault, FaultCode};
 use crate::host::Host;
 use crate::journal::{Journal, Journalled, Record};
@@ -12,23 +12,39 @@ use crate::protocol::{Status, StepEvent, StepId, StepOutcome};
 /// Takes back every step of a stage (or of the whole run) that may have changed something. Returns the steps that
 /// remain: the one whose undo failed and those before it.
 ///
+/// If others have changed since what a step had made, nothing is taken back, unless `over_drift` says that it shall be:
+/// then what they left is kept first.
+///
 /// # Errors
 /// If the machinery broke; what was undone before is journalled.
 pub fn undo(
     stage: Option<&str>,
+    over_drift: bool,
     journal: &mut Journal,
     host: &mut dyn Host,
     report: Report<'_>,
 ) -> Result<Vec<StepId>, Fault> {
     let of_stage = |id: &StepId| stage.is_none_or(|s| id.0.rsplit_once('.').is_some_and(|(stage, _)| stage == s));
     let open = |s: &&Journalled| s.status != Status::Undone && of_stage(&s.step.id);
-    let ids: Vec<StepId> = journal.steps.iter().rev().filter(open).map(|s| s.step.id.clone()).collect();
-    steps(&ids, journal, host, report)
+    let open: Vec<&Journalled> = journal.steps.iter().rev().filter(open).collect();
+    let ids: Vec<StepId> = open.iter().map(|s| s.step.id.clone()).collect();
+    if !over_drift {
+        let drifted = drift::among(&open, host)?;
+        if !drifted.is_empty() {
+            for drift in drifted {
+                let what = StepOutcome::UndoFailed(drift.fault());
+                report(StepEvent { step: drift.step, what, took_us: 0 });
+            }
+            return Ok(ids);
+        }
+    }
+    steps(&ids, over_drift, journal, host, report)
 }
 
 /// Takes back these steps, in this order.
 pub(super) fn steps(
     ids: &[StepId],
+    over_drift: bool,
     journal: &mut Journal,
     host: &mut dyn Host,
     report: Report<'_>,
@@ -47,7 +63,7 @@ pub(super) fn steps(
         let (mut records, mut events, mut stuck) = (Vec::new(), Vec::new(), None);
         for (at, id) in group.iter().enumerate() {
             let begin = Instant::now();
-            let what = match one(id, done[at], journal, host) {
+            let what = match one(id, done[at], over_drift, journal, host) {
                 Ok(what) => what,
                 Err(fault) if fault.code == FaultCode::Crashed => return Err(fault),
                 Err(fault) => {
@@ -86,19 +102,33 @@ fn append(records: &[Record], journal: &mut Journal, host: &mut dyn Host) -> Res
     }
 }
 
-fn one(id: &StepId, done: bool, journal: &Journal, host: &mut dyn Host) -> Result<StepOutcome, Fault> {
+fn one(
+    id: &StepId,
+    done: bool,
+    over_drift: bool,
+    journal: &Journal,
+    host: &mut dyn Host,
+) -> Result<StepOutcome, Fault> {
     let known =
         journal.find(id).ok_or_else(|| Fault::new(FaultCode::Corrupt, format!("step {id} is not journalled")))?;
     let kind = kind_of(&known.step)?;
     let spec = &known.step.spec;
     let mut cx = context(&known.step, journal, host);
+    cx.over_drift = over_drift;
     if kind.blind(spec) {
         kind.put(spec, &known.wanted, &known.before, &mut cx)?;
         return Ok(StepOutcome::Undone);
     }
     let now = kind.get(spec, &mut cx)?;
-    let ours = known.after.as_ref().is_none_or(|after| *after == now) || kind.same(spec, &known.before, &now)?;
-    if !ours {
+    let untouched = match &known.after {
+        Some(after) => after == &now || kind.intact(spec, after, &now)?,
+        None => true,
+    };
+    let ours = untouched || kind.same(spec, &known.before, &now)?;
+    if !ours && done && !over_drift {
+        return Err(drift::fault(kind, &known.step));
+    }
+    if known.after.as_ref().is_some_and(|after| *after != now) {
         // Someone changed it after we were done, or an earlier undo stopped half-way: what is there is kept before it
         // is replaced. That it could not be brought back is no reason to stay.
         match kind.keep(spec, &now, &known.before, &mut cx) {

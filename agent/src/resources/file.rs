@@ -111,6 +111,10 @@ impl Lens for File {
         now.keep(Path::new(&spec.path), wanted, cx)
     }
 
+    fn intact(_spec: &Spec, after: &Node, now: &Node) -> bool {
+        after.alike(now)
+    }
+
     fn preview(spec: &Spec, state: &Node, cx: &mut Cx<'_>) -> Option<String> {
         state.preview(Path::new(&spec.path), cx)
     }

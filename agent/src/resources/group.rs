@@ -117,6 +117,10 @@ impl Lens for Group {
         line(a) == line(b) && a.gshadow.is_some() == b.gshadow.is_some()
     }
 
+    fn intact(spec: &Spec, after: &State, now: &State) -> bool {
+        Self::same(spec, after, now)
+    }
+
     fn title(spec: &Spec) -> String {
         spec.name.clone()
     }

@@ -236,6 +236,15 @@ impl Node {
         }
     }
 
+    /// Whether it is the same but for the time of a file.
+    pub fn alike(&self, other: &Node) -> bool {
+        let timeless = |node: &Node| match node.clone() {
+            Node::File { digest, size, owned, .. } => Node::File { digest, size, owned, mtime: None },
+            node => node,
+        };
+        timeless(self) == timeless(other)
+    }
+
     /// The content that putting this needs.
     pub fn contents(&self) -> Vec<Digest> {
         match self {

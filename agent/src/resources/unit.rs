@@ -165,6 +165,11 @@ impl Lens for Unit {
         spec.settle || (enablement && (running(a) == running(b) || left_to_anchor))
     }
 
+    /// A unit that was restarted by hand is no drift.
+    fn intact(spec: &Spec, after: &State, now: &State) -> bool {
+        spec.settle || (after.enablement == now.enablement && after.active == now.active)
+    }
+
     fn title(spec: &Spec) -> String {
         full(spec)
     }

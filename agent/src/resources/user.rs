@@ -186,6 +186,10 @@ impl Lens for User {
         lines && a.groups.keys().eq(b.groups.keys()) && a.gshadow.keys().eq(b.gshadow.keys())
     }
 
+    fn intact(spec: &Spec, after: &State, now: &State) -> bool {
+        Self::same(spec, after, now)
+    }
+
     fn title(spec: &Spec) -> String {
         spec.name.clone()
     }

@@ -96,8 +96,8 @@ impl Bench {
     pub(crate) fn undo(&self, host: &mut FakeHost) -> Result<(), String> {
         let mut events = Vec::new();
         let mut journal = Journal::open(&id(RUN), host).map_err(|e| e.to_string())?;
-        let stuck =
-            engine::undo(None, &mut journal, host, &mut |event| events.push(event)).map_err(|e| e.to_string())?;
+        let stuck = engine::undo(None, false, &mut journal, host, &mut |event| events.push(event))
+            .map_err(|e| e.to_string())?;
         let drifted = events.iter().find(|e| matches!(e.what, StepOutcome::UndoneDrifted { .. }));
         match (stuck.first(), drifted) {
             (Some(step), _) => Err(format!("stuck at {step}: {events:?}")),

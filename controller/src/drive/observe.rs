@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use weiche_agent::protocol::{Entry, Facts, Fault, FaultCode, Step};
-use weiche_agent::resources::tree::Manifest;
+use weiche_agent::resources::replica::Manifest;
 
 use super::pool::{HostError, Pool};
 use super::session::SessionError;

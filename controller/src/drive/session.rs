@@ -184,7 +184,7 @@ impl Session {
         within: Duration,
     ) -> Result<Vec<StepId>> {
         let stage = stage.map(str::to_owned);
-        let request = Request::Undo { run: run.clone(), stage, crash_after_records: None };
+        let request = Request::Undo { run: run.clone(), stage, over_drift: false, crash_after_records: None };
         match self.carry_out(run, Vec::new(), &request, on_event, within).await? {
             Reply::UndoEnd { stuck } => Ok(stuck),
             other => Err(self.unexpected(&other)),

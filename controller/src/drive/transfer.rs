@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Entry, EntryKind, Fault, FaultCode, HostPath, Step, StepEvent, StepOutcome};
-use weiche_agent::resources::tree::{self, Manifest, State, unchanged};
+use weiche_agent::resources::replica::{self, Manifest, State, unchanged};
 
 use super::observe::{manifest, unknown};
 use super::session::{Blob, Source};
@@ -44,7 +44,7 @@ pub(super) async fn run(
     let need: Vec<HostPath> =
         source.iter().filter(|(path, e)| must_send(e, present.get(path))).map(|(p, _)| p.clone()).collect();
     let root = std::path::Path::new(&transfer.path);
-    let paths = need.iter().map(|path| tree::host_path(&tree::join(root, path))).collect();
+    let paths = need.iter().map(|path| replica::host_path(&replica::join(root, path))).collect();
     let sent = from.copy_to(here, &shared.run, paths, BOUND).await.map_err(|e| as_fault(e.into()))?;
     for (path, (digest, size)) in need.iter().zip(sent) {
         if let Some(Entry { kind, .. }) = wanted.get_mut(path) {
@@ -52,12 +52,12 @@ pub(super) async fn run(
             *kind = EntryKind::File { size, digest: Some(digest) };
         }
     }
-    let text = tree::to_lines(&wanted);
+    let text = replica::to_lines(&wanted);
     let (digest, size) = (Digest::of(&text), text.len() as u64);
     let blob = Blob { digest: digest.clone(), size, source: Source::Bytes(text) };
     let step = Step {
         id: transfer.id.clone(),
-        kind: "tree".into(),
+        kind: "replica".into(),
         spec: serde_json::json!({
             "path": transfer.path,
             "wanted": State::of(&wanted),

@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_mins(5);
 /// Time for a package: downloads over a slow line, and its configuration.
 const PACKAGE_TIMEOUT: Duration = Duration::from_mins(30);
 /// Kinds that only the controller makes.
-const INTERNAL: &[&str] = &["tree"];
+const INTERNAL: &[&str] = &["replica"];
 
 /// A resource as written.
 #[derive(Clone)]

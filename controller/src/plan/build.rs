@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{EntryKind, Fault, FaultCode, Observation, StepId};
 use weiche_agent::resource::{Exactness, Kind, kind};
-use weiche_agent::resources::tree::{Manifest, unchanged};
+use weiche_agent::resources::replica::{Manifest, unchanged};
 
 use super::diff::{self, Text};
 use super::procedure::{Action, Content, Probe, Procedure, Transfer};

@@ -36,6 +36,9 @@ impl FakeHost {
             "/tmp",
             "/usr",
             "/usr/bin",
+            "/usr/share",
+            "/usr/share/zoneinfo",
+            "/usr/share/zoneinfo/Europe",
             "/var",
             "/var/cache",
             "/var/lib",
@@ -51,6 +54,8 @@ impl FakeHost {
             host.attributes(secret, &Attributes { gid: Some(42), ..Attributes::default() });
         }
         host.file("/etc/os-release", OS_RELEASE, 0o644);
+        host.file("/usr/share/zoneinfo/Europe/Berlin", "TZif", 0o644);
+        host.link("/etc/localtime", "/usr/share/zoneinfo/Etc/UTC");
         host.file("/etc/hostname", "fake\n", 0o644);
         host.file("/etc/machine-id", "0123456789abcdef0123456789abcdef\n", 0o444);
         host.file("/lib/systemd/system/cron.service", CRON, 0o644);

@@ -1,4 +1,4 @@
-//! `tree`: a directory with all that is in it, as a `transfer` step brings it from another host. Its state is its
+//! `replica`: a directory with all that is in it, as a `transfer` step brings it from another host. Its state is its
 //! manifest: one [`Entry`] a line. Files are told apart by size and modification time, as rsync(1) does it; what is
 //! replaced or removed is kept by content.
 
@@ -25,12 +25,12 @@ const MAX_DEPTH: usize = 256;
 
 /// A directory tree.
 #[derive(Debug)]
-pub struct Tree;
+pub struct Replica;
 
 /// A directory tree as a manifest describes it; made by the controller from a `transfer` step.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "tree")]
+#[schemars(rename = "replica")]
 pub struct Spec {
     /// Absolute path of the directory.
     pub path: String,
@@ -140,8 +140,8 @@ pub fn scan(root: &Path, cx: &mut Cx<'_>) -> Result<Manifest, Fault> {
     Ok(manifest)
 }
 
-impl Lens for Tree {
-    const NAME: &'static str = "tree";
+impl Lens for Replica {
+    const NAME: &'static str = "replica";
     const BARRIER: bool = true;
     type Spec = Spec;
     type State = State;

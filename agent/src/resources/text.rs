@@ -1,0 +1,465 @@
+//! Kinds that edit a part of a text file that others own too (`line`, `block`, `ini` ...).
+//!
+//! Such a kind says, purely, what it makes of a text ([`Edit`]); the rest is here. Its state is the whole file and the
+//! change that the edit would make to it. Undo restores the file exactly if nobody else has touched it since, and else
+//! takes back only its own lines, found by themselves and their neighbours, as patch(1) does.
+
+use std::io::Read;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::node::{Mode, Node, Owned};
+use crate::digest::Digest;
+use crate::fault::{Fault, FaultCode};
+use crate::resource::{Circumstances, Claim, Cx, Lens};
+
+/// Bound of a file that is edited, in bytes.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// How a kind edits.
+pub trait Edit {
+    /// See [`Lens::NAME`].
+    const NAME: &'static str;
+    /// See [`Lens::Spec`].
+    type Spec: Serialize + DeserializeOwned + JsonSchema;
+
+    /// See [`Lens::problems`].
+    fn problems(spec: &Self::Spec) -> Vec<String>;
+    /// The file.
+    fn path(spec: &Self::Spec) -> String;
+    /// Which part of the file it owns, in a few words: two owners of one part are refused.
+    fn part(spec: &Self::Spec) -> String;
+    /// The mode of a file that is made if there is none; `None`: then there is a fault.
+    fn create(_spec: &Self::Spec) -> Option<Mode> {
+        None
+    }
+    /// Makes the text be as wanted. Pure and idempotent; a text that is as wanted is not changed.
+    ///
+    /// # Errors
+    /// If this text cannot be edited so.
+    fn edit(spec: &Self::Spec, text: &mut Text) -> Result<(), Fault>;
+    /// See [`Lens::sensitive`].
+    fn sensitive(_spec: &Self::Spec) -> bool {
+        false
+    }
+    /// See [`Lens::examples`].
+    fn examples() -> Vec<Value>;
+}
+
+/// A [`Lens`] of an [`Edit`].
+#[derive(Debug)]
+pub struct Edited<E>(PhantomData<fn() -> E>);
+
+/// The file, and what the edit would make of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// What stands there.
+    pub file: Node,
+    /// `None` if the file is as wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
+}
+
+/// What an edit makes of a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Of the edited file.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Mode of a file that is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub create: Option<Mode>,
+    /// The lines that change; `None` if they are sensitive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hunk: Option<Hunk>,
+}
+
+/// The one place of a text that changes: from the first line that differs to the last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hunk {
+    /// The line before; `None` at the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above: Option<String>,
+    /// Lines as they are.
+    pub old: Vec<String>,
+    /// Lines as they will be.
+    pub new: Vec<String>,
+    /// The line behind; `None` at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<String>,
+}
+
+impl<E: Edit> Lens for Edited<E> {
+    const NAME: &'static str = E::NAME;
+    type Spec = E::Spec;
+    type State = State;
+
+    fn problems(spec: &E::Spec) -> Vec<String> {
+        E::problems(spec)
+    }
+
+    fn claims(spec: &E::Spec) -> Vec<Claim> {
+        vec![Claim::Name(E::NAME, format!("{}: {}", E::path(spec), E::part(spec)))]
+    }
+
+    fn edits(spec: &E::Spec) -> Vec<PathBuf> {
+        vec![E::path(spec).into()]
+    }
+
+    fn get(spec: &E::Spec, cx: &mut Cx<'_>) -> Result<State, Fault> {
+        let edit = |text: &mut Text| E::edit(spec, text);
+        look(Path::new(&E::path(spec)), &edit, E::create(spec), E::sensitive(spec), cx)
+    }
+
+    fn want(_spec: &E::Spec, state: &State, _given: Circumstances) -> Result<State, Fault> {
+        Ok(wanted(state))
+    }
+
+    fn put(spec: &E::Spec, now: &State, to: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        put(Path::new(&E::path(spec)), &|text: &mut Text| E::edit(spec, text), now, to, cx)
+    }
+
+    fn keep(spec: &E::Spec, now: &State, wanted: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        now.file.keep(Path::new(&E::path(spec)), &wanted.file, cx)
+    }
+
+    fn same(_spec: &E::Spec, a: &State, b: &State) -> bool {
+        same(a, b)
+    }
+
+    fn intact(_spec: &E::Spec, _after: &State, now: &State) -> bool {
+        now.change.is_none()
+    }
+
+    fn change(now: &State, _wanted: &State) -> Option<Vec<String>> {
+        change(now)
+    }
+
+    fn preview(spec: &E::Spec, state: &State, cx: &mut Cx<'_>) -> Option<String> {
+        state.file.preview(Path::new(&E::path(spec)), cx)
+    }
+
+    fn sensitive(spec: &E::Spec) -> bool {
+        E::sensitive(spec)
+    }
+
+    fn title(spec: &E::Spec) -> String {
+        if E::sensitive(spec) { E::path(spec) } else { format!("{} in {}", E::part(spec), E::path(spec)) }
+    }
+
+    fn examples() -> Vec<Value> {
+        E::examples()
+    }
+}
+
+/// An edit, for the functions below: kinds that own an edited file among other things call them themselves.
+pub(crate) type EditText<'e> = &'e dyn Fn(&mut Text) -> Result<(), Fault>;
+
+/// Reads a file and what an edit would make of it.
+///
+/// # Errors
+/// `NotFound` for a file that is needed and not there, `Conflict` if no regular file stands there, `Invalid` over
+/// 4 MiB.
+pub(crate) fn look(
+    path: &Path,
+    edit: EditText<'_>,
+    create: Option<Mode>,
+    sensitive: bool,
+    cx: &mut Cx<'_>,
+) -> Result<State, Fault> {
+    let file = Node::get(path, cx)?;
+    let old = read(path, &file, cx)?;
+    let mut text = old.clone();
+    edit(&mut text)?;
+    if text == old {
+        return Ok(State { file, change: None });
+    }
+    if file == Node::Absent && create.is_none() {
+        let hint = "make it with `file`, or give `create` a mode where the kind has it";
+        return Err(Fault::new(FaultCode::NotFound, format!("there is no file {}", path.display())).hint(hint));
+    }
+    let bytes = text.bytes(path)?;
+    let hunk = (!sensitive).then(|| Hunk::between(&old.lines, &text.lines));
+    let create = create.filter(|_| file == Node::Absent);
+    Ok(State { file, change: Some(Change { digest: Digest::of(&bytes), size: bytes.len() as u64, create, hunk }) })
+}
+
+/// The state once the change is made.
+pub(crate) fn wanted(state: &State) -> State {
+    let Some(change) = &state.change else { return state.clone() };
+    let owned = match &state.file {
+        Node::File { owned, .. } => owned.clone(),
+        _ => Owned::new(change.create.map_or(0o644, |mode| mode.0)),
+    };
+    State { file: Node::File { digest: change.digest.clone(), size: change.size, owned, mtime: None }, change: None }
+}
+
+/// Makes the file be so: edited, or as it was.
+///
+/// # Errors
+/// `Drifted` if others have changed the very lines that are to be taken back, unless that is to be gone over.
+pub(crate) fn put(path: &Path, edit: EditText<'_>, now: &State, to: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
+    let digest = |node: &Node| match node {
+        Node::File { digest, .. } => Some(digest.clone()),
+        _ => None,
+    };
+    let is = digest(&now.file);
+    let Some(change) = &to.change else {
+        if is != digest(&to.file) {
+            let mut text = read(path, &now.file, cx)?;
+            edit(&mut text)?;
+            cx.offer(&text.bytes(path)?);
+        }
+        return to.file.put(path, &now.file, cx);
+    };
+    if is == digest(&to.file) || is.as_ref() == Some(&change.digest) {
+        return to.file.put(path, &now.file, cx);
+    }
+    // Others have edited it since: only our lines go back.
+    let mut text = read(path, &now.file, cx)?;
+    if change.hunk.as_ref().is_some_and(|hunk| hunk.take_back(&mut text.lines)) {
+        let bytes = text.bytes(path)?;
+        cx.offer(&bytes);
+        let owned = match &now.file {
+            Node::File { owned, .. } => owned.clone(),
+            _ => Owned::new(0o644),
+        };
+        let node = Node::File { digest: Digest::of(&bytes), size: bytes.len() as u64, owned, mtime: None };
+        return node.put(path, &now.file, cx);
+    }
+    if cx.over_drift {
+        return to.file.put(path, &now.file, cx);
+    }
+    let message = format!("others have changed {} where this step had changed it", path.display());
+    Err(Fault::new(FaultCode::Drifted, message).hint("look at the file, then go on with `--take-back-anyway`"))
+}
+
+/// Whether the file is as before, or at least our part of it.
+pub(crate) fn same(before: &State, now: &State) -> bool {
+    let ours = |state: &State| state.change.as_ref()?.hunk.as_ref().map(|h| (h.old.clone(), h.new.clone()));
+    before.file == now.file || (ours(before).is_some() && ours(before) == ours(now))
+}
+
+/// The change as lines of a diff.
+pub(crate) fn change(now: &State) -> Option<Vec<String>> {
+    let hunk = now.change.as_ref()?.hunk.as_ref()?;
+    let old = hunk.old.iter().map(|line| format!("- {line}"));
+    Some(old.chain(hunk.new.iter().map(|line| format!("+ {line}"))).collect())
+}
+
+/// What an edit makes of a text, for tests.
+#[cfg(test)]
+pub(crate) fn edited<E: Edit>(spec: &E::Spec, before: &str) -> String {
+    let mut text = Text::parse(before.as_bytes());
+    E::edit(spec, &mut text).unwrap();
+    let once = text.clone();
+    E::edit(spec, &mut text).unwrap();
+    assert_eq!(once, text, "editing twice is editing once");
+    String::from_utf8(text.bytes(Path::new("/x")).unwrap()).unwrap()
+}
+
+fn read(path: &Path, file: &Node, cx: &mut Cx<'_>) -> Result<Text, Fault> {
+    let size = match file {
+        Node::Absent => return Ok(Text::parse(b"")),
+        Node::File { size, .. } => *size,
+        _ => {
+            let message = format!("{} is not a regular file", path.display());
+            return Err(Fault::new(FaultCode::Conflict, message).hint("name the file itself, not a link to it"));
+        }
+    };
+    if size > MAX_BYTES {
+        let message = format!("{} has {size} bytes; files over {MAX_BYTES} bytes are not edited", path.display());
+        return Err(Fault::new(FaultCode::Invalid, message));
+    }
+    let mut bytes = Vec::new();
+    cx.host.open(path)?.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|e| Fault::path("read", path, &e))?;
+    Ok(Text::parse(&bytes))
+}
+
+/// A text in memory: its lines without their endings, and how they end. Bytes that are no UTF-8 are taken for
+/// Latin-1 (old configuration files are), and written as they were.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    lines: Vec<String>,
+    /// New lines end with CR LF: so does the first line.
+    crlf: bool,
+    /// The last line has a newline, too.
+    ended: bool,
+    latin1: bool,
+}
+
+impl Text {
+    /// Reads any bytes.
+    pub fn parse(bytes: &[u8]) -> Text {
+        let (text, latin1) = match std::str::from_utf8(bytes) {
+            Ok(text) => (text.to_owned(), false),
+            Err(_) => (bytes.iter().map(|byte| char::from(*byte)).collect(), true),
+        };
+        let ended = text.is_empty() || text.ends_with('\n');
+        let body = text.strip_suffix('\n').unwrap_or(&text);
+        let lines: Vec<String> =
+            if text.is_empty() { Vec::new() } else { body.split('\n').map(str::to_owned).collect() };
+        let crlf = lines.first().is_some_and(|line| line.ends_with('\r'));
+        Text { lines, crlf, ended, latin1 }
+    }
+
+    /// The bytes of the text.
+    ///
+    /// # Errors
+    /// `Invalid` if a new line has a letter that a Latin-1 file cannot have.
+    pub fn bytes(&self, path: &Path) -> Result<Vec<u8>, Fault> {
+        let mut text = self.lines.join("\n");
+        if self.ended && !self.lines.is_empty() {
+            text.push('\n');
+        }
+        if !self.latin1 {
+            return Ok(text.into_bytes());
+        }
+        let byte = |c: char| {
+            u8::try_from(c).map_err(|_| {
+                let message = format!("{} is written in Latin-1, which has no `{c}`", path.display());
+                Fault::new(FaultCode::Invalid, message).hint("convert the file to UTF-8 first, e.g. with iconv(1)")
+            })
+        };
+        text.chars().map(byte).collect()
+    }
+
+    /// Number of lines.
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether there is no line.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// The lines without their endings.
+    pub fn lines(&self) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
+        self.lines.iter().map(|line| line.strip_suffix('\r').unwrap_or(line))
+    }
+
+    /// Index of the first line at or behind `from` that is so.
+    pub fn find(&self, from: usize, is: impl Fn(&str) -> bool) -> Option<usize> {
+        self.lines().skip(from).position(is).map(|at| at + from)
+    }
+
+    /// Index of the last line that is so.
+    pub fn rfind(&self, is: impl Fn(&str) -> bool) -> Option<usize> {
+        self.lines().rposition(is)
+    }
+
+    /// Puts a line before the one at `at`.
+    pub fn insert(&mut self, at: usize, line: &str) {
+        let line = self.ending(line);
+        self.lines.insert(at.min(self.lines.len()), line);
+    }
+
+    /// Replaces the line at `at`, if it is another.
+    pub fn replace(&mut self, at: usize, line: &str) {
+        if self.lines().nth(at) != Some(line) {
+            let line = self.ending(line);
+            self.lines[at] = line;
+        }
+    }
+
+    /// Removes the line at `at`.
+    pub fn remove(&mut self, at: usize) {
+        self.lines.remove(at);
+    }
+
+    /// Removes lines that are not so.
+    pub fn retain(&mut self, stays: impl Fn(&str) -> bool) {
+        self.lines.retain(|line| stays(line.strip_suffix('\r').unwrap_or(line)));
+    }
+
+    fn ending(&self, line: &str) -> String {
+        if self.crlf { format!("{line}\r") } else { line.to_owned() }
+    }
+}
+
+impl Hunk {
+    fn between(old: &[String], new: &[String]) -> Hunk {
+        let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+        let rest = old.len().min(new.len()) - head;
+        let tail = old.iter().rev().zip(new.iter().rev()).take(rest).take_while(|(a, b)| a == b).count();
+        Hunk {
+            above: head.checked_sub(1).map(|at| old[at].clone()),
+            old: old[head..old.len() - tail].to_vec(),
+            new: new[head..new.len() - tail].to_vec(),
+            below: old.get(old.len() - tail).cloned(),
+        }
+    }
+
+    /// Replaces the new lines by the old ones, where they stand between their neighbours or, if those have gone, where
+    /// they stand once only. `false` if there is no such place.
+    fn take_back(&self, lines: &mut Vec<String>) -> bool {
+        let n = self.new.len();
+        let above = |at: usize| at.checked_sub(1).map(|at| &lines[at]) == self.above.as_ref();
+        let below = |at: usize| lines.get(at + n) == self.below.as_ref();
+        let fits: Vec<usize> =
+            (0..=lines.len().saturating_sub(n)).filter(|at| lines[*at..].starts_with(&self.new)).collect();
+        let only = |is: &dyn Fn(usize) -> bool| {
+            let mut places = fits.iter().copied().filter(|at| is(*at));
+            places.next().filter(|_| places.next().is_none())
+        };
+        let place = only(&|at| above(at) && below(at))
+            .or_else(|| only(&|at| above(at) && self.above.is_some()))
+            .or_else(|| only(&|at| below(at) && self.below.is_some()))
+            .or_else(|| only(&|_| n > 0));
+        let Some(at) = place else { return false };
+        lines.splice(at..at + n, self.old.iter().cloned());
+        true
+    }
+}
+
+/// What is wrong with a text that is to be one line, if anything.
+pub(crate) fn line_problem(key: &str, text: &str) -> Option<String> {
+    if text.chars().any(|c| c.is_control() && c != '\t') {
+        return Some(format!("`{key}` must be one line without control characters"));
+    }
+    text.trim().is_empty().then(|| format!("`{key}` must not be empty"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        text.split(' ').filter(|w| !w.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn back(old: &str, new: &str, now: &str) -> Option<String> {
+        let mut now = lines(now);
+        Hunk::between(&lines(old), &lines(new)).take_back(&mut now).then(|| now.join(" "))
+    }
+
+    #[test]
+    fn any_bytes_come_back() {
+        for bytes in [&b""[..], b"\n", b"a", b"a\n", b"a\r\nb", b"\n\n", b"gr\xfc\xdfe\n", b"\xff\x00\n\r"] {
+            assert_eq!(Text::parse(bytes).bytes(Path::new("/x")).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn only_our_lines_go_back() {
+        assert_eq!(back("a c", "a b c", "x a b c y").as_deref(), Some("x a c y"));
+        assert_eq!(back("a c", "a b c", "a b x c").as_deref(), Some("a x c"));
+        assert_eq!(back("a b c", "a c", "a c x").as_deref(), Some("a b c x"));
+        assert_eq!(back("a b c", "a B c", "a x B y c").as_deref(), Some("a x b y c"));
+        assert_eq!(back("", "b", "x b").as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn what_others_changed_is_not_guessed() {
+        assert_eq!(back("a c", "a b c", "a B c"), None);
+        assert_eq!(back("a b c", "a c", "x y"), None);
+        assert_eq!(back("", "b", "b x b"), None);
+    }
+}
