@@ -11,6 +11,7 @@ pub mod facts;
 pub mod fault;
 pub mod host;
 pub mod journal;
+pub mod manifest;
 pub mod protocol;
 pub mod resource;
 pub mod resources;

@@ -173,6 +173,25 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         crash_after_records: Option<u64>,
     },
+    /// Lists what a run will manage, before its first change; a list that is there already stays. Answered by
+    /// [`Reply::Witnessed`].
+    Witness {
+        /// The run.
+        run: RunId,
+        /// What is listed.
+        scope: Scope,
+    },
+    /// Compares the list of [`Request::Witness`] with what is there now. Answered by any number of
+    /// [`Reply::Difference`] and [`Reply::Verified`].
+    Verify {
+        /// The run.
+        run: RunId,
+    },
+    /// Tells the paths of that list. Answered by any number of [`Reply::Entries`] and [`Reply::End`].
+    Export {
+        /// The run.
+        run: RunId,
+    },
     /// Asks the journal. Answered by [`Reply::Journal`].
     Journal {
         /// The run in question.
@@ -221,6 +240,17 @@ pub enum Reply {
     },
     /// The journal's view of a run, in the order of beginning; empty if the host knows nothing of it.
     Journal(Vec<StepStatus>),
+    /// What was listed; `None` if the run has changed the host already: then it is too late.
+    Witnessed(Option<Manifest>),
+    /// Something is not as it was listed.
+    Difference(Difference),
+    /// The comparison is through.
+    Verified {
+        /// What was listed; `None` if there is no list, because the run has never changed this host.
+        manifest: Option<Manifest>,
+        /// How many things differ, also those that were not told.
+        differences: u64,
+    },
     /// What others have changed since.
     Drift(Vec<Drift>),
     /// A part of a tree's entries, in path order.
@@ -248,8 +278,43 @@ pub enum Reply {
 impl Reply {
     /// Whether this is the last reply to its request.
     pub fn ends(&self) -> bool {
-        !matches!(self, Reply::Event(_) | Reply::Entries(_) | Reply::Fetched { .. })
+        !matches!(self, Reply::Event(_) | Reply::Entries(_) | Reply::Fetched { .. } | Reply::Difference(_))
     }
+}
+
+/// What a manifest covers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Scope {
+    /// Steps whose resources are listed: paths by what stands there, others by their state.
+    pub steps: Vec<Step>,
+    /// Directories that are listed with size and time of files instead of digests: what a transfer brings.
+    pub listed: Vec<String>,
+    /// Paths that are listed with all that lies below.
+    pub watch: Vec<String>,
+    /// Paths that are left out with all that lies below.
+    pub except: Vec<String>,
+}
+
+/// A list of what was there, summed up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Manifest {
+    /// SHA-256 over all of its lines.
+    pub digest: Digest,
+    /// Number of paths.
+    pub entries: u64,
+    /// Bytes in its files.
+    pub bytes: u64,
+}
+
+/// Something that is not as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Difference {
+    /// A path, a package or a resource.
+    pub subject: String,
+    /// What it was, in words; `None` if it was not there.
+    pub was: Option<String>,
+    /// What it is; `None` if it is not there.
+    pub is: Option<String>,
 }
 
 /// A resource that is no longer as a run has left it.

@@ -86,6 +86,19 @@ pub enum Exactness {
     BestEffort(&'static str),
 }
 
+/// What a manifest (see [`crate::manifest`]) has to list of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witness {
+    /// What stands at its paths: that is all there is of it.
+    Paths,
+    /// The same, with everything below.
+    Trees,
+    /// All packages.
+    Packages,
+    /// Its paths and its state.
+    State,
+}
+
 /// What `want` may know besides spec and state.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Circumstances {
@@ -191,6 +204,8 @@ pub trait Lens {
     const UNDO: Exactness = Exactness::Exact;
     /// Carried out alone, with a sync before and after; others share one journal write and one sync.
     const BARRIER: bool = false;
+    /// What a manifest lists of it.
+    const WITNESS: Witness = Witness::State;
     /// What YAML asks for. Unknown fields are errors.
     type Spec: Serialize + DeserializeOwned + JsonSchema;
     /// What the host has: also the undo record.
@@ -283,6 +298,8 @@ pub trait Kind: Sync {
     fn undo(&self) -> Exactness;
     /// See [`Lens::BARRIER`].
     fn barrier(&self) -> bool;
+    /// See [`Lens::WITNESS`].
+    fn witness(&self) -> Witness;
     /// Reads a spec and says all that is wrong with it. Pure.
     fn problems(&self, spec: &Value) -> Vec<String>;
     /// See [`Lens::claims`].
@@ -331,6 +348,10 @@ impl<L: Lens> Kind for Of<L> {
 
     fn barrier(&self) -> bool {
         L::BARRIER
+    }
+
+    fn witness(&self) -> Witness {
+        L::WITNESS
     }
 
     fn problems(&self, spec: &Value) -> Vec<String> {

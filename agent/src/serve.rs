@@ -13,6 +13,7 @@ use crate::facts;
 use crate::fault::{Fault, FaultCode};
 use crate::host::{Command, Host};
 use crate::journal::{self, Journal};
+use crate::manifest;
 use crate::protocol::{
     BUILD, Entry, Frame, Hello, HostPath, MAX_DATA, Reply, Request, RunId, read_frame, write_data, write_message,
 };
@@ -68,7 +69,7 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
         Request::Stage { run, steps, crash_after_records } => {
             let mut journal = locked(&run, crash_after_records, host)?;
             if journal.steps.is_empty() {
-                journal::prune(host)?;
+                journal::prune(&run, host)?;
             }
             let ok = engine::apply(&steps, &mut journal, host, &mut |event| send_now(out, &Reply::Event(event)))?;
             if ok {
@@ -87,6 +88,28 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
             Ok(Reply::UndoEnd { stuck })
         }
         Request::Journal { run } => Ok(Reply::Journal(Journal::open(&run, host)?.statuses())),
+        Request::Witness { run, scope } => {
+            let journal = locked(&run, None, host)?;
+            let late = !journal.steps.is_empty() && host.state_open(&manifest::name(&run))?.is_none();
+            let taken = if late { None } else { Some(manifest::take(&run, &scope, host)?) };
+            Ok(Reply::Witnessed(taken))
+        }
+        Request::Verify { run } => {
+            let verified = manifest::verify(&run, host, &mut |difference| send(out, &Reply::Difference(difference)))?;
+            let (manifest, differences) = verified.map_or((None, 0), |(manifest, count)| (Some(manifest), count));
+            Ok(Reply::Verified { manifest, differences })
+        }
+        Request::Export { run } => {
+            let mut part = Vec::new();
+            manifest::export(&run, host, &mut |entry| {
+                part.push(entry);
+                if part.len() == ENTRIES_PER_MESSAGE {
+                    send(out, &Reply::Entries(std::mem::take(&mut part)));
+                }
+            })?;
+            send(out, &Reply::Entries(part));
+            Ok(Reply::End)
+        }
         Request::Drift => engine::drift::of_host(host).map(Reply::Drift),
         Request::Scan { path } => {
             let mut cx = Cx::looking(host, Duration::ZERO);

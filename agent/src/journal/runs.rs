@@ -38,13 +38,18 @@ pub(super) fn newest(host: &mut dyn Host) -> Result<u64, Fault> {
     Ok(order(&last, host)?.unwrap_or(0))
 }
 
-/// Forgets the oldest runs beyond [`KEPT_IN_EFFECT`] and [`KEPT_UNDONE`]. A run with a step that is neither done nor
-/// undone is never forgotten.
+/// Forgets the oldest runs beyond [`KEPT_IN_EFFECT`] and [`KEPT_UNDONE`], and those that never began. A run with a step
+/// that is neither done nor undone is never forgotten; nor is `this` one.
 ///
 /// # Errors
 /// Those of the host.
-pub fn prune(host: &mut dyn Host) -> Result<(), Fault> {
+pub fn prune(this: &RunId, host: &mut dyn Host) -> Result<(), Fault> {
     let runs = runs(host)?;
+    for name in host.state_list("runs")? {
+        if name != this.as_str() && !runs.iter().any(|run| run.as_str() == name) {
+            host.state_remove(&format!("runs/{name}"))?;
+        }
+    }
     if runs.len() <= KEPT_UNDONE {
         return Ok(());
     }

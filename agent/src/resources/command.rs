@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::node::path_problem;
 use crate::fault::{Fault, FaultCode};
 use crate::host;
-use crate::resource::{Circumstances, Claim, Cx, Exactness, Lens};
+use crate::resource::{Circumstances, Claim, Cx, Exactness, Lens, Witness};
 
 /// A program that is run.
 #[derive(Debug)]
@@ -46,6 +46,7 @@ pub struct State {
 
 impl Lens for Command {
     const NAME: &'static str = "command";
+    const WITNESS: Witness = Witness::Paths;
     const UNDO: Exactness = Exactness::BestEffort("what the `undo:` program leaves");
     const BARRIER: bool = true;
     type Spec = Spec;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::node::{Mode, Node, Owned, Presence, path_problem};
 use crate::fault::Fault;
-use crate::resource::{Circumstances, Claim, Cx, Lens};
+use crate::resource::{Circumstances, Claim, Cx, Lens, Witness};
 
 /// A directory.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ pub struct Spec {
 
 impl Lens for Directory {
     const NAME: &'static str = "directory";
+    const WITNESS: Witness = Witness::Paths;
     type Spec = Spec;
     type State = Node;
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::node::{Mode, Node, Owned, Presence, path_problem};
 use crate::digest::Digest;
 use crate::fault::{Fault, FaultCode};
-use crate::resource::{Circumstances, Claim, Cx, Lens};
+use crate::resource::{Circumstances, Claim, Cx, Lens, Witness};
 
 /// A regular file.
 #[derive(Debug)]
@@ -63,6 +63,7 @@ pub struct Blob {
 
 impl Lens for File {
     const NAME: &'static str = "file";
+    const WITNESS: Witness = Witness::Paths;
     type Spec = Spec;
     type State = Node;
 

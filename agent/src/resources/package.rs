@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::node::{Node, Presence};
 use crate::fault::{Fault, FaultCode};
-use crate::resource::{Circumstances, Claim, Cx, Exactness, Lens};
+use crate::resource::{Circumstances, Claim, Cx, Exactness, Lens, Witness};
 
 /// A Debian package.
 #[derive(Debug)]
@@ -92,6 +92,7 @@ impl Installed {
 
 impl Lens for Package {
     const NAME: &'static str = "package";
+    const WITNESS: Witness = Witness::Packages;
     const UNDO: Exactness = Exactness::BestEffort(
         "what packages wrote while they ran, configuration files that only another version has, data that removing a \
          newly installed package deletes, whether units that a package stops and starts were running",
@@ -234,6 +235,14 @@ impl Lens for Package {
             json!({ "name": "telnet", "state": "absent" }),
         ]
     }
+}
+
+/// Every package of the host: its name, and its version with how dpkg knows it where that is not plainly installed.
+///
+/// # Errors
+/// Those of the host.
+pub fn inventory(cx: &mut Cx<'_>) -> Result<BTreeMap<String, String>, Fault> {
+    apt::inventory(cx)
 }
 
 /// The words behind `apt-get` that ask for what the spec wants.

@@ -17,7 +17,7 @@ use crate::digest::Digest;
 use crate::fault::{Fault, FaultCode};
 use crate::host::FileType;
 use crate::protocol::{Entry, EntryKind, HostPath};
-use crate::resource::{Circumstances, Claim, Cx, Lens};
+use crate::resource::{Circumstances, Claim, Cx, Lens, Witness};
 use crate::resources::owner::Database;
 
 /// Deepest directory nesting that is followed.
@@ -142,6 +142,7 @@ pub fn scan(root: &Path, cx: &mut Cx<'_>) -> Result<Manifest, Fault> {
 
 impl Lens for Replica {
     const NAME: &'static str = "replica";
+    const WITNESS: Witness = Witness::Paths;
     const BARRIER: bool = true;
     type Spec = Spec;
     type State = State;

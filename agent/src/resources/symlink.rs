@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::node::{Node, Presence, path_problem};
 use crate::fault::{Fault, FaultCode};
-use crate::resource::{Circumstances, Claim, Cx, Lens};
+use crate::resource::{Circumstances, Claim, Cx, Lens, Witness};
 
 /// A symbolic link.
 #[derive(Debug)]
@@ -32,6 +32,7 @@ pub struct Spec {
 
 impl Lens for Symlink {
     const NAME: &'static str = "symlink";
+    const WITNESS: Witness = Witness::Paths;
     type Spec = Spec;
     type State = Node;
 

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::node::{Mode, Node, Owned};
 use crate::digest::Digest;
 use crate::fault::{Fault, FaultCode};
-use crate::resource::{Circumstances, Claim, Cx, Lens};
+use crate::resource::{Circumstances, Claim, Cx, Lens, Witness};
 
 /// Bound of a file that is edited, in bytes.
 const MAX_BYTES: u64 = 4 << 20;
@@ -97,6 +97,7 @@ pub struct Hunk {
 
 impl<E: Edit> Lens for Edited<E> {
     const NAME: &'static str = E::NAME;
+    const WITNESS: Witness = Witness::Paths;
     type Spec = E::Spec;
     type State = State;
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::node::Node;
 use super::nodes::{self, Nodes};
 use crate::fault::{Fault, FaultCode};
-use crate::resource::{Circumstances, Claim, Cx, Lens};
+use crate::resource::{Circumstances, Claim, Cx, Lens, Witness};
 
 const LINK: &str = "/etc/localtime";
 const NAME: &str = "/etc/timezone";
@@ -39,6 +39,7 @@ pub struct State {
 
 impl Lens for Timezone {
     const NAME: &'static str = "timezone";
+    const WITNESS: Witness = Witness::Paths;
     type Spec = Spec;
     type State = State;
 

@@ -89,8 +89,9 @@ pub(super) fn apt_get(host: &mut dyn Host, world: &mut World, arguments: &[&str]
 pub(super) fn apt_mark(host: &mut dyn Host, world: &mut World, arguments: &[&str]) -> Result<Output, Fault> {
     let [verb, names @ ..] = arguments else { return Ok(fails(100, "E: no command")) };
     if *verb == "showauto" {
-        let auto = |name: &&&str| world.packages.get(**name).is_some_and(|p| p.auto);
-        return Ok(says(names.iter().filter(auto).map(|n| format!("{n}\n")).collect::<String>()));
+        let asked = |name: &str| names.is_empty() || names.contains(&name);
+        let auto = world.packages.iter().filter(|(name, package)| package.auto && asked(name));
+        return Ok(says(auto.map(|(name, _)| format!("{name}\n")).collect::<String>()));
     }
     for name in names {
         let Some(package) = world.packages.get_mut(*name) else {
@@ -125,8 +126,9 @@ pub(super) fn dpkg(host: &mut dyn Host, world: &mut World, arguments: &[&str]) -
 pub(super) fn dpkg_query(_host: &mut dyn Host, world: &mut World, arguments: &[&str]) -> Result<Output, Fault> {
     let ["-W", "-f", format, names @ ..] = arguments else { return Ok(fails(2, "dpkg-query: error: need an action")) };
     let mut output = Output::default();
-    for name in names {
-        let Some(package) = world.packages.get(*name) else {
+    let all: Vec<String> = if names.is_empty() { world.packages.keys().cloned().collect() } else { Vec::new() };
+    for name in names.iter().copied().chain(all.iter().map(String::as_str)) {
+        let Some(package) = world.packages.get(name) else {
             output.status = 1;
             output.stderr += &format!("dpkg-query: no packages found matching {name}\n");
             continue;

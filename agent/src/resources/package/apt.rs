@@ -72,6 +72,27 @@ pub(super) fn query(names: &[String], marks: bool, cx: &mut Cx<'_>) -> Result<Pa
     Ok(packages)
 }
 
+/// Every package that dpkg knows.
+pub(super) fn inventory(cx: &mut Cx<'_>) -> Result<BTreeMap<String, String>, Fault> {
+    let stdout = expect_answer(read(["dpkg-query", "-W", "-f", FORMAT], &[], cx)?)?;
+    let auto = read(["apt-mark", "showauto"], &[], cx)?.expect_ok(&["apt-mark showauto".into()])?.stdout;
+    let auto: BTreeSet<&str> = auto.lines().map(str::trim).collect();
+    let mut packages = BTreeMap::new();
+    for line in stdout.lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [package, arch, want, status, version] = fields.as_slice() else { continue };
+        let marks = [(*want == "hold", ", held"), (auto.contains(package), ", automatic")];
+        let marks: String = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect();
+        let words = match *status {
+            "not-installed" => continue,
+            "installed" => format!("{version}{marks}"),
+            status => format!("{version}, {status}"),
+        };
+        packages.insert(format!("{package}:{arch}"), words);
+    }
+    Ok(packages)
+}
+
 /// What `dpkg-query` says. Status 1 tells that a name is unknown to dpkg, which is an answer.
 pub(super) fn expect_answer(output: Output) -> Result<String, Fault> {
     if output.status <= 1 { Ok(output.stdout) } else { output.expect_ok(&["dpkg-query".into()]).map(|o| o.stdout) }
