@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod demo;
 mod done;
+mod drift;
 mod exit;
 mod facts;
 mod init;
@@ -18,6 +19,7 @@ mod rollback;
 mod schema;
 mod show;
 mod status;
+mod verify;
 mod work;
 
 use std::path::PathBuf;
@@ -50,6 +52,7 @@ enum Command {
     Completions(completions::Args),
     Demo(demo::Args),
     Done(done::Args),
+    Drift(drift::Args),
     Facts(facts::Args),
     Init(init::Args),
     Log(log::Args),
@@ -60,6 +63,7 @@ enum Command {
     Schema(schema::Args),
     Show(show::Args),
     Status(status::Args),
+    Verify(verify::Args),
 }
 
 /// What every command gets.
@@ -85,6 +89,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Completions(args) => completions::run(&args),
         Command::Demo(args) => demo::run(args, &context).await,
         Command::Done(args) => done::run(args, &context).await,
+        Command::Drift(args) => drift::run(args, &context).await,
         Command::Facts(args) => facts::run(args, &context).await,
         Command::Init(args) => init::run(&args),
         Command::Log(args) => log::run(args, &context).await,
@@ -95,5 +100,6 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Schema(args) => schema::run(&args),
         Command::Show(args) => show::run(&args, &context),
         Command::Status(args) => status::run(args, &context).await,
+        Command::Verify(args) => verify::run(args, &context).await,
     }
 }

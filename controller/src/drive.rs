@@ -13,5 +13,6 @@ pub mod session;
 mod shared;
 pub mod ssh;
 mod transfer;
+pub mod witness;
 
 pub use shared::chain;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Facts, Fault, Observation, StepId};
 
-use crate::input::target::HostName;
+use crate::input::target::{HostName, Watch};
 use procedure::Action;
 
 pub use build::{Tree, build, transfer_outlook};
@@ -36,8 +36,17 @@ pub struct Plan {
     pub inputs: BTreeMap<String, serde_json::Value>,
     /// Hosts whose package and unit commands are simulated.
     pub simulated: BTreeSet<HostName>,
+    /// What members watch besides what the plan manages, by host.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub watch: BTreeMap<HostName, Watch>,
     /// In order.
     pub stages: Vec<Stage>,
+}
+
+/// What differs between two states of a resource, a line each.
+pub fn differences(kind: &str, from: &serde_json::Value, to: &serde_json::Value) -> Vec<String> {
+    let words = weiche_agent::resource::kind(kind).and_then(|kind| kind.change(from, to));
+    words.unwrap_or_else(|| diff::lines(from, to, diff::Text::Shown { old: None, new: None }))
 }
 
 /// A stage of the plan: hosts in parallel, the steps of each in order.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use weiche_agent::protocol::{Digest, Fault, StepEvent, StepId};
+use weiche_agent::protocol::{Difference, Digest, Fault, Manifest, StepEvent, StepId};
 
 use crate::input::target::HostName;
 
@@ -62,10 +62,27 @@ pub enum Happening {
         /// What the person is to do.
         text: String,
     },
+    /// The host's manifest was taken, before its first change.
+    HostWitnessed {
+        /// The host.
+        host: HostName,
+        /// What was listed.
+        manifest: Manifest,
+    },
+    /// The host was compared with its manifest.
+    HostVerified {
+        /// The host.
+        host: HostName,
+        /// What came of it.
+        verdict: Verdict,
+    },
     /// The run turns back.
     RollbackStarted {
         /// Why, in words.
         reason: String,
+        /// Also what others have changed since is taken back; a copy of it is kept.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        over_drift: bool,
     },
     /// The host's part of the stage is as it was.
     HostUndone {
@@ -92,6 +109,24 @@ pub enum Happening {
     },
 }
 
+/// What came of comparing a host with its manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Verdict {
+    /// What it was compared with.
+    pub manifest: Manifest,
+    /// How many things differ; 0: identical.
+    pub differences: u64,
+    /// The first of them.
+    pub told: Vec<Difference>,
+}
+
+impl Verdict {
+    /// Whether nothing differs.
+    pub fn identical(&self) -> bool {
+        self.differences == 0
+    }
+}
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -100,6 +135,8 @@ pub enum Outcome {
     Done,
     /// Every host is as it was.
     RolledBack,
+    /// Every host was taken back, but at least one differs from its manifest.
+    Differs,
     /// At least one host could not be taken back.
     Stuck,
 }
@@ -120,6 +157,8 @@ pub enum Action {
         host: HostName,
         /// The stage.
         stage: String,
+        /// Also what others have changed since.
+        over_drift: bool,
     },
     /// Write this into the run log and feed it back.
     Record(Happening),
@@ -146,6 +185,8 @@ pub struct Rollout {
     failed: Option<String>,
     stuck: BTreeSet<HostName>,
     undone: BTreeSet<(usize, HostName)>,
+    differs: BTreeSet<HostName>,
+    over_drift: bool,
 }
 
 impl Rollout {
@@ -160,6 +201,8 @@ impl Rollout {
             failed: None,
             stuck: BTreeSet::new(),
             undone: BTreeSet::new(),
+            differs: BTreeSet::new(),
+            over_drift: false,
         }
     }
 
@@ -177,7 +220,13 @@ impl Rollout {
                 self.open = self.stages[at].1.clone();
                 self.outstanding()
             }
-            Happening::Step { .. } => Vec::new(),
+            Happening::Step { .. } | Happening::HostWitnessed { .. } => Vec::new(),
+            Happening::HostVerified { host, verdict } => {
+                if !verdict.identical() {
+                    self.differs.insert(host.clone());
+                }
+                Vec::new()
+            }
             Happening::HostDone { host, .. } => {
                 self.close(host);
                 self.proceed()
@@ -191,9 +240,11 @@ impl Rollout {
                 self.waiting.insert(host.clone(), step.clone());
                 Vec::new()
             }
-            Happening::RollbackStarted { .. } => {
+            Happening::RollbackStarted { over_drift, .. } => {
+                self.over_drift = *over_drift;
                 self.waiting.clear();
                 self.stuck.clear();
+                self.differs.clear();
                 self.turn_back(self.started)
             }
             Happening::HostUndone { host, .. } => {
@@ -223,7 +274,9 @@ impl Rollout {
             Phase::New | Phase::Ended(_) => Vec::new(),
             Phase::Begun => self.enter(0),
             Phase::Forward(at) if !self.open.is_empty() => each(&|host| Action::Run { host, stage: stage(at) }),
-            Phase::Backward(at) if !self.open.is_empty() => each(&|host| Action::Undo { host, stage: stage(at) }),
+            Phase::Backward(at) if !self.open.is_empty() => {
+                each(&|host| Action::Undo { host, stage: stage(at), over_drift: self.over_drift })
+            }
             // The controller died between the last host's end and what follows from it.
             Phase::Forward(_) | Phase::Backward(_) => self.clone().proceed(),
         }
@@ -271,7 +324,9 @@ impl Rollout {
         }
         match self.phase {
             Phase::Forward(at) => match &self.failed {
-                Some(reason) => vec![Action::Record(Happening::RollbackStarted { reason: reason.clone() })],
+                Some(reason) => {
+                    vec![Action::Record(Happening::RollbackStarted { reason: reason.clone(), over_drift: false })]
+                }
                 None => self.enter(at + 1),
             },
             Phase::Backward(at) => self.turn_back(at),
@@ -300,7 +355,11 @@ impl Rollout {
         }
         self.phase = Phase::Backward(0);
         self.open.clear();
-        let outcome = if self.stuck.is_empty() { Outcome::RolledBack } else { Outcome::Stuck };
+        let outcome = match (self.stuck.is_empty(), self.differs.is_empty()) {
+            (true, true) => Outcome::RolledBack,
+            (true, false) => Outcome::Differs,
+            (false, _) => Outcome::Stuck,
+        };
         vec![Action::Record(Happening::RunEnded { outcome })]
     }
 }

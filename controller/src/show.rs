@@ -1,9 +1,11 @@
 //! What people and programs see of plans and runs. Everything here is a fold or a rendering: it returns text.
 
+pub mod manifest;
 pub mod plan;
 pub mod progress;
 pub mod report;
 pub mod status;
+pub mod verdict;
 
 use jiff::Timestamp;
 use weiche_agent::protocol::StepOutcome;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 use weiche_agent::digest::Digest;
-use weiche_agent::protocol::{Fault, RunId, StepId, StepOutcome};
+use weiche_agent::protocol::{Fault, Manifest, RunId, StepId, StepOutcome};
 
 use crate::input::target::HostName;
-use crate::rollout::{Happening, Outcome};
+use crate::rollout::{Happening, Outcome, Verdict};
 use crate::store::Event;
 
 /// A run as `status` and `report` show it.
@@ -65,6 +65,10 @@ pub struct Host {
     pub stuck: Vec<StepId>,
     /// Why the host could not be taken back.
     pub stuck_fault: Option<Fault>,
+    /// What was listed before the first change.
+    pub manifest: Option<Manifest>,
+    /// The last comparison with that list.
+    pub verdict: Option<Verdict>,
 }
 
 /// Steps by what happened to them last.
@@ -127,7 +131,9 @@ impl View {
             Happening::HostWaits { host, step, text, .. } => {
                 self.host(host).waits = Some((step.clone(), text.clone()));
             }
-            Happening::RollbackStarted { reason } => {
+            Happening::HostWitnessed { host, manifest } => self.host(host).manifest = Some(manifest.clone()),
+            Happening::HostVerified { host, verdict } => self.host(host).verdict = Some(verdict.clone()),
+            Happening::RollbackStarted { reason, .. } => {
                 self.state = State::Backward;
                 self.reason = Some(reason.clone());
                 self.hosts.values_mut().for_each(|host| {
@@ -202,7 +208,7 @@ mod tests {
             step(1, StepOutcome::Changed),
             step(2, StepOutcome::Unchanged),
             Happening::HostDone { host: host.clone(), stage: stage.clone() },
-            Happening::RollbackStarted { reason: "asked for".into() },
+            Happening::RollbackStarted { reason: "asked for".into(), over_drift: false },
             step(1, StepOutcome::Undone),
             Happening::HostUndone { host: host.clone(), stage },
             Happening::RunEnded { outcome: Outcome::RolledBack },

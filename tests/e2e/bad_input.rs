@@ -165,8 +165,10 @@ fn an_undo_that_fails_is_stuck_and_a_later_rollback_mends_it() {
     let status = town.weiche(&["status", "latest"]).expect(0);
     assert!(status.stdout.contains("STUCK") && status.stdout.contains("weiche rollback"), "{}", status.stdout);
     assert!(motd.join("users-data").exists(), "nothing of the users' is lost");
+    town.weiche(&["rollback", "latest", "--take-back-anyway"]).expect(4);
+    assert!(motd.join("users-data").exists(), "nothing of the users' is lost");
     fs::remove_dir_all(&motd).expect("remove");
-    town.weiche(&["rollback", "latest"]).expect(0);
+    town.weiche(&["rollback", "latest", "--take-back-anyway"]).expect(0);
     assert_eq!(town.manifest("a"), before);
 }
 
@@ -175,7 +177,7 @@ fn what_someone_changed_since_is_kept_when_a_rollback_replaces_it() {
     let Some(town) = town("what_someone_changed_since_is_kept_when_a_rollback_replaces_it", &["a"]) else { return };
     town.weiche(&APPLY).expect(0);
     fs::write(town.root("a").join("etc/motd"), "an hour of work\n").expect("write");
-    let ran = town.weiche(&["rollback", "latest"]).expect(0);
+    let ran = town.weiche(&["rollback", "latest", "--take-back-anyway"]).expect(0);
     assert!(ran.stderr.contains("kept"), "{}", ran.stderr);
     let found = std::process::Command::new("grep").args(["-rl", "an hour of work"]).arg(town.state("a")).output();
     assert!(!found.expect("grep").stdout.is_empty(), "their version is on the host");

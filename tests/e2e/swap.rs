@@ -52,10 +52,11 @@ fn the_first_apply_changes_the_second_does_not_and_a_rollback_restores_everythin
     town.weiche(&["plan", "converge", "hosts=all"]).expect(0);
     assert_eq!(town.manifests(&hosts), after);
 
+    let motd = fs::read(town.root("a").join("etc/motd")).expect("read");
     fs::write(town.root("a").join("etc/motd"), "somebody was here\n").expect("write");
     let drifted = town.weiche(&["plan", "converge", "hosts=all"]).expect(2);
     assert!(drifted.stdout.contains("somebody was here"), "{}", drifted.stdout);
-    fs::write(town.root("a").join("etc/motd"), "Moin\n").expect("write");
+    fs::write(town.root("a").join("etc/motd"), &motd).expect("write");
 
     town.weiche(&["rollback", "latest"]).expect(0);
     assert_eq!(town.manifests(&hosts), before);

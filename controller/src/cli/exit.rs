@@ -55,7 +55,7 @@ impl Exit {
         match outcome {
             Outcome::Done => Exit::Done,
             Outcome::RolledBack => Exit::RolledBack,
-            Outcome::Stuck => Exit::Stuck,
+            Outcome::Stuck | Outcome::Differs => Exit::Stuck,
         }
     }
 }

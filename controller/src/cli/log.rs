@@ -36,7 +36,13 @@ fn words(what: &Happening) -> String {
         Happening::HostDone { host, stage } => format!("{host} {stage} done"),
         Happening::HostFailed { host, stage, fault } => format!("{host} {stage} failed: {fault}"),
         Happening::HostWaits { host, step, text, .. } => format!("{host} {step} waits for a person: {text}"),
-        Happening::RollbackStarted { reason } => format!("taking back: {reason}"),
+        Happening::HostWitnessed { host, manifest } => {
+            format!("{host} listed: {} paths, sha256 {}", manifest.entries, manifest.digest.short())
+        }
+        Happening::HostVerified { host, verdict } if verdict.identical() => format!("{host} is identical to before"),
+        Happening::HostVerified { host, verdict } => format!("{host} DIFFERS in {} place(s)", verdict.differences),
+        Happening::RollbackStarted { reason, over_drift: false } => format!("taking back: {reason}"),
+        Happening::RollbackStarted { reason, .. } => format!("taking back, also over drift: {reason}"),
         Happening::HostUndone { host, stage } => format!("{host} {stage} taken back"),
         Happening::HostStuck { host, stage, fault, .. } => format!("{host} {stage} STUCK: {fault}"),
         Happening::RunEnded { outcome } => format!("run ended: {outcome:?}"),

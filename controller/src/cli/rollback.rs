@@ -11,6 +11,9 @@ use crate::view::State;
 pub(super) struct Args {
     /// The run, or `latest`
     run: String,
+    /// Also where others have changed since what the run had made; a copy of theirs is kept on the host
+    #[arg(long)]
+    take_back_anyway: bool,
     #[command(flatten)]
     rehearse: super::apply::Rehearse,
 }
@@ -18,13 +21,13 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let opened = work::open_run(context, &args.run).await?;
     let (id, state) = (opened.id.clone(), &opened.view.state);
-    if *state == State::Ended(Outcome::RolledBack) {
+    if matches!(state, State::Ended(Outcome::RolledBack | Outcome::Differs)) {
         return Err(Failure::new(format!("run {id} was taken back already")));
     }
     if opened.view.last_seq == 0 {
         return Err(Failure::new(format!("run {id} was never begun: there is nothing to take back")));
     }
-    let start = Start::Rollback("asked for by the operator".into());
+    let start = Start::Rollback { reason: "asked for by the operator".into(), over_drift: args.take_back_anyway };
     let ending = opened.drive(context, Default::default(), args.rehearse.parse()?, start).await?;
     match ending {
         Ending::Ended(Outcome::RolledBack) => Ok(Exit::Done),

@@ -260,6 +260,9 @@ pub(super) fn tell(context: &Context, id: &RunId, ending: Ending) -> Exit {
     let line = match ending {
         Ending::Ended(Outcome::Done) => format!("Run {id} is done. Take it back with: weiche rollback {id}"),
         Ending::Ended(Outcome::RolledBack) => format!("Run {id} failed and was taken back: every host is as it was."),
+        Ending::Ended(Outcome::Differs) => {
+            format!("Run {id} was taken back, but hosts DIFFER from before. See: weiche verify {id}")
+        }
         Ending::Ended(Outcome::Stuck) => format!("Run {id} is STUCK. See: weiche status {id}"),
         Ending::Waiting => format!("Run {id} waits for a person. See: weiche status {id}"),
     };

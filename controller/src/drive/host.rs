@@ -11,7 +11,7 @@ use super::observe::unknown;
 use super::pool::HostError;
 use super::session::SessionError;
 use super::shared::{Events, Shared, as_fault, report, stage};
-use super::{probe, transfer};
+use super::{probe, transfer, witness};
 use crate::input::target::HostName;
 use crate::plan::Step;
 use crate::plan::procedure::Action;
@@ -34,15 +34,18 @@ pub(super) async fn run(shared: &Shared, host: &HostName, stage: &str, events: &
 }
 
 /// Takes back the host's part of a stage.
-pub(super) async fn undo(shared: &Shared, host: &HostName, stage: &str, events: &Events) {
+pub(super) async fn undo(shared: &Shared, host: &HostName, stage: &str, over_drift: bool, events: &Events) {
     let begin = Instant::now();
     let what = loop {
-        match backward(shared, host, stage, events).await {
-            Ok(stuck) if stuck.is_empty() => {
+        match backward(shared, host, stage, over_drift, events).await {
+            Ok((stuck, _)) if stuck.is_empty() => {
+                if witness::is_first(&shared.plan, host, stage) {
+                    witness::verify(shared, host, events).await;
+                }
                 break Happening::HostUndone { host: host.clone(), stage: stage.into() };
             }
-            Ok(steps) => {
-                let fault = Fault::new(FaultCode::Io, "a step could not be taken back");
+            Ok((steps, fault)) => {
+                let fault = fault.unwrap_or_else(|| Fault::new(FaultCode::Unknown, "a step could not be taken back"));
                 break Happening::HostStuck { host: host.clone(), stage: stage.into(), steps, fault };
             }
             // The agent of a cut connection still finishes its step; its journal is ours when it is through.
@@ -64,6 +67,9 @@ async fn forward(
     stage: &str,
     events: &Events,
 ) -> Result<Option<(StepId, String)>, Fault> {
+    if witness::is_first(&shared.plan, host, stage) {
+        witness::take(shared, host, events).await?;
+    }
     let stages = shared.plan.stages.iter().find(|s| s.name == stage);
     let steps: &[Step] = stages.and_then(|s| s.hosts.get(host)).map_or(&[], Vec::as_slice);
     let mut rest = steps;
@@ -136,11 +142,23 @@ fn blobs(kind: &dyn weiche_agent::resource::Kind, spec: &serde_json::Value) -> V
     named.unwrap_or_default()
 }
 
-async fn backward(shared: &Shared, host: &HostName, stage: &str, events: &Events) -> Result<Vec<StepId>, HostError> {
+/// The steps that remain, and why the first of them does.
+async fn backward(
+    shared: &Shared,
+    host: &HostName,
+    stage: &str,
+    over_drift: bool,
+    events: &Events,
+) -> Result<(Vec<StepId>, Option<Fault>), HostError> {
     let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
     let session = held.session().await?;
+    let mut failed = None;
     let mut on_event = |event: StepEvent| {
+        if let StepOutcome::UndoFailed(fault) = &event.what {
+            failed.get_or_insert_with(|| fault.clone().within(format!("step {}", event.step)));
+        }
         let _ = events.send(Happening::Step { host: host.clone(), event });
     };
-    Ok(session.undo(&shared.run, Some(stage), &mut on_event, UNDO).await?)
+    let stuck = session.undo(&shared.run, Some(stage), over_drift, &mut on_event, UNDO).await?;
+    Ok((stuck, failed))
 }

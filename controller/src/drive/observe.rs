@@ -1,6 +1,7 @@
 //! Looks at every host of a procedure: facts, the state of each resource, the trees of each transfer.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use weiche_agent::protocol::{Entry, Facts, Fault, FaultCode, Step};
 use weiche_agent::resources::replica::Manifest;
 
 use super::pool::{HostError, Pool};
-use super::session::SessionError;
+use super::session::{Session, SessionError};
 use crate::input::target::HostName;
 use crate::plan::procedure::{Action, Procedure, Transfer};
 use crate::plan::{Seen, Tree, transfer_outlook};
@@ -43,27 +44,39 @@ pub async fn observe(
     .await
 }
 
+/// What a host answers to one question, in the future.
+pub type Answer<'s, T> = Pin<Box<dyn Future<Output = Result<T, SessionError>> + Send + 's>>;
+
+/// Answers by host, and why others did not answer.
+pub type Answers<T> = (BTreeMap<HostName, T>, Vec<(HostName, HostError)>);
+
 /// Gathers the facts of hosts, all at once.
-///
-/// # Errors
-/// As for [`observe`].
-pub async fn facts(hosts: Vec<HostName>, pool: &Arc<Pool>) -> (BTreeMap<HostName, Facts>, Vec<(HostName, HostError)>) {
+pub async fn facts(hosts: Vec<HostName>, pool: &Arc<Pool>) -> Answers<Facts> {
+    ask(hosts, pool, |session| Box::pin(session.facts(LOOK))).await
+}
+
+/// Asks hosts one question, all at once.
+pub async fn ask<T: Send + 'static>(
+    hosts: Vec<HostName>,
+    pool: &Arc<Pool>,
+    question: impl for<'s> Fn(&'s mut Session) -> Answer<'s, T> + Clone + Send + Sync + 'static,
+) -> Answers<T> {
     let mut tasks = JoinSet::new();
     for host in hosts {
-        let pool = Arc::clone(pool);
+        let (pool, question) = (Arc::clone(pool), question.clone());
         tasks.spawn(async move {
-            let facts = async {
+            let answer = async {
                 let (mut held, _permit) = pool.hold(&host).await.ok_or_else(unknown)?;
-                Ok(held.session().await?.facts(LOOK).await?)
+                Ok(question(held.session().await?).await?)
             };
-            let facts: Result<Facts, HostError> = facts.await;
-            (host, facts)
+            let answer: Result<T, HostError> = answer.await;
+            (host, answer)
         });
     }
     let (mut found, mut errors) = (BTreeMap::new(), Vec::new());
     while let Some(joined) = tasks.join_next().await {
         match joined {
-            Ok((host, Ok(facts))) => drop(found.insert(host, facts)),
+            Ok((host, Ok(answer))) => drop(found.insert(host, answer)),
             Ok((host, Err(error))) => errors.push((host, error)),
             Err(_) => {}
         }

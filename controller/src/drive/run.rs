@@ -51,8 +51,13 @@ pub enum Start {
     New,
     /// Go on where it was cut off, forward or back.
     Resume,
-    /// Take it back, for this reason.
-    Rollback(String),
+    /// Take it back.
+    Rollback {
+        /// Why, in words.
+        reason: String,
+        /// Also what others have changed since.
+        over_drift: bool,
+    },
 }
 
 /// How driving ended.
@@ -92,7 +97,9 @@ pub async fn run(
     let mut actions: VecDeque<Action> = match start {
         _ if past.is_empty() => [Action::Record(begun)].into(),
         Start::New | Start::Resume => rollout.outstanding().into(),
-        Start::Rollback(reason) => [Action::Record(Happening::RollbackStarted { reason })].into(),
+        Start::Rollback { reason, over_drift } => {
+            [Action::Record(Happening::RollbackStarted { reason, over_drift })].into()
+        }
     };
     let shared = Arc::new(Shared {
         run: job.run,
@@ -122,8 +129,8 @@ pub async fn run(
                 Action::Run { host, stage } => {
                     tasks.spawn(async move { host::run(&shared, &host, &stage, &events).await });
                 }
-                Action::Undo { host, stage } => {
-                    tasks.spawn(async move { host::undo(&shared, &host, &stage, &events).await });
+                Action::Undo { host, stage, over_drift } => {
+                    tasks.spawn(async move { host::undo(&shared, &host, &stage, over_drift, &events).await });
                 }
             }
         }

@@ -15,11 +15,12 @@ use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 use weiche_agent::protocol::{
-    Digest, Entry, Facts, Fault, Frame, HostPath, MAX_DATA, Observation, Reply, Request, RunId, Step, StepEvent,
-    StepId, StepStatus,
+    Digest, Drift, Entry, Facts, Fault, Frame, HostPath, MAX_DATA, Manifest, Observation, Reply, Request, RunId, Scope,
+    Step, StepEvent, StepId, StepStatus,
 };
 
 use crate::drive::link::{Link, LinkError, Traffic};
+use crate::rollout::Verdict;
 
 pub use fetch::{Fetch, Fetched};
 
@@ -180,11 +181,12 @@ impl Session {
         &mut self,
         run: &RunId,
         stage: Option<&str>,
+        over_drift: bool,
         on_event: &mut (dyn FnMut(StepEvent) + Send),
         within: Duration,
     ) -> Result<Vec<StepId>> {
         let stage = stage.map(str::to_owned);
-        let request = Request::Undo { run: run.clone(), stage, over_drift: false, crash_after_records: None };
+        let request = Request::Undo { run: run.clone(), stage, over_drift, crash_after_records: None };
         match self.carry_out(run, Vec::new(), &request, on_event, within).await? {
             Reply::UndoEnd { stuck } => Ok(stuck),
             other => Err(self.unexpected(&other)),
@@ -220,6 +222,64 @@ impl Session {
         self.settle(done.unwrap_or(Err(SessionError::Deadline(within))))
     }
 
+    /// Lets the agent list what a run will manage, before its first change; `None` if it has changed something already.
+    ///
+    /// # Errors
+    /// See [`Session::facts`].
+    pub async fn witness(&mut self, run: &RunId, scope: Scope, within: Duration) -> Result<Option<Manifest>> {
+        match self.ask(&Request::Witness { run: run.clone(), scope }, within).await? {
+            Reply::Witnessed(manifest) => Ok(manifest),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// Lets the agent compare that list with what is there now; `None` if there is no list.
+    ///
+    /// # Errors
+    /// See [`Session::facts`].
+    pub async fn verify(&mut self, run: &RunId, within: Duration) -> Result<Option<Verdict>> {
+        let until = self.begin(within)?;
+        let work = async {
+            self.link.send(&Request::Verify { run: run.clone() }).await.map_err(SessionError::Link)?;
+            let mut told = Vec::new();
+            loop {
+                match self.next().await? {
+                    Reply::Difference(difference) => told.push(difference),
+                    Reply::Verified { manifest, differences } => {
+                        return Ok(manifest.map(|manifest| Verdict { manifest, differences, told }));
+                    }
+                    other => return Err(self.unexpected(&other)),
+                }
+            }
+        };
+        let done = timeout_at(until, work).await;
+        self.settle(done.unwrap_or(Err(SessionError::Deadline(within))))
+    }
+
+    /// The paths of that list, given in parts as they come.
+    ///
+    /// # Errors
+    /// See [`Session::facts`].
+    pub async fn export(
+        &mut self,
+        run: &RunId,
+        take: &mut (dyn FnMut(Vec<Entry>) + Send),
+        within: Duration,
+    ) -> Result<()> {
+        self.entries(&Request::Export { run: run.clone() }, take, within).await
+    }
+
+    /// What of the runs' work others have changed since.
+    ///
+    /// # Errors
+    /// See [`Session::facts`].
+    pub async fn drift(&mut self, within: Duration) -> Result<Vec<Drift>> {
+        match self.ask(&Request::Drift, within).await? {
+            Reply::Drift(drifts) => Ok(drifts),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
     /// Asks the journal what it knows of a run.
     ///
     /// # Errors
@@ -236,15 +296,24 @@ impl Session {
     /// # Errors
     /// See [`Session::facts`].
     pub async fn scan(&mut self, path: &str, within: Duration) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        self.entries(&Request::Scan { path: path.to_owned() }, &mut |part| entries.extend(part), within).await?;
+        Ok(entries)
+    }
+
+    async fn entries(
+        &mut self,
+        request: &Request,
+        take: &mut (dyn FnMut(Vec<Entry>) + Send),
+        within: Duration,
+    ) -> Result<()> {
         let until = self.begin(within)?;
         let work = async {
-            let request = Request::Scan { path: path.to_owned() };
-            self.link.send(&request).await.map_err(SessionError::Link)?;
-            let mut entries = Vec::new();
+            self.link.send(request).await.map_err(SessionError::Link)?;
             loop {
                 match self.next().await? {
-                    Reply::Entries(part) => entries.extend(part),
-                    Reply::End => return Ok(entries),
+                    Reply::Entries(part) => take(part),
+                    Reply::End => return Ok(()),
                     other => return Err(self.unexpected(&other)),
                 }
             }

@@ -31,6 +31,12 @@ pub struct Member {
     /// What users notice, by name.
     #[serde(default)]
     pub services: BTreeMap<Name, Located<Service>>,
+    /// What is compared before and after a run on each of its hosts, besides what the run manages.
+    #[serde(default)]
+    pub watch: Vec<Located<String>>,
+    /// What is left out of that.
+    #[serde(default)]
+    pub unwatched: Vec<Located<String>>,
     /// Its servers.
     #[serde(default)]
     pub servers: Vec<Device>,

@@ -110,3 +110,12 @@ impl Default for AgentPlace {
         AgentPlace { directory: AgentPlace::default_directory(), root: None, simulate: false }
     }
 }
+
+/// Paths that belong to a host's manifest although no step manages them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// With all that lies below.
+    pub paths: Vec<String>,
+    /// But not these, with all that lies below.
+    pub except: Vec<String>,
+}

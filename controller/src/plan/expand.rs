@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::procedure::{Content, Procedure};
+use super::procedure::{Content, Procedure, Stage};
 use crate::input::apply::{Applier, Body};
 use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::files::Files;
@@ -49,9 +49,11 @@ pub fn expand(
         contents: &mut contents,
         problems: &mut problems,
     };
-    let stages = found.stages.iter().filter_map(|stage| expansion.stage(stage)).collect();
+    let stages: Vec<Stage> = found.stages.iter().filter_map(|stage| expansion.stage(stage)).collect();
+    let hosts = stages.iter().flat_map(|stage| stage.hosts.keys());
+    let watch = hosts.filter_map(|host| Some((host.clone(), fleet.watch(host)?))).collect();
     let inputs = given.iter().map(|(name, value)| (name.clone(), value.plain())).collect();
-    let procedure = Procedure { playbook: playbook.to_owned(), inputs, stages, contents };
+    let procedure = Procedure { playbook: playbook.to_owned(), inputs, watch, stages, contents };
     problems.or(procedure).map(|(procedure, _)| procedure)
 }
 

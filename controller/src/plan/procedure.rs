@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Step, StepId};
 
-use crate::input::target::HostName;
+use crate::input::target::{HostName, Watch};
 
 /// A playbook with its inputs filled in and its templates rendered.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Procedure {
     pub playbook: String,
     /// Inputs as given, by name, with defaults filled in.
     pub inputs: BTreeMap<String, serde_json::Value>,
+    /// What members watch, by host.
+    pub watch: BTreeMap<HostName, Watch>,
     /// In order.
     pub stages: Vec<Stage>,
     /// The contents that resource steps refer to by digest.

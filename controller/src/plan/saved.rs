@@ -66,7 +66,16 @@ mod tests {
     fn plan() -> Plan {
         let (inputs, simulated) = Default::default();
         let (fleet, playbook) = ("kitu".into(), "server-swap".into());
-        Plan { nonce: "n".into(), created_ms: 1, fleet, playbook, inputs, simulated, stages: Vec::new() }
+        Plan {
+            nonce: "n".into(),
+            created_ms: 1,
+            fleet,
+            playbook,
+            inputs,
+            simulated,
+            watch: Default::default(),
+            stages: Vec::new(),
+        }
     }
 
     #[test]

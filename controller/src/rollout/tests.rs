@@ -43,8 +43,10 @@ fn answer(action: Action, answer: Answer) -> Happening {
         (Action::Record(happening), _) => happening,
         (Action::Run { host, stage }, Answer::Good) => Happening::HostDone { host, stage },
         (Action::Run { host, stage }, Answer::Bad) => Happening::HostFailed { host, stage, fault },
-        (Action::Undo { host, stage }, Answer::Good) => Happening::HostUndone { host, stage },
-        (Action::Undo { host, stage }, Answer::Bad) => Happening::HostStuck { host, stage, steps: Vec::new(), fault },
+        (Action::Undo { host, stage, .. }, Answer::Good) => Happening::HostUndone { host, stage },
+        (Action::Undo { host, stage, .. }, Answer::Bad) => {
+            Happening::HostStuck { host, stage, steps: Vec::new(), fault }
+        }
     }
 }
 
@@ -135,7 +137,7 @@ proptest! {
         let log = play(&sizes, &[Answer::Good], &[0]);
         let mut rollout = Rollout::new(stages(&sizes));
         log.iter().for_each(|h| drop(rollout.on(h)));
-        let mut todo = rollout.on(&Happening::RollbackStarted { reason: "later".into() });
+        let mut todo = rollout.on(&Happening::RollbackStarted { reason: "later".into(), over_drift: false });
         let mut undone = 0;
         while !todo.is_empty() {
             let happening = answer(todo.remove(0), Answer::Good);

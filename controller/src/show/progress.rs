@@ -10,6 +10,9 @@ use crate::plan::Plan;
 use crate::rollout::{Happening, Outcome};
 use crate::store::Event;
 
+/// Most differences of a host that are shown; the report has more.
+const TOLD: usize = 20;
+
 /// How a run is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
@@ -88,7 +91,9 @@ impl Progress {
             Happening::HostFailed { host, .. } if self.told.remove(&host.to_string()) => return None,
             Happening::HostFailed { host, fault, .. } => format!("   {host}: FAILED: {}", indented(fault)),
             Happening::HostWaits { host, step, text, .. } => format!("   {host}: waits for a person: {step}: {text}"),
-            Happening::RollbackStarted { reason } => format!("== taking back: {reason}"),
+            Happening::HostWitnessed { .. } => return None,
+            Happening::HostVerified { host, verdict } => super::verdict::text(host, verdict, TOLD),
+            Happening::RollbackStarted { reason, .. } => format!("== taking back: {reason}"),
             Happening::HostUndone { host, stage } => format!("   {host}: {stage} taken back"),
             Happening::HostStuck { host, fault, steps, .. } => {
                 let names: Vec<String> = steps.iter().map(ToString::to_string).collect();
@@ -102,6 +107,7 @@ impl Progress {
             Happening::RunEnded { outcome } => match outcome {
                 Outcome::Done => "== done".to_owned(),
                 Outcome::RolledBack => "== taken back: every host is as it was".to_owned(),
+                Outcome::Differs => "== taken back, but NOT IDENTICAL: see the differences above".to_owned(),
                 Outcome::Stuck => "== STUCK: at least one host could not be taken back".to_owned(),
             },
         })

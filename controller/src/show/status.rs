@@ -74,6 +74,9 @@ fn next(view: &View) -> Vec<String> {
         State::Backward => vec![format!("weiche resume {run}    (go on taking back)")],
         State::Ended(Outcome::Done) => vec![format!("weiche rollback {run}  (take everything back)")],
         State::Ended(Outcome::RolledBack) => Vec::new(),
+        State::Ended(Outcome::Differs) => {
+            vec![format!("weiche verify {run}    (look again, once the cause is mended)")]
+        }
         State::Ended(Outcome::Stuck) => vec![format!("weiche rollback {run}  (try again, once the cause is mended)")],
     }
 }
@@ -86,6 +89,7 @@ fn state(view: &View) -> String {
         State::Backward => "going back (or cut off there)".into(),
         State::Ended(Outcome::Done) => "done".into(),
         State::Ended(Outcome::RolledBack) => "taken back".into(),
+        State::Ended(Outcome::Differs) => "taken back, NOT IDENTICAL".into(),
         State::Ended(Outcome::Stuck) => "STUCK".into(),
     }
 }

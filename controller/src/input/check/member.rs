@@ -2,6 +2,7 @@
 //! no other.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use super::address;
 use crate::input::diagnostic::{Diagnostic, Problems};
@@ -44,6 +45,7 @@ pub(super) fn parse(
     let mut member = decode(source, &root, problems).unwrap_or_else(|| stand_in(source));
     services(source, &member.services, problems);
     windows(source, &root, &member, problems);
+    watched(source, &member, problems);
     let mut names: HashMap<String, Span> = HashMap::new();
     for (key, node) in devices {
         for item in items(source, node, problems) {
@@ -79,9 +81,27 @@ fn stand_in(source: &Source) -> Member {
         sites: BTreeMap::new(),
         windows: BTreeMap::new(),
         services: BTreeMap::new(),
+        watch: Vec::new(),
+        unwatched: Vec::new(),
         servers: Vec::new(),
         pcs: Vec::new(),
         printers: Vec::new(),
+    }
+}
+
+/// Directories that hold no data but the kernel's and the moment's.
+const UNWATCHABLE: [&str; 4] = ["/dev", "/proc", "/run", "/sys"];
+
+fn watched(source: &Source, member: &Member, problems: &mut Problems) {
+    for path in member.watch.iter().chain(&member.unwatched) {
+        let plain = path.starts_with('/') && path.split('/').skip(1).all(|part| !matches!(part, "" | "." | ".."));
+        if !plain {
+            let message = format!("`{}` is no plain absolute path below `/`", path.value);
+            problems.add(Diagnostic::new(source, path.span, message).hint("write it like `/etc` or `/srv/shares`"));
+        } else if UNWATCHABLE.iter().any(|no| Path::new(&path.value).starts_with(no)) {
+            let message = format!("`{}` changes all the time: it cannot be watched", path.value);
+            problems.add(Diagnostic::new(source, path.span, message));
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{CHAIN_MAX, Fleet, Host};
 use crate::input::suggest;
-use crate::input::target::{HostName, Identity, Target};
+use crate::input::target::{HostName, Identity, Target, Watch};
 
 /// Why a host cannot be reached: the author of the fleet can fix it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +66,18 @@ impl Fleet {
             connect_timeout,
             silence_timeout,
         })
+    }
+
+    /// What is compared before and after a run on a host, besides what the run manages; `None` if there is no such host.
+    pub fn watch(&self, name: &HostName) -> Option<Watch> {
+        let host = self.hosts.get(name)?;
+        let member = self.members.get(name.member())?;
+        let agent = host.agent.as_deref().unwrap_or(&self.config.agent);
+        let paths = member.watch.iter().map(|path| path.value.clone()).collect();
+        // The agent's own journals change with every run.
+        let own = Some(agent.directory.clone()).filter(|path| path.starts_with('/'));
+        let except = member.unwatched.iter().map(|path| path.value.clone()).chain(own).collect();
+        Some(Watch { paths, except })
     }
 
     /// The host to go through, if any. The fleet's own jump host is reached directly.
