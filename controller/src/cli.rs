@@ -11,6 +11,7 @@ mod drift;
 mod exit;
 mod facts;
 mod init;
+mod kind;
 mod log;
 mod plan;
 mod report;
@@ -55,6 +56,7 @@ enum Command {
     Drift(drift::Args),
     Facts(facts::Args),
     Init(init::Args),
+    Kind(kind::Args),
     Log(log::Args),
     Plan(plan::Args),
     Report(report::Args),
@@ -92,6 +94,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Drift(args) => drift::run(args, &context).await,
         Command::Facts(args) => facts::run(args, &context).await,
         Command::Init(args) => init::run(&args),
+        Command::Kind(args) => kind::run(&args),
         Command::Log(args) => log::run(args, &context).await,
         Command::Plan(args) => plan::run(args, &context).await,
         Command::Report(args) => report::run(args, &context).await,

@@ -3,6 +3,7 @@
 pub mod manifest;
 pub mod plan;
 pub mod progress;
+pub mod reference;
 pub mod report;
 pub mod status;
 pub mod verdict;

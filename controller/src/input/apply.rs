@@ -31,6 +31,8 @@ pub struct Applied {
     pub body: Option<(Digest, Body)>,
     /// What it owns.
     pub claims: Vec<Claim>,
+    /// Files that it changes a part of.
+    pub edits: Vec<PathBuf>,
     /// Positions, in the same list, of the resources whose change it reacts to.
     pub watches: Vec<usize>,
     /// After this time it has failed.
@@ -114,8 +116,9 @@ impl<'a> Applier<'a> {
                 return None;
             }
         };
+        let edits = resource.kind.edits(&spec);
         let place = (source.clone(), resource.key);
-        Some(Applied { kind: resource.kind, spec, body, claims, watches, timeout: resource.timeout, place })
+        Some(Applied { kind: resource.kind, spec, body, claims, edits, watches, timeout: resource.timeout, place })
     }
 
     fn watches(
@@ -251,6 +254,20 @@ fn text(map: &mut Map<String, Value>, key: &str) -> Option<String> {
 }
 
 fn owners(earlier: &[Applied], applied: &Applied, problems: &mut Problems) {
+    let owns = |one: &Applied, path: &PathBuf| one.claims.contains(&Claim::Path(path.clone()));
+    for other in earlier {
+        // Whoever owns a file whole would undo, at every run, what another puts into it.
+        let mine = applied.edits.iter().find(|path| owns(other, path));
+        if let Some(path) = mine.or_else(|| other.edits.iter().find(|path| owns(applied, path))) {
+            let (source, span) = &applied.place;
+            let message = format!("one resource owns {} whole, another edits a part of it", path.display());
+            problems.add(
+                Diagnostic::new(source, *span, message)
+                    .hint("put everything into the whole file, or only edit it")
+                    .related(&other.place.0, other.place.1, "the other resource"),
+            );
+        }
+    }
     for claim in &applied.claims {
         if let Some(other) = earlier.iter().find(|other| other.claims.contains(claim)) {
             let (source, span) = &applied.place;

@@ -90,6 +90,25 @@ fn two_owners_of_one_path() {
 }
 
 #[test]
+fn an_owner_and_an_editor_of_one_path() {
+    let text = format!("{PROFILE}  - line: {{ path: /etc/motd, line: x }}\n");
+    insta::assert_snapshot!(spoiled("profiles/demo.yaml", text), @r###"
+  x one resource owns /etc/motd whole, another edits a part of it
+   ,-[profiles/demo.yaml:5:5]
+ 4 | resources:
+ 5 |   - file: { path: /etc/motd, content: "{{greeting}} {{host.name}}\n" }
+   :     ^^|^
+   :       `-- the other resource
+ 6 |   - line: { path: /etc/motd, line: x }
+   :     ^^^^
+   `----
+  help: put everything into the whole file, or only edit it
+
+1 error
+"###);
+}
+
+#[test]
 fn two_owners_across_includes() {
     let text = PROFILE.replace("resources:", "includes: [base]\nresources:");
     insta::assert_snapshot!(spoiled("profiles/demo.yaml", text), @r###"
