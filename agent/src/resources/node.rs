@@ -1,6 +1,7 @@
 //! What stands at a path, as a state that can be put back: nothing, a file, a directory or a symbolic link, each with
 //! all of its metadata. Shared by `file`, `directory`, `symlink` and `tree`.
 
+mod acl;
 mod metadata;
 
 use std::collections::BTreeMap;

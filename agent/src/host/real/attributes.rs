@@ -60,6 +60,10 @@ pub(super) fn entry(parent: &OwnedFd, name: &OsStr) -> Place {
     Place { path: path.join(name), follow: false }
 }
 
+/// How xfs stores access lists, which it lists a second time under their proper names, `system.posix_acl_*`
+/// (`fs/xfs/xfs_acl.h`).
+const XFS_ACL: &str = "trusted.SGI_ACL_";
+
 /// A path of which extended attributes are read and set.
 pub(super) struct Place {
     pub(super) path: PathBuf,
@@ -87,6 +91,9 @@ pub(super) fn xattrs(place: &Place) -> rustix::io::Result<BTreeMap<String, Vec<u
     let mut found = BTreeMap::new();
     for name in names.split(|b| *b == 0).filter(|n| !n.is_empty()) {
         let Ok(name) = std::str::from_utf8(name) else { continue };
+        if name.starts_with(XFS_ACL) {
+            continue;
+        }
         let mut value = vec![0; XATTR_MAX];
         let n = match place.follow {
             true => rustix::fs::getxattr(path, name, &mut value[..])?,

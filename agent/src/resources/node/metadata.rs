@@ -71,7 +71,10 @@ impl Owned {
     /// With what a spec asks for.
     #[must_use]
     pub fn with(mut self, mode: Option<Mode>, owner: Option<&String>, group: Option<&String>) -> Owned {
-        self.mode = mode.unwrap_or(self.mode);
+        if let Some(mode) = mode {
+            self.mode = mode;
+            super::acl::chmod(&mut self.xattrs, mode.0);
+        }
         self.owner = owner.cloned().unwrap_or(self.owner);
         self.group = group.cloned().unwrap_or(self.group);
         self
