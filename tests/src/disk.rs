@@ -75,10 +75,18 @@ impl Disk {
     }
 
     /// A second disk with what the first one's device holds at this moment: what a power cut leaves. Nothing is synced
-    /// or unmounted before, so the file system has to recover.
+    /// or unmounted before, so the file system has to recover. Whoever writes to it must be stopped.
     pub fn after_a_power_cut(&self, kind: &str) -> Disk {
         let disk = Disk::unmounted();
-        tool::run("cp", ["--sparse=always", tool::text(&self.image()), tool::text(&disk.image())]);
+        let (from, to) = (self.image(), disk.image());
+        // Copying takes its time, and the kernel may be writing: it was a moment only if both are the same afterwards.
+        for attempt in 1.. {
+            tool::run("cp", ["--sparse=always", tool::text(&from), tool::text(&to)]);
+            match tool::try_run(tool::command("cmp").args([&from, &to])) {
+                Ok(_) => break,
+                Err(differs) => assert!(attempt < 20, "{} does not come to rest: {differs}", from.display()),
+            }
+        }
         disk.mount(kind);
         disk
     }
