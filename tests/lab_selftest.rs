@@ -115,6 +115,42 @@ fn packages_come_in_two_versions() {
 }
 
 #[test]
+fn real_packages_can_be_installed_without_a_network() {
+    if let Err(why) = Lab::available() {
+        return skip("real_packages_can_be_installed_without_a_network", &why);
+    }
+    let lab = Lab::new("offered");
+    let host = lab.boot(HostOptions::named("a"));
+    // Everything can be had together; one of them is tried in earnest.
+    let all =
+        ["cron", "cups", "cups-ipp-utils", "curl", "ifupdown", "locales", "nginx", "postgresql", "samba", "smbclient"];
+    let simulate = ["apt-get", "install", "--simulate", "-qq", "--no-install-recommends"];
+    let planned = host.run(&[simulate.as_slice(), all.as_slice()].concat());
+    for name in all {
+        assert!(planned.contains(&format!("Inst {name} (")), "{name} is not on offer, or installed already: {planned}");
+    }
+    host.run(&["apt-get", "install", "-y", "-qq", "nginx"]);
+    assert_eq!(host.run(&["systemctl", "is-active", "nginx"]), "active");
+}
+
+#[test]
+fn an_independent_suite_agrees_with_the_host() {
+    if let Err(why) = Lab::available().and_then(|()| Lab::testinfra_available()) {
+        return skip("an_independent_suite_agrees_with_the_host", &why);
+    }
+    let lab = Lab::new("testinfra");
+    let host = lab.boot(HostOptions::named("a"));
+    let passed = lab.testinfra(&[&host], "tests/lab/test_base.py");
+    assert!(passed.status.success(), "{}", String::from_utf8_lossy(&passed.stdout));
+    // It can fail.
+    host.run(&["systemctl", "mask", "--now", "systemd-journald.service", "systemd-journald.socket"]);
+    let failed = lab.testinfra(&[&host], "tests/lab/test_base.py");
+    let said = String::from_utf8_lossy(&failed.stdout).into_owned();
+    assert_eq!(failed.status.code(), Some(1), "{said}");
+    assert!(said.contains("FAILED tests/lab/test_base.py::test_services_run"), "{said}");
+}
+
+#[test]
 fn a_host_can_have_a_small_file_system_that_outlives_its_power() {
     if let Err(why) = Lab::available() {
         return skip("a_host_can_have_a_small_file_system_that_outlives_its_power", &why);

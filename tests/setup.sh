@@ -10,18 +10,25 @@ needed='
 acl:getfacl
 apt-utils:apt-ftparchive
 attr:getfattr
+btrfs-progs:mkfs.btrfs
 debian-archive-keyring:/usr/share/keyrings/debian-archive-keyring.gpg
 debootstrap:debootstrap
 dpkg-dev:dpkg-scanpackages
+e2fsprogs:mkfs.ext4
 iproute2:ip
+libcap2-bin:setcap
+mount:mount
 mtree-netbsd:mtree
 nftables:nft
 openssh-client:ssh
 openssh-server:sshd
+python3-pytest:/usr/lib/python3/dist-packages/pytest
+python3-testinfra:/usr/lib/python3/dist-packages/testinfra
 rsync:rsync
 sudo:sudo
 systemd-container:systemd-nspawn
 util-linux:nsenter
+xfsprogs:mkfs.xfs
 '
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin

@@ -94,7 +94,7 @@ impl Fault {
 
     /// The same for an operation on a path.
     pub fn path(verb: &str, path: &Path, error: &io::Error) -> Fault {
-        Fault::io(format_args!("{verb} {}", path.display()), error)
+        Fault::io(format_args!("{verb} {}", shown(path)), error)
     }
 
     /// Adds what an operator can do.
@@ -110,6 +110,14 @@ impl Fault {
         let inner = std::mem::replace(&mut self.message, message.into());
         self.causes.insert(0, inner);
         self
+    }
+}
+
+/// A path as people can read it in one line: control characters and bytes that are no UTF-8 are escaped.
+pub fn shown(path: &Path) -> String {
+    match path.to_str() {
+        Some(text) if !text.contains(char::is_control) => text.to_owned(),
+        _ => format!("{path:?}"),
     }
 }
 

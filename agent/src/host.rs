@@ -36,10 +36,19 @@ pub trait Host {
     fn make_dir(&mut self, path: &Path, meta: &Attributes) -> Result<(), Fault>;
     /// Makes `path` a symbolic link: atomically, replacing a file or link that is there.
     fn symlink(&mut self, path: &Path, target: &Path, meta: &Attributes) -> Result<(), Fault>;
-    /// Sets the metadata of what is there (of a link: owner and group only).
+    /// Sets the metadata of what is there (of a link: all but the mode, which Linux does not keep).
     fn set_attributes(&mut self, path: &Path, meta: &Attributes) -> Result<(), Fault>;
     /// Removes a file, a link or an empty directory.
     fn remove(&mut self, path: &Path) -> Result<(), Fault>;
+    /// Removes what [`Host::write`], [`Host::symlink`] or [`Host::restore_inode`] left beside `path` when the agent was
+    /// killed in the middle of it; no error if there is nothing.
+    fn sweep(&mut self, path: &Path) -> Result<(), Fault>;
+    /// Gives a regular file a further name in the state directory, so that its very inode can be put back;
+    /// not durable before [`Host::sync`]. `false` if that cannot be: they are on different file systems.
+    fn keep_inode(&mut self, path: &Path, name: &str) -> Result<bool, Fault>;
+    /// Makes `path` a name of the inode that [`Host::keep_inode`] kept: atomically, replacing a file or link that is
+    /// there.
+    fn restore_inode(&mut self, name: &str, path: &Path) -> Result<(), Fault>;
 
     /// Runs a program to its end or deadline; its whole process group is ended then.
     fn run(&mut self, command: &Command) -> Result<Output, Fault>;
@@ -91,6 +100,9 @@ pub struct Meta {
     pub file_type: FileType,
     /// Length in bytes.
     pub size: u64,
+    /// Of a regular file that has several names (hard links): the number of its inode. It is the same after a reboot,
+    /// which the number of a device is not.
+    pub inode: Option<u64>,
     /// The rest.
     pub attributes: Attributes,
 }
@@ -108,6 +120,9 @@ pub struct Attributes {
     pub mtime: Option<(i64, u32)>,
     /// All extended attributes: name to value. Those that are there and not named are removed.
     pub xattrs: Option<BTreeMap<String, Vec<u8>>>,
+    /// Whether a regular file has holes. Where it shall have some, [`Host::write`] leaves out blocks of zeros; otherwise
+    /// it is of no effect.
+    pub sparse: Option<bool>,
 }
 
 /// A program to run: an argument vector, never a shell string.

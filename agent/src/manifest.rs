@@ -306,7 +306,7 @@ fn difference(was: Option<&Entry>, is: Option<&Entry>) -> Difference {
 
 /// An entry in words, with all that is compared.
 fn words(entry: &Entry) -> String {
-    let Entry { kind, mode, owner, group, mtime, xattrs, .. } = entry;
+    let Entry { kind, mode, owner, group, mtime, xattrs, sparse, hard_link, .. } = entry;
     let kind = match kind {
         EntryKind::File { size, digest: Some(digest) } => format!("file, {size} bytes, sha256 {}", digest.short()),
         EntryKind::File { size, digest: None } => format!("file, {size} bytes"),
@@ -315,5 +315,7 @@ fn words(entry: &Entry) -> String {
     };
     let time = if *mtime == (0, 0) { String::new() } else { format!(", time {}.{:09}", mtime.0, mtime.1) };
     let xattrs: String = xattrs.iter().map(|(name, value)| format!(", {name}={value}")).collect();
-    format!("{kind}, {mode:04o} {owner}:{group}{time}{xattrs}")
+    let holes = if *sparse { ", with holes" } else { "" };
+    let shared = hard_link.map_or_else(String::new, |inode| format!(", shares inode {inode}"));
+    format!("{kind}, {mode:04o} {owner}:{group}{time}{holes}{shared}{xattrs}")
 }

@@ -475,6 +475,12 @@ pub struct Entry {
     /// Extended attributes (ACLs included) in hexadecimal.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub xattrs: BTreeMap<String, String>,
+    /// A file that has holes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sparse: bool,
+    /// The inode that a file shares with other names; only in what was kept on the same host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hard_link: Option<u64>,
 }
 
 /// The types of entries that a transfer carries. Sockets, pipes and devices are left out.

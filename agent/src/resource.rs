@@ -171,6 +171,27 @@ impl Cx<'_> {
         self.host.state_write(&name, &mut reader)
     }
 
+    /// Keeps a further name (hard link) of a file with this inode in this run's `kept/`; `false` if it lies on another
+    /// file system than the state directory.
+    ///
+    /// # Errors
+    /// Those of the host.
+    pub fn keep_inode(&mut self, path: &std::path::Path, inode: u64) -> Result<bool, Fault> {
+        let name = format!("{}/kept/inode-{inode}", self.run_dir()?);
+        let kept = self.host.keep_inode(path, &name)?;
+        self.kept |= kept;
+        Ok(kept)
+    }
+
+    /// Makes `path` a name of what [`Cx::keep_inode`] kept.
+    ///
+    /// # Errors
+    /// `NotFound` if it was never kept; those of the host.
+    pub fn restore_inode(&mut self, inode: u64, path: &std::path::Path) -> Result<(), Fault> {
+        let name = format!("{}/kept/inode-{inode}", self.run_dir()?);
+        self.host.restore_inode(&name, path)
+    }
+
     /// Keeps bytes under a name of the kind's own in this run's `kept/`.
     ///
     /// # Errors

@@ -9,11 +9,13 @@
 
 mod base;
 mod cgroup;
+mod debian;
 mod host;
 mod leftover;
 mod machine;
 mod network;
 mod package;
+mod testinfra;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,6 +1,6 @@
 //! The harness for tests that use real components.
 //!
-//! [`sshd`] runs a real OpenSSH server as the current user; [`lab`] boots whole hosts with systemd on a network of
+//! [`disk`] mounts file systems for a test alone; [`sshd`] runs a real OpenSSH server as the current user; [`lab`] boots whole hosts with systemd on a network of
 //! their own, which needs root. Neither changes the machine that runs the tests: everything lives in temporary
 //! directories and namespaces, and is gone when the value that stands for it is dropped.
 //!
@@ -9,6 +9,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
+pub mod disk;
 pub mod lab;
 pub mod sshd;
 pub mod town;

@@ -178,6 +178,30 @@ impl Host for FakeHost {
         self.effect(|h| h.tree.remove(path))
     }
 
+    fn sweep(&mut self, _path: &Path) -> Result<(), Fault> {
+        self.alive()
+    }
+
+    fn keep_inode(&mut self, path: &Path, name: &str) -> Result<bool, Fault> {
+        if self.state.contains_key(name) {
+            return self.alive().map(|()| true);
+        }
+        self.effect(|h| {
+            let inode = h.tree.keep(path)?;
+            h.state.insert(name.to_owned(), inode.to_string().into());
+            Ok(true)
+        })
+    }
+
+    fn restore_inode(&mut self, name: &str, path: &Path) -> Result<(), Fault> {
+        self.effect(|h| {
+            let missing = || Fault::new(FaultCode::NotFound, format!("put back {}: no {name}", path.display()));
+            let number = h.state.get(name).ok_or_else(missing)?;
+            let inode = String::from_utf8_lossy(number).parse().map_err(|_| missing())?;
+            h.tree.restore(inode, path)
+        })
+    }
+
     fn run(&mut self, command: &Command) -> Result<Output, Fault> {
         if command.effect {
             return self.effect(|h| h.program(command));

@@ -5,9 +5,13 @@
 //! cannot give is recorded beside the root and reported back, and package and unit commands are simulated.
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
+mod attributes;
 mod files;
+mod inode;
 mod orphan;
 mod program;
+mod refusal;
+mod sparse;
 mod state;
 
 use std::collections::BTreeMap;
@@ -107,6 +111,19 @@ impl Host for RealHost {
 
     fn remove(&mut self, path: &Path) -> Result<(), Fault> {
         files::remove(&self.root, path, self.sandbox.as_mut())?;
+        self.touch(path)
+    }
+
+    fn sweep(&mut self, path: &Path) -> Result<(), Fault> {
+        if files::sweep(&self.root, path)? { self.touch(path) } else { Ok(()) }
+    }
+
+    fn keep_inode(&mut self, path: &Path, name: &str) -> Result<bool, Fault> {
+        inode::keep(&self.root, path, &self.state, name)
+    }
+
+    fn restore_inode(&mut self, name: &str, path: &Path) -> Result<(), Fault> {
+        inode::restore(&self.state, name, &self.root, path)?;
         self.touch(path)
     }
 

@@ -99,7 +99,7 @@ impl World {
 }
 
 fn file_attributes() -> Attributes {
-    Attributes { mode: Some(0o644), uid: Some(0), gid: Some(0), mtime: Some(MTIME), xattrs: None }
+    Attributes { mode: Some(0o644), uid: Some(0), gid: Some(0), mtime: Some(MTIME), ..Attributes::default() }
 }
 
 fn says(text: impl Into<String>) -> Output {

@@ -93,6 +93,8 @@ impl Walk {
             owner: at.uid.unwrap_or(0).to_string(),
             group: at.gid.unwrap_or(0).to_string(),
             mtime: at.mtime.filter(|_| timed).unwrap_or((0, 0)),
+            sparse: at.sparse.unwrap_or(false),
+            hard_link: meta.inode,
             xattrs: at.xattrs.iter().flatten().map(|(k, v)| (k.clone(), to_hex(v))).collect(),
         }))
     }

@@ -73,6 +73,10 @@ impl Lens for Directory {
         now.keep(Path::new(&spec.path), wanted, cx)
     }
 
+    fn same(_spec: &Spec, a: &Node, b: &Node) -> bool {
+        a.same(b)
+    }
+
     fn title(spec: &Spec) -> String {
         format!("{}/", spec.path)
     }

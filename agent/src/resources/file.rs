@@ -97,11 +97,7 @@ impl Lens for File {
             _ => Owned::new(0o644),
         };
         let owned = old.with(spec.mode, spec.owner.as_ref(), spec.group.as_ref());
-        let mtime = match state {
-            Node::File { digest, mtime, .. } if *digest == blob.digest => *mtime,
-            _ => None,
-        };
-        Ok(Node::File { digest: blob.digest.clone(), size: blob.size, owned, mtime })
+        Ok(state.rewritten(&blob.digest, blob.size, owned))
     }
 
     fn put(spec: &Spec, now: &Node, to: &Node, cx: &mut Cx<'_>) -> Result<(), Fault> {
@@ -126,6 +122,10 @@ impl Lens for File {
 
     fn sensitive(spec: &Spec) -> bool {
         spec.sensitive
+    }
+
+    fn same(_spec: &Spec, a: &Node, b: &Node) -> bool {
+        a.same(b)
     }
 
     fn title(spec: &Spec) -> String {

@@ -1,53 +1,26 @@
 //! What stands at a path, as a state that can be put back: nothing, a file, a directory or a symbolic link, each with
 //! all of its metadata. Shared by `file`, `directory`, `symlink` and `tree`.
 
+mod acl;
+mod metadata;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::owner::Database;
 use crate::digest::Digest;
-use crate::fault::{Fault, FaultCode};
+use crate::fault::{Fault, FaultCode, shown};
 use crate::host::{Attributes, FileType};
 use crate::resource::Cx;
 
+pub use metadata::{Mode, Owned, Presence, Xattrs};
+pub(crate) use metadata::{path_problem, to_hex};
+
 /// Text of at most this many bytes is shown in diffs.
 const PREVIEW_MAX: u64 = 64 << 10;
-
-/// Whether a path shall be there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Presence {
-    /// It is there as described.
-    #[default]
-    Present,
-    /// Nothing is there.
-    Absent,
-}
-
-/// Permission bits, written in octal: `"0644"`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", extend("pattern" = "^[0-7]{3,4}$"))]
-pub struct Mode(pub u32);
-
-impl TryFrom<String> for Mode {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Mode, String> {
-        let octal = (3..=4).contains(&text.len()).then(|| u32::from_str_radix(&text, 8).ok()).flatten();
-        octal.map(Mode).ok_or_else(|| format!("`{text}` is no mode: write three or four octal digits, e.g. \"0644\""))
-    }
-}
-
-impl From<Mode> for String {
-    fn from(mode: Mode) -> String {
-        format!("{:04o}", mode.0)
-    }
-}
 
 /// What stands at a path.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +40,12 @@ pub enum Node {
         /// Modification time; `None` in a wanted state means whatever writing results in.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mtime: Option<(i64, u32)>,
+        /// It has holes.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        sparse: bool,
+        /// The inode that it shares with other names (hard links); `None` if it has only this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hard_link: Option<u64>,
     },
     /// A directory; its entries are not part of the state.
     Directory {
@@ -77,55 +56,21 @@ pub enum Node {
     /// A symbolic link.
     Symlink {
         /// Target as it stands.
+        #[serde(serialize_with = "metadata::write_path", deserialize_with = "metadata::read_path")]
         target: PathBuf,
         /// Owner name (or number).
         owner: String,
         /// Group name (or number).
         group: String,
+        /// Extended attributes, a label above all; users cannot give a link any.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        xattrs: Xattrs,
+        /// Modification time; `None` in a wanted state means whatever making it results in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mtime: Option<(i64, u32)>,
     },
     /// A device, socket or pipe: never touched.
     Other,
-}
-
-/// Who may do what.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Owned {
-    /// Permission bits.
-    pub mode: Mode,
-    /// Owner name (or number).
-    pub owner: String,
-    /// Group name (or number).
-    pub group: String,
-    /// Extended attributes, ACLs included: name to value in hexadecimal.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub xattrs: BTreeMap<String, String>,
-}
-
-impl Owned {
-    /// What a new file or directory gets where the spec is silent.
-    pub fn new(mode: u32) -> Owned {
-        Owned { mode: Mode(mode), owner: "root".into(), group: "root".into(), xattrs: BTreeMap::new() }
-    }
-
-    /// With what a spec asks for.
-    #[must_use]
-    pub fn with(mut self, mode: Option<Mode>, owner: Option<&String>, group: Option<&String>) -> Owned {
-        self.mode = mode.unwrap_or(self.mode);
-        self.owner = owner.cloned().unwrap_or(self.owner);
-        self.group = group.cloned().unwrap_or(self.group);
-        self
-    }
-
-    fn attributes(&self, cx: &mut Cx<'_>) -> Result<Attributes, Fault> {
-        let xattrs = self.xattrs.iter().map(|(k, v)| Ok((k.clone(), from_hex(v)?))).collect::<Result<_, Fault>>()?;
-        Ok(Attributes {
-            mode: Some(self.mode.0),
-            uid: Some(Database::User.id(&self.owner, cx.host)?),
-            gid: Some(Database::Group.id(&self.group, cx.host)?),
-            mtime: None,
-            xattrs: Some(xattrs),
-        })
-    }
 }
 
 impl Node {
@@ -147,10 +92,10 @@ impl Node {
         let at = &meta.attributes;
         let owner = Database::User.name(at.uid.unwrap_or(0), cx.host)?;
         let group = Database::Group.name(at.gid.unwrap_or(0), cx.host)?;
+        let xattrs = metadata::text(at.xattrs.as_ref());
         if meta.file_type == FileType::Symlink {
-            return Ok(Node::Symlink { target: cx.host.read_link(path)?, owner, group });
+            return Ok(Node::Symlink { target: cx.host.read_link(path)?, owner, group, xattrs, mtime: at.mtime });
         }
-        let xattrs = at.xattrs.iter().flatten().map(|(k, v)| (k.clone(), to_hex(v))).collect();
         let owned = Owned { mode: Mode(at.mode.unwrap_or(0)), owner, group, xattrs };
         match meta.file_type {
             FileType::Directory => Ok(Node::Directory { owned }),
@@ -168,9 +113,37 @@ impl Node {
                         Digest::of_reader(&mut reader).map_err(|e| Fault::path("read", path, &e))?
                     }
                 };
-                Ok(Node::File { digest, size, owned, mtime: at.mtime })
+                let (sparse, hard_link) = (at.sparse.unwrap_or(false), meta.inode);
+                Ok(Node::File { digest, size, owned, mtime: at.mtime, sparse, hard_link })
             }
             FileType::Symlink | FileType::Other => Ok(Node::Other),
+        }
+    }
+
+    /// A file of this content and metadata, coming from `self`: where the content stays, its time, holes and other names
+    /// do, too; otherwise it is a new file.
+    #[must_use]
+    pub fn rewritten(&self, digest: &Digest, size: u64, owned: Owned) -> Node {
+        let (mtime, sparse, hard_link) = match self {
+            Node::File { digest: have, mtime, sparse, hard_link, .. } if have == digest => {
+                (*mtime, *sparse, *hard_link)
+            }
+            _ => (None, false, None),
+        };
+        Node::File { digest: digest.clone(), size, owned, mtime, sparse, hard_link }
+    }
+
+    /// A link to `target`, coming from `self`: one that is there keeps owner, label and, if it stays, time.
+    #[must_use]
+    pub fn relinked(&self, target: PathBuf) -> Node {
+        match self {
+            Node::Symlink { target: have, owner, group, xattrs, mtime } => {
+                let mtime = mtime.filter(|_| *have == target);
+                Node::Symlink { target, owner: owner.clone(), group: group.clone(), xattrs: xattrs.clone(), mtime }
+            }
+            _ => {
+                Node::Symlink { target, owner: "root".into(), group: "root".into(), xattrs: Xattrs::new(), mtime: None }
+            }
         }
     }
 
@@ -180,7 +153,8 @@ impl Node {
     /// `Conflict` for devices and for directories that are not empty; otherwise those of the host.
     pub fn put(&self, path: &Path, now: &Node, cx: &mut Cx<'_>) -> Result<(), Fault> {
         if self == now {
-            return Ok(());
+            // An agent that was killed half-way may have left something beside it.
+            return cx.host.sweep(path);
         }
         now.removable(self, path, cx)?;
         let directory = |node: &Node| matches!(node, Node::Directory { .. });
@@ -198,10 +172,12 @@ impl Node {
                     cx.host.make_dir(path, &attributes)
                 }
             }
-            Node::Symlink { target, owner, group } => {
+            Node::Symlink { target, owner, group, xattrs, mtime } => {
                 let attributes = Attributes {
                     uid: Some(Database::User.id(owner, cx.host)?),
                     gid: Some(Database::Group.id(group, cx.host)?),
+                    mtime: *mtime,
+                    xattrs: Some(metadata::bytes(xattrs)?),
                     ..Attributes::default()
                 };
                 match now {
@@ -209,15 +185,19 @@ impl Node {
                     _ => cx.host.symlink(path, target, &attributes),
                 }
             }
-            Node::File { digest, owned, mtime, .. } => {
-                let attributes = Attributes { mtime: *mtime, ..owned.attributes(cx)? };
-                match now {
-                    Node::File { digest: have, .. } if have == digest => cx.host.set_attributes(path, &attributes),
+            Node::File { digest, owned, mtime, sparse, hard_link, .. } => {
+                let attributes = Attributes { mtime: *mtime, sparse: Some(*sparse), ..owned.attributes(cx)? };
+                let stays = matches!(now, Node::File { digest: have, .. } if have == digest);
+                let regrouped = matches!(now, Node::File { hard_link: have, .. } if have != hard_link);
+                match hard_link {
+                    Some(inode) if !stays || regrouped => cx.restore_inode(*inode, path)?,
+                    _ if stays && (!sparse || matches!(now, Node::File { sparse: true, .. })) => {}
                     _ => {
-                        let mut content = cx.content(digest)?;
-                        cx.host.write(path, &mut content, &attributes)
+                        let mut content = if stays { cx.host.open(path)? } else { cx.content(digest)? };
+                        return cx.host.write(path, &mut content, &attributes);
                     }
                 }
+                cx.host.set_attributes(path, &attributes)
             }
             Node::Other => Err(other(path)),
         }
@@ -229,20 +209,49 @@ impl Node {
     /// As for [`Node::put`]; `NoSpace` if the content cannot be kept.
     pub fn keep(&self, path: &Path, to: &Node, cx: &mut Cx<'_>) -> Result<(), Fault> {
         self.removable(to, path, cx)?;
-        match (self, to) {
-            (Node::File { digest, .. }, Node::File { digest: new, .. }) if digest == new => Ok(()),
-            (Node::File { digest, .. }, _) => cx.keep(path, digest),
-            _ => Ok(()),
+        let Node::File { digest, hard_link, .. } = self else { return Ok(()) };
+        let stays = matches!(to, Node::File { digest: new, .. } if new == digest);
+        match hard_link {
+            // Others may give the path another inode of the same content before an undo.
+            Some(inode) if cx.keep_inode(path, *inode)? || stays => Ok(()),
+            None if stays => Ok(()),
+            None => cx.keep(path, digest),
+            Some(_) => {
+                cx.keep(path, digest)?;
+                let path = shown(path);
+                let message =
+                    format!("{path} shares its file with other names (hard links), which could not be undone");
+                let hint = "remove the other names, or put the agent's directory on the same file system";
+                Err(Fault::new(FaultCode::Irreversible, message).hint(hint))
+            }
         }
     }
 
-    /// Whether it is the same but for the time of a file.
+    /// Whether it is the same but for times, holes and further names: what nobody would call somebody's work.
     pub fn alike(&self, other: &Node) -> bool {
-        let timeless = |node: &Node| match node.clone() {
-            Node::File { digest, size, owned, .. } => Node::File { digest, size, owned, mtime: None },
-            node => node,
+        let plain = |node: &Node| {
+            let mut node = node.clone();
+            match &mut node {
+                Node::File { mtime, sparse, hard_link, .. } => (*mtime, *sparse, *hard_link) = (None, false, None),
+                Node::Symlink { mtime, .. } => *mtime = None,
+                _ => {}
+            }
+            node
         };
-        timeless(self) == timeless(other)
+        plain(self) == plain(other)
+    }
+
+    /// Whether `now` is what undo promises, for a path where this was: a file that others have given a further name, or
+    /// that takes less room than before, is no worse for it.
+    pub fn same(&self, now: &Node) -> bool {
+        let mut as_before = now.clone();
+        if let (Node::File { sparse, hard_link, .. }, Node::File { sparse: holes, hard_link: shared, .. }) =
+            (self, &mut as_before)
+        {
+            *holes &= *sparse;
+            *shared = shared.filter(|_| hard_link.is_some());
+        }
+        *self == as_before
     }
 
     /// The content that putting this needs.
@@ -269,7 +278,7 @@ impl Node {
             (Node::Other, _) => Err(other(path)),
             (Node::Directory { .. }, Node::Directory { .. }) => Ok(()),
             (Node::Directory { .. }, _) if !cx.host.read_dir(path)?.is_empty() => {
-                let message = format!("{} is a directory that is not empty", path.display());
+                let message = format!("{} is a directory that is not empty", shown(path));
                 Err(Fault::new(FaultCode::Conflict, message).hint("move its entries away first, or manage them"))
             }
             _ => Ok(()),
@@ -277,38 +286,7 @@ impl Node {
     }
 }
 
-/// What is wrong with a path in a spec, if anything.
-pub(crate) fn path_problem(path: &str) -> Option<String> {
-    if !path.starts_with('/') {
-        return Some(format!("path `{path}` is relative: write it from `/`"));
-    }
-    if path.split('/').any(|part| part == ".." || part == ".") {
-        return Some(format!("path `{path}` has `.` or `..` in it: write it out"));
-    }
-    if path == "/" || path.ends_with('/') || path.contains("//") || path.contains('\0') {
-        return Some(format!("path `{path}` must name one entry, without `//`, a trailing `/` or NUL"));
-    }
-    None
-}
-
 fn other(path: &Path) -> Fault {
-    let message = format!("{} is a device, socket or pipe, which is never replaced", path.display());
+    let message = format!("{} is a device, socket or pipe, which is never replaced", shown(path));
     Fault::new(FaultCode::Conflict, message)
-}
-
-pub(crate) fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-pub(crate) fn from_hex(text: &str) -> Result<Vec<u8>, Fault> {
-    let bad = || Fault::new(FaultCode::Corrupt, format!("`{text}` is not hexadecimal"));
-    let digits: Vec<u8> = text
-        .chars()
-        .map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok()))
-        .collect::<Option<_>>()
-        .ok_or_else(bad)?;
-    if !digits.len().is_multiple_of(2) {
-        return Err(bad());
-    }
-    Ok(digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect())
 }

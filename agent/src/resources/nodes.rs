@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::node::Node;
+use super::node::{Node, Owned};
 use crate::digest::Digest;
 use crate::fault::{Fault, FaultCode};
 use crate::resource::Cx;
@@ -29,23 +29,16 @@ pub fn get(paths: impl IntoIterator<Item = impl Into<String>>, cx: &mut Cx<'_>) 
 
 /// A file of this content, with the metadata of what is there or, if nothing is, of a new file of this mode.
 pub fn file(content: &[u8], mode: u32, now: Option<&Node>) -> Node {
-    let (digest, size) = (Digest::of(content), content.len() as u64);
-    match now {
-        Some(Node::File { digest: have, owned, mtime, .. }) => {
-            let mtime = mtime.filter(|_| *have == digest);
-            Node::File { digest, size, owned: owned.clone(), mtime }
-        }
-        _ => Node::File { digest, size, owned: super::node::Owned::new(mode), mtime: None },
-    }
+    let owned = match now {
+        Some(Node::File { owned, .. }) => owned.clone(),
+        _ => Owned::new(mode),
+    };
+    now.unwrap_or(&Node::Absent).rewritten(&Digest::of(content), content.len() as u64, owned)
 }
 
 /// A symbolic link to this target, with the owner of a link that is there.
 pub fn link(target: &str, now: Option<&Node>) -> Node {
-    let (owner, group) = match now {
-        Some(Node::Symlink { owner, group, .. }) => (owner.clone(), group.clone()),
-        _ => ("root".into(), "root".into()),
-    };
-    Node::Symlink { target: target.into(), owner, group }
+    now.unwrap_or(&Node::Absent).relinked(target.into())
 }
 
 /// Keeps what `put(now)` will need once `to` stands there, and refuses what could not be undone.
@@ -90,7 +83,12 @@ pub fn put(now: &Nodes, to: &Nodes, cx: &mut Cx<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether the same things stand there, times of files aside.
+/// Whether `now` is what undo promises, where `before` was.
+pub fn same(before: &Nodes, now: &Nodes) -> bool {
+    before.len() == now.len() && before.iter().zip(now).all(|((p, x), (q, y))| p == q && x.same(y))
+}
+
+/// Whether the same things stand there, see [`Node::alike`].
 pub fn alike(a: &Nodes, b: &Nodes) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|((p, x), (q, y))| p == q && x.alike(y))
 }

@@ -23,6 +23,9 @@ use crate::resources::owner::Database;
 /// Deepest directory nesting that is followed.
 const MAX_DEPTH: usize = 256;
 
+/// What a manifest has for the time of a link; what was kept for an undo has the true one.
+const NO_TIME: (i64, u32) = (0, 0);
+
 /// A directory tree.
 #[derive(Debug)]
 pub struct Replica;
@@ -124,7 +127,7 @@ pub fn scan(root: &Path, cx: &mut Cx<'_>) -> Result<Manifest, Fault> {
             return Err(Fault::new(FaultCode::Conflict, message));
         }
         let path = host_path(&relative);
-        // The kernel keeps neither mode nor a copied time of links.
+        // Linux keeps no mode of links; nobody asks for their time to be copied.
         let link = matches!(kind, EntryKind::Symlink { .. });
         let entry = Entry {
             path: path.clone(),
@@ -132,8 +135,10 @@ pub fn scan(root: &Path, cx: &mut Cx<'_>) -> Result<Manifest, Fault> {
             mode: if link { 0o777 } else { at.mode.unwrap_or(0) },
             owner: Database::User.name(at.uid.unwrap_or(0), cx.host)?,
             group: Database::Group.name(at.gid.unwrap_or(0), cx.host)?,
-            mtime: if link { (0, 0) } else { at.mtime.unwrap_or((0, 0)) },
+            mtime: if link { NO_TIME } else { at.mtime.unwrap_or((0, 0)) },
             xattrs: at.xattrs.iter().flatten().map(|(k, v)| (k.clone(), to_hex(v))).collect(),
+            sparse: at.sparse.unwrap_or(false),
+            hard_link: None,
         };
         manifest.insert(path, entry);
     }
@@ -188,10 +193,14 @@ impl Lens for Replica {
             }
             if let EntryKind::File { digest, .. } = &mut entry.kind {
                 let file = join(root, path);
-                let (seen, _) =
-                    Digest::of_reader(&mut cx.host.open(&file)?).map_err(|e| Fault::path("read", &file, &e))?;
-                cx.keep(&file, &seen)?;
-                *digest = Some(seen);
+                let here = Node::get(&file, cx)?;
+                here.keep(&file, &Node::Absent, cx)?;
+                if let Node::File { digest: seen, hard_link, .. } = here {
+                    *digest = Some(seen);
+                    entry.hard_link = hard_link;
+                }
+            } else if let Node::Symlink { mtime: Some(mtime), .. } = Node::get(&join(root, path), cx)? {
+                entry.mtime = mtime;
             }
         }
         cx.keep_bytes(&format!("tree-{digest}"), &to_lines(&here))
@@ -230,9 +239,8 @@ fn make(root: &Path, target: &Manifest, cx: &mut Cx<'_>) -> Result<(), Fault> {
         if same.is_some() && matches!(entry.kind, EntryKind::File { .. }) {
             // The content stays; only metadata differs.
             let now = Node::get(&file, cx)?;
-            if let Node::File { digest, size, mtime, .. } = &now {
-                let to = Node::File { digest: digest.clone(), size: *size, owned: owned(entry), mtime: *mtime };
-                to.put(&file, &now, cx)?;
+            if let Node::File { digest, size, .. } = &now {
+                now.rewritten(digest, *size, owned(entry)).put(&file, &now, cx)?;
             }
             continue;
         }
@@ -259,12 +267,15 @@ fn node(entry: &Entry, file: &Path) -> Result<Node, Fault> {
     Ok(match &entry.kind {
         EntryKind::Directory => Node::Directory { owned: owned(entry) },
         EntryKind::Symlink { target } => {
-            Node::Symlink { target: path_of(target), owner: entry.owner.clone(), group: entry.group.clone() }
+            let Entry { owner, group, xattrs, .. } = entry.clone();
+            let mtime = Some(entry.mtime).filter(|time| *time != NO_TIME);
+            Node::Symlink { target: path_of(target), owner, group, xattrs, mtime }
         }
         EntryKind::File { size, digest } => {
             let missing = || Fault::new(FaultCode::Invalid, format!("the content of {} was not sent", file.display()));
             let digest = digest.clone().ok_or_else(missing)?;
-            Node::File { digest, size: *size, owned: owned(entry), mtime: Some(entry.mtime) }
+            let (mtime, sparse, hard_link) = (Some(entry.mtime), entry.sparse, entry.hard_link);
+            Node::File { digest, size: *size, owned: owned(entry), mtime, sparse, hard_link }
         }
     })
 }
@@ -275,9 +286,12 @@ fn owned(entry: &Entry) -> Owned {
 }
 
 fn without_digest(entry: &Entry) -> Entry {
-    let mut plain = entry.clone();
-    if let EntryKind::File { digest, .. } = &mut plain.kind {
-        *digest = None;
+    // Neither is how a file is stored part of what a tree is.
+    let mut plain = Entry { sparse: false, hard_link: None, ..entry.clone() };
+    match &mut plain.kind {
+        EntryKind::File { digest, .. } => *digest = None,
+        EntryKind::Symlink { .. } => plain.mtime = NO_TIME,
+        EntryKind::Directory => {}
     }
     plain
 }

@@ -57,13 +57,9 @@ impl Lens for Symlink {
         if spec.state == Presence::Absent {
             return Ok(Node::Absent);
         }
-        let target =
-            spec.target.as_ref().ok_or_else(|| Fault::new(FaultCode::Invalid, "a link needs a `target`"))?.into();
-        let (owner, group) = match state {
-            Node::Symlink { owner, group, .. } => (owner.clone(), group.clone()),
-            _ => ("root".into(), "root".into()),
-        };
-        Ok(Node::Symlink { target, owner, group })
+        let target = spec.target.as_ref();
+        let target = target.ok_or_else(|| Fault::new(FaultCode::Invalid, "a link needs a `target`"))?;
+        Ok(state.relinked(target.into()))
     }
 
     fn put(spec: &Spec, now: &Node, to: &Node, cx: &mut Cx<'_>) -> Result<(), Fault> {
@@ -72,6 +68,10 @@ impl Lens for Symlink {
 
     fn keep(spec: &Spec, now: &Node, wanted: &Node, cx: &mut Cx<'_>) -> Result<(), Fault> {
         now.keep(Path::new(&spec.path), wanted, cx)
+    }
+
+    fn same(_spec: &Spec, a: &Node, b: &Node) -> bool {
+        a.same(b)
     }
 
     fn title(spec: &Spec) -> String {

@@ -198,7 +198,7 @@ pub(crate) fn wanted(state: &State) -> State {
         Node::File { owned, .. } => owned.clone(),
         _ => Owned::new(change.create.map_or(0o644, |mode| mode.0)),
     };
-    State { file: Node::File { digest: change.digest.clone(), size: change.size, owned, mtime: None }, change: None }
+    State { file: state.file.rewritten(&change.digest, change.size, owned), change: None }
 }
 
 /// Makes the file be so: edited, or as it was.
@@ -231,7 +231,7 @@ pub(crate) fn put(path: &Path, edit: EditText<'_>, now: &State, to: &State, cx: 
             Node::File { owned, .. } => owned.clone(),
             _ => Owned::new(0o644),
         };
-        let node = Node::File { digest: Digest::of(&bytes), size: bytes.len() as u64, owned, mtime: None };
+        let node = now.file.rewritten(&Digest::of(&bytes), bytes.len() as u64, owned);
         return node.put(path, &now.file, cx);
     }
     if cx.over_drift {
@@ -244,7 +244,7 @@ pub(crate) fn put(path: &Path, edit: EditText<'_>, now: &State, to: &State, cx: 
 /// Whether the file is as before, or at least our part of it.
 pub(crate) fn same(before: &State, now: &State) -> bool {
     let ours = |state: &State| state.change.as_ref()?.hunk.as_ref().map(|h| (h.old.clone(), h.new.clone()));
-    before.file == now.file || (ours(before).is_some() && ours(before) == ours(now))
+    before.file.same(&now.file) || (ours(before).is_some() && ours(before) == ours(now))
 }
 
 /// The change as lines of a diff.

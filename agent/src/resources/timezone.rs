@@ -80,7 +80,7 @@ impl Lens for Timezone {
     }
 
     fn same(_spec: &Spec, a: &State, b: &State) -> bool {
-        a.files == b.files
+        nodes::same(&a.files, &b.files)
     }
 
     fn intact(_spec: &Spec, after: &State, now: &State) -> bool {

@@ -149,7 +149,9 @@ fn databases_without_times(snapshot: &BTreeMap<String, String>) -> BTreeMap<Stri
 
 fn without_time(line: &str) -> String {
     match (line.find('('), line.find(')')) {
-        (Some(from), Some(to)) if line.starts_with("file") => format!("{}{}", &line[..from], &line[to + 1..]),
+        (Some(from), Some(to)) if line.starts_with("file") || line.starts_with("symlink") => {
+            format!("{}{}", &line[..from], &line[to + 1..])
+        }
         _ => line.to_owned(),
     }
 }

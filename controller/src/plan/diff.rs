@@ -37,7 +37,7 @@ pub(super) fn lines(state: &Value, wanted: &Value, text: Text<'_>) -> Vec<String
     names.sort();
     for name in names {
         // The content is shown below; a time that is not wanted is no change that anybody asked for.
-        if name == "size" || name.ends_with("digest") || (name == "mtime" && content) {
+        if name == "size" || name.ends_with("digest") || (name == "mtime" && !new.contains_key(name)) {
             continue;
         }
         match (old.get(name), new.get(name)) {

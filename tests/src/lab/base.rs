@@ -1,29 +1,31 @@
 //! The cached Debian root that every host starts from.
 //!
 //! It is built once, under a lock, in a directory whose name is a digest of everything that determines it, and never
-//! written again: change a list below and the next lab builds a new one. Building takes about a minute and needs a
+//! written again: change a list below and the next lab builds a new one. Building takes about two minutes and needs a
 //! Debian mirror; hosts themselves reach no network and install from the local repository in [`REPOSITORY`] only.
 
 use std::fs::{self, File};
 use std::hash::Hasher as _;
 use std::path::{Path, PathBuf};
 
-use super::{cache, leftover, package};
+use super::{cache, debian, leftover, package};
 use crate::tool;
 
 /// The release that hosts run.
-const SUITE: &str = "bookworm";
+pub(crate) const SUITE: &str = "bookworm";
 
 /// What a host has besides Debian's minimal system.
-const PACKAGES: [&str; 13] = [
+const PACKAGES: [&str; 15] = [
     "acl",
     "attr",
     "dbus",
+    "e2fsprogs",
     "iproute2",
     "iputils-ping",
     "libpam-systemd",
     "nftables",
     "openssh-server",
+    "openssl",
     "procps",
     "rsync",
     "sudo",
@@ -58,7 +60,8 @@ pub(crate) const HOMES: [(&str, u32); 3] = [("root", 0), ("home/weiche", 1000), 
 pub(crate) fn ready() -> PathBuf {
     let cache = cache();
     let system = cache.join(format!("debian-{}", digest(&(SUITE, PACKAGES))));
-    let base = cache.join(format!("base-{}", digest(&(SUITE, PACKAGES, CUSTOMISE, package::ALL))));
+    let offered = cache.join(format!("offered-{}", digest(&(SUITE, PACKAGES, debian::OFFERED))));
+    let base = cache.join(format!("base-{}", digest(&(SUITE, PACKAGES, debian::OFFERED, CUSTOMISE, package::ALL))));
     if base.exists() {
         return base;
     }
@@ -68,7 +71,10 @@ pub(crate) fn ready() -> PathBuf {
         build(&system, bootstrap);
     }
     if !base.exists() {
-        build(&base, |root| customise(&system, root));
+        if !offered.exists() {
+            build(&offered, |dir| debian::fetch(&system, &mirror(), dir));
+        }
+        build(&base, |root| customise(&system, &offered, root));
     }
     base
 }
@@ -101,8 +107,10 @@ fn bootstrap(root: &Path) {
     tool::try_run(&mut debootstrap).unwrap_or_else(|error| panic!("{error}"));
 }
 
-fn customise(system: &Path, root: &Path) {
+fn customise(system: &Path, offered: &Path, root: &Path) {
     tool::run("cp", ["--archive", "--reflink=auto", tool::text(system), tool::text(root)]);
+    // As links: the repository is only read, and so are these.
+    tool::run("cp", ["--recursive", "--link", tool::text(offered), tool::text(&root.join(REPOSITORY))]);
     package::build_repository(&root.join(REPOSITORY));
     tool::run("chroot", [tool::text(root), "sh", "-c", CUSTOMISE]);
 }

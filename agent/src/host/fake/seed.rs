@@ -81,7 +81,7 @@ impl FakeHost {
         let mut host = FakeHost::debian();
         let note = [("user.note".to_owned(), b"keep me".to_vec()), ("user.bin".to_owned(), vec![0, 255])];
         let noted = Attributes { uid: Some(33), gid: Some(100), xattrs: Some(note.into()), ..Attributes::default() };
-        host.file("/etc/motd", "Welcome\n", 0o600);
+        host.file("/etc/motd", "Welcome\0\0\n", 0o600);
         host.file("/etc/secret.conf", "old token\n", 0o640);
         host.file("/etc/old.conf", "old = true\n", 0o4755);
         host.dir("/srv/data", 0o1700);
@@ -97,6 +97,10 @@ impl FakeHost {
         for path in ["/etc/motd", "/etc/old.conf", "/srv/data", "/srv/empty", "/srv/share/letter.txt"] {
             host.attributes(path, &noted);
         }
+        // Hard links: one name is replaced, one is removed; and a file with holes.
+        host.further_name("/etc/old.conf", "/srv/old.conf");
+        host.further_name("/etc/secret.conf", "/srv/secret.conf");
+        host.attributes("/etc/secret.conf", &Attributes { gid: Some(42), ..Attributes::default() });
         // Accounts of the examples, with other values and among others' lines.
         host.file(
             "/etc/passwd",
@@ -177,8 +181,14 @@ impl FakeHost {
 
     fn file(&mut self, path: &str, text: &str, mode: u32) {
         let old = self.tree.lstat(Path::new(path)).ok().flatten().map(|m| m.attributes).unwrap_or_default();
-        let meta = Attributes { mode: Some(mode), mtime: None, ..old };
+        let sparse = Some(text.contains("\0\0"));
+        let meta = Attributes { mode: Some(mode), mtime: None, sparse, ..old };
         let made = self.tree.write(Path::new(path), text.into(), &meta);
+        debug_assert!(made.is_ok(), "{made:?}");
+    }
+
+    fn further_name(&mut self, old: &str, new: &str) {
+        let made = self.tree.hard_link(Path::new(old), Path::new(new));
         debug_assert!(made.is_ok(), "{made:?}");
     }
 

@@ -17,17 +17,23 @@ const MAX_LINKS: u32 = 40;
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
     nodes: BTreeMap<PathBuf, Node>,
+    /// Inodes that have a name in the agent's state directory, which may be their only one by now.
+    kept: BTreeMap<i64, Node>,
     clock: i64,
 }
 
 #[derive(Clone, Debug)]
 struct Node {
+    /// Names with the same number are hard links to one file.
+    inode: i64,
     body: Body,
     mode: u32,
     uid: u32,
     gid: u32,
     mtime: (i64, u32),
     xattrs: BTreeMap<String, Vec<u8>>,
+    /// Has holes; of the fake, no more than a mark.
+    sparse: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -40,7 +46,7 @@ enum Body {
 
 impl Default for Tree {
     fn default() -> Tree {
-        let mut tree = Tree { nodes: BTreeMap::new(), clock: 1_700_000_000 };
+        let mut tree = Tree { nodes: BTreeMap::new(), kept: BTreeMap::new(), clock: 1_700_000_000 };
         let root = tree.node(Body::Directory, 0o755, &Attributes::default());
         tree.nodes.insert(PathBuf::from("/"), root);
         tree
@@ -63,8 +69,10 @@ impl Tree {
             gid: Some(node.gid),
             mtime: Some(node.mtime),
             xattrs: Some(node.xattrs.clone()),
+            sparse: Some(node.sparse),
         };
-        Ok(Some(Meta { file_type, size: size as u64, attributes }))
+        let inode = u64::try_from(node.inode).ok().filter(|_| self.is_shared(node));
+        Ok(Some(Meta { file_type, size: size as u64, inode, attributes }))
     }
 
     pub(super) fn read_dir(&self, path: &Path) -> Result<Vec<OsString>> {
@@ -126,18 +134,52 @@ impl Tree {
     pub(super) fn set_attributes(&mut self, path: &Path, meta: &Attributes) -> Result<()> {
         let path = self.resolve(path)?;
         let missing = || fault(FaultCode::NotFound, "set metadata of", &path, "nothing there");
-        let node = self.nodes.get_mut(&path).ok_or_else(missing)?;
-        node.uid = meta.uid.unwrap_or(node.uid);
-        node.gid = meta.gid.unwrap_or(node.gid);
-        if matches!(node.body, Body::Symlink(_)) {
-            return Ok(());
-        }
-        node.mode = meta.mode.unwrap_or(node.mode);
-        node.mtime = meta.mtime.unwrap_or(node.mtime);
-        if let Some(xattrs) = &meta.xattrs {
-            node.xattrs.clone_from(xattrs);
+        let inode = self.nodes.get(&path).ok_or_else(missing)?.inode;
+        let names = self.nodes.values_mut().chain(self.kept.values_mut());
+        for node in names.filter(|node| node.inode == inode) {
+            node.uid = meta.uid.unwrap_or(node.uid);
+            node.gid = meta.gid.unwrap_or(node.gid);
+            if !matches!(node.body, Body::Symlink(_)) {
+                node.mode = meta.mode.unwrap_or(node.mode);
+            }
+            node.mtime = meta.mtime.unwrap_or(node.mtime);
+            if let Some(xattrs) = &meta.xattrs {
+                node.xattrs.clone_from(xattrs);
+            }
         }
         Ok(())
+    }
+
+    /// Makes `new` a further name of the file `old`.
+    pub(super) fn hard_link(&mut self, old: &Path, new: &Path) -> Result<()> {
+        let inode = self.keep(old)?;
+        self.restore(inode, new)?;
+        self.kept.remove(&inode);
+        Ok(())
+    }
+
+    /// Keeps the file at `path` alive whatever happens to its names; returns its number.
+    pub(super) fn keep(&mut self, path: &Path) -> Result<i64> {
+        let path = self.resolve(path)?;
+        let missing = || fault(FaultCode::NotFound, "keep", &path, "nothing there");
+        let node = self.nodes.get(&path).ok_or_else(missing)?.clone();
+        let inode = node.inode;
+        self.kept.insert(inode, node);
+        Ok(inode)
+    }
+
+    /// Makes `path` a name of a file that was kept.
+    pub(super) fn restore(&mut self, inode: i64, path: &Path) -> Result<()> {
+        let missing = || fault(FaultCode::NotFound, "put back", path, "its file is gone");
+        let node = self.kept.get(&inode).ok_or_else(missing)?.clone();
+        let path = self.replaceable("put back", path)?;
+        self.nodes.insert(path, node);
+        Ok(())
+    }
+
+    fn is_shared(&self, node: &Node) -> bool {
+        let names = self.nodes.values().chain(self.kept.values()).filter(|other| other.inode == node.inode).count();
+        names > 1 && matches!(node.body, Body::File(_))
     }
 
     pub(super) fn remove(&mut self, path: &Path) -> Result<()> {
@@ -156,10 +198,14 @@ impl Tree {
             let own = format!("{:04o} {}:{}", n.mode, n.uid, n.gid);
             match &n.body {
                 Body::File(bytes) => {
-                    format!("file {own} {:?} {:?} {}", n.mtime, n.xattrs, Digest::of(bytes).short())
+                    let shared = self.nodes.values().filter(|other| other.inode == n.inode).count() > 1;
+                    let stored = (n.sparse, shared.then_some(n.inode));
+                    format!("file {own} {:?} {:?} {stored:?} {}", n.mtime, n.xattrs, Digest::of(bytes).short())
                 }
                 Body::Directory => format!("directory {own} {:?}", n.xattrs),
-                Body::Symlink(target) => format!("symlink {}:{} -> {}", n.uid, n.gid, target.display()),
+                Body::Symlink(target) => {
+                    format!("symlink {}:{} {:?} {:?} -> {}", n.uid, n.gid, n.mtime, n.xattrs, target.display())
+                }
                 Body::Other => format!("other {own}"),
             }
         };
@@ -167,18 +213,25 @@ impl Tree {
     }
 
     fn replace(&mut self, verb: &str, path: &Path, body: Body, mode: u32, meta: &Attributes) -> Result<()> {
-        let path = self.entry(verb, path)?;
-        if matches!(self.nodes.get(&path).map(|n| &n.body), Some(Body::Directory)) {
-            return Err(fault(FaultCode::Conflict, verb, &path, "a directory is there"));
-        }
+        let path = self.replaceable(verb, path)?;
         let node = self.node(body, mode, meta);
         self.nodes.insert(path, node);
         Ok(())
     }
 
+    fn replaceable(&self, verb: &str, path: &Path) -> Result<PathBuf> {
+        let path = self.entry(verb, path)?;
+        if matches!(self.nodes.get(&path).map(|n| &n.body), Some(Body::Directory)) {
+            return Err(fault(FaultCode::Conflict, verb, &path, "a directory is there"));
+        }
+        Ok(path)
+    }
+
     fn node(&mut self, body: Body, mode: u32, meta: &Attributes) -> Node {
         let now = self.tick();
         Node {
+            inode: now.0,
+            sparse: meta.sparse.unwrap_or(false) && matches!(body, Body::File(_)),
             body,
             mode: meta.mode.unwrap_or(mode),
             uid: meta.uid.unwrap_or(0),

@@ -5,20 +5,20 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::super::{Attributes, FileType, Meta};
+use super::attributes::{self, apply, apply_to_link};
+use super::refusal::explain;
+use super::sparse;
 use crate::fault::{Fault, FaultCode};
 
 type Result<T> = std::result::Result<T, Fault>;
-
-/// Bound of one extended attribute, from xattr(7).
-const XATTR_MAX: usize = 64 << 10;
 
 /// Who owns what in a sandbox, where an ordinary user cannot `chown`: path -> (uid, gid). Paths that are not named
 /// belong to root.
@@ -83,19 +83,25 @@ pub(super) fn lstat(root: &OwnedFd, path: &Path, owners: Option<&Owners>) -> Res
         _ => FileType::Other,
     };
     let xattrs = match file_type {
-        FileType::File | FileType::Directory => xattrs(&fd).map_err(fault)?,
-        FileType::Symlink | FileType::Other => BTreeMap::new(),
+        FileType::File | FileType::Directory => attributes::xattrs(&attributes::of(&fd)).map_err(fault)?,
+        FileType::Symlink => {
+            let (parent, name) = parent(root, path)?;
+            attributes::xattrs(&attributes::entry(&parent, name)).map_err(fault)?
+        }
+        FileType::Other => BTreeMap::new(),
     };
     let (uid, gid) = owners.map_or((stat.st_uid, stat.st_gid), |o| o.of(path));
     Ok(Some(Meta {
         file_type,
         size: u64::try_from(stat.st_size).unwrap_or(0),
+        inode: (file_type == FileType::File && stat.st_nlink > 1).then_some(stat.st_ino),
         attributes: Attributes {
             mode: Some(stat.st_mode & 0o7777),
             uid: Some(uid),
             gid: Some(gid),
             mtime: Some((stat.st_mtime as i64, u32::try_from(stat.st_mtime_nsec).unwrap_or(0))),
             xattrs: Some(xattrs),
+            sparse: Some(file_type == FileType::File && sparse::is_sparse(&fd, &stat)),
         },
     }))
 }
@@ -143,7 +149,7 @@ pub(super) fn write(
     meta: &Attributes,
     owners: Option<&mut Owners>,
 ) -> Result<()> {
-    let fault = |e: io::Error| Fault::path("write", path, &e);
+    let fault = refused("write", root, path);
     let (parent, name) = parent(root, path)?;
     let temporary = temporary_name(name);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -152,7 +158,11 @@ pub(super) fn write(
     let fd = rustix::fs::openat(&parent, &temporary, flags, Mode::from_raw_mode(0o600)).map_err(|e| fault(e.into()))?;
     let mut file = File::from(fd);
     let mut written = || -> io::Result<()> {
-        io::copy(content, &mut file)?;
+        if meta.sparse == Some(true) {
+            sparse::copy(content, &mut file)?;
+        } else {
+            io::copy(content, &mut file)?;
+        }
         apply(file.as_fd(), meta, owners.is_some())?;
         rustix::fs::renameat(&parent, &temporary, &parent, name)?;
         Ok(())
@@ -165,9 +175,9 @@ pub(super) fn write(
 }
 
 pub(super) fn make_dir(root: &OwnedFd, path: &Path, meta: &Attributes, owners: Option<&mut Owners>) -> Result<()> {
-    let fault = |e: Errno| Fault::path("make directory", path, &e.into());
+    let fault = refused("make directory", root, path);
     let (parent, name) = parent(root, path)?;
-    rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o700)).map_err(fault)?;
+    rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o700)).map_err(|e| fault(e.into()))?;
     set_attributes(root, path, meta, owners)
 }
 
@@ -178,13 +188,13 @@ pub(super) fn symlink(
     meta: &Attributes,
     owners: Option<&mut Owners>,
 ) -> Result<()> {
-    let fault = |e: Errno| Fault::path("make link", path, &e.into());
+    let fault = refused("make link", root, path);
     let (parent, name) = parent(root, path)?;
     let temporary = temporary_name(name);
     let _ = rustix::fs::unlinkat(&parent, &temporary, AtFlags::empty());
-    rustix::fs::symlinkat(target, &parent, &temporary).map_err(fault)?;
-    let made = chown_link(&parent, &temporary, meta, owners.is_some())
-        .and_then(|()| rustix::fs::renameat(&parent, &temporary, &parent, name));
+    rustix::fs::symlinkat(target, &parent, &temporary).map_err(|e| fault(e.into()))?;
+    let made = apply_to_link(&parent, &temporary, meta, owners.is_some())
+        .and_then(|()| Ok(rustix::fs::renameat(&parent, &temporary, &parent, name)?));
     made.map_err(|e| {
         let _ = rustix::fs::unlinkat(&parent, &temporary, AtFlags::empty());
         fault(e)
@@ -198,11 +208,11 @@ pub(super) fn set_attributes(
     meta: &Attributes,
     owners: Option<&mut Owners>,
 ) -> Result<()> {
-    let fault = |e: io::Error| Fault::path("set metadata of", path, &e);
+    let fault = refused("set metadata of", root, path);
     let is_link = lstat(root, path, None)?.is_some_and(|m| m.file_type == FileType::Symlink);
     if is_link {
         let (parent, name) = parent(root, path)?;
-        chown_link(&parent, name, meta, owners.is_some()).map_err(|e| fault(e.into()))?;
+        apply_to_link(&parent, name, meta, owners.is_some()).map_err(fault)?;
     } else {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = resolve(root, path, flags).map_err(|e| fault(e.into()))?;
@@ -212,21 +222,41 @@ pub(super) fn set_attributes(
 }
 
 pub(super) fn remove(root: &OwnedFd, path: &Path, owners: Option<&mut Owners>) -> Result<()> {
+    let fault = refused("remove", root, path);
     let (parent, name) = parent(root, path)?;
     let removed = match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
-        Err(Errno::ISDIR | Errno::PERM) => rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR),
+        Err(Errno::ISDIR) => rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR),
         other => other,
     };
-    removed.map_err(|e| Fault::path("remove", path, &e.into()))?;
+    removed.map_err(|e| fault(e.into()))?;
     owners.map_or(Ok(()), |o| o.forget(path))
 }
 
-fn resolve(root: &OwnedFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+/// Removes a temporary name beside `path`; says whether there was one.
+pub(super) fn sweep(root: &OwnedFd, path: &Path) -> Result<bool> {
+    let Ok((parent, name)) = parent(root, path) else { return Ok(false) };
+    match rustix::fs::unlinkat(&parent, temporary_name(name), AtFlags::empty()) {
+        Ok(()) => Ok(true),
+        // Where nothing can be changed we have changed nothing (and a full stop here would leave a host stuck).
+        Err(Errno::NOENT | Errno::ROFS) => Ok(false),
+        Err(e) => Err(refused("clear up beside", root, path)(e.into())),
+    }
+}
+
+/// Makes faults of errors at `path`.
+fn refused<'a>(verb: &'a str, root: &'a OwnedFd, path: &'a Path) -> impl Fn(io::Error) -> Fault + Copy + 'a {
+    move |error| {
+        let fault = Fault::path(verb, path, &error);
+        Errno::from_io_error(&error).map_or(fault.clone(), |e| explain(fault, e, root, path))
+    }
+}
+
+pub(super) fn resolve(root: &OwnedFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
 }
 
 /// Opens the directory that holds `path`; gives it with the last component.
-fn parent<'a>(root: &OwnedFd, path: &'a Path) -> Result<(OwnedFd, &'a OsStr)> {
+pub(super) fn parent<'a>(root: &OwnedFd, path: &'a Path) -> Result<(OwnedFd, &'a OsStr)> {
     let (Some(dir), Some(Component::Normal(name))) = (path.parent(), path.components().next_back()) else {
         return Err(Fault::new(FaultCode::Invalid, format!("{} cannot be changed", path.display())));
     };
@@ -239,7 +269,7 @@ fn parent<'a>(root: &OwnedFd, path: &'a Path) -> Result<(OwnedFd, &'a OsStr)> {
 }
 
 /// A name in the same directory that only we use; the same after a crash, so leftovers are found.
-fn temporary_name(name: &OsStr) -> OsString {
+pub(super) fn temporary_name(name: &OsStr) -> OsString {
     let mut temporary = OsString::from(".weiche-");
     // NAME_MAX is 255 bytes: a long name is cut, which is as good for a temporary one.
     temporary.push(OsStr::from_bytes(&name.as_bytes()[..name.len().min(200)]));
@@ -247,68 +277,6 @@ fn temporary_name(name: &OsStr) -> OsString {
     temporary
 }
 
-/// Owner first: chown clears setuid bits and capabilities; time last: the rest changes it.
-fn apply(fd: BorrowedFd<'_>, meta: &Attributes, sandbox: bool) -> io::Result<()> {
-    if !sandbox && (meta.uid.is_some() || meta.gid.is_some()) {
-        let stat = rustix::fs::fstat(fd)?;
-        let differs = meta.uid.is_some_and(|u| u != stat.st_uid) || meta.gid.is_some_and(|g| g != stat.st_gid);
-        if differs {
-            rustix::fs::fchown(fd, meta.uid.map(Uid::from_raw), meta.gid.map(Gid::from_raw))?;
-        }
-    }
-    if let Some(mode) = meta.mode {
-        rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?;
-    }
-    if let Some(wanted) = &meta.xattrs {
-        let have = xattrs(fd)?;
-        for name in have.keys().filter(|name| !wanted.contains_key(*name)) {
-            rustix::fs::fremovexattr(fd, name.as_str())?;
-        }
-        for (name, value) in wanted.iter().filter(|(name, value)| have.get(*name) != Some(value)) {
-            rustix::fs::fsetxattr(fd, name.as_str(), value, XattrFlags::empty())?;
-        }
-    }
-    if let Some((tv_sec, tv_nsec)) = meta.mtime {
-        let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-        let times = Timestamps { last_access: omit, last_modification: Timespec { tv_sec, tv_nsec: tv_nsec.into() } };
-        rustix::fs::futimens(fd, &times)?;
-    }
-    Ok(())
-}
-
-fn chown_link(parent: &OwnedFd, name: &OsStr, meta: &Attributes, sandbox: bool) -> rustix::io::Result<()> {
-    if sandbox || (meta.uid.is_none() && meta.gid.is_none()) {
-        return Ok(());
-    }
-    let (uid, gid) = (meta.uid.map(Uid::from_raw), meta.gid.map(Gid::from_raw));
-    rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
-}
-
 fn own(owners: Option<&mut Owners>, path: &Path, meta: &Attributes) -> Result<()> {
     owners.map_or(Ok(()), |o| o.set(path, meta.uid, meta.gid))
-}
-
-/// All extended attributes of what is open, through /proc because an `O_PATH` descriptor has no other way.
-fn xattrs(fd: impl AsFd) -> rustix::io::Result<BTreeMap<String, Vec<u8>>> {
-    let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
-    let mut names = Vec::with_capacity(256);
-    let listed = loop {
-        names.resize(names.capacity(), 0);
-        match rustix::fs::listxattr(path.as_str(), &mut names[..]) {
-            Ok(n) => break n,
-            Err(Errno::RANGE) if names.len() < XATTR_MAX => names.reserve(names.len() * 2),
-            Err(Errno::NOTSUP | Errno::NOENT) => break 0,
-            Err(e) => return Err(e),
-        }
-    };
-    names.truncate(listed);
-    let mut found = BTreeMap::new();
-    for name in names.split(|b| *b == 0).filter(|n| !n.is_empty()) {
-        let Ok(name) = std::str::from_utf8(name) else { continue };
-        let mut value = vec![0; XATTR_MAX];
-        let n = rustix::fs::getxattr(path.as_str(), name, &mut value[..])?;
-        value.truncate(n);
-        found.insert(name.to_owned(), value);
-    }
-    Ok(found)
 }

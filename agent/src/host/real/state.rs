@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 
-use super::orphan;
+use super::{orphan, sparse};
 use crate::fault::{Fault, FaultCode};
 
 /// How long to wait for another agent that is finishing the step it owns.
@@ -54,7 +54,7 @@ impl StateDir {
         self.parent(&path)?;
         let written = private(OpenOptions::new().write(true).create(true).truncate(true))
             .open(&part)
-            .and_then(|mut file| io::copy(content, &mut file))
+            .and_then(|mut file| sparse::copy(content, &mut file))
             .and_then(|_| fs::rename(&part, &path));
         written.map_err(|e| {
             let _ = fs::remove_file(&part);
@@ -105,6 +105,13 @@ impl StateDir {
         let mut names: Vec<String> = entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect();
         names.sort();
         Ok(names)
+    }
+
+    /// The path of a name whose directory is there; links that are made at it are as private as the directory.
+    pub(super) fn place(&self, name: &str) -> Result<PathBuf, Fault> {
+        let path = self.at(name)?;
+        self.parent(&path)?;
+        Ok(path)
     }
 
     pub(super) fn lock(&mut self) -> Result<(), Fault> {
