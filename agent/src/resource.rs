@@ -33,6 +33,7 @@ pub fn each(visitor: &mut impl Visitor) {
     visitor.visit::<r::hosts_entry::HostsEntry>();
     visitor.visit::<r::ini::Ini>();
     visitor.visit::<r::line::Line>();
+    visitor.visit::<r::locale::Locale>();
     visitor.visit::<r::package::Package>();
     visitor.visit::<r::replica::Replica>();
     visitor.visit::<r::samba_share::SambaShare>();

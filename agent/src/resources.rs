@@ -15,6 +15,7 @@ pub mod hosts_entry;
 pub mod ini;
 pub mod kernel;
 pub mod line;
+pub mod locale;
 pub mod node;
 pub mod nodes;
 pub(crate) mod owner;

@@ -172,6 +172,16 @@ fn what_others_have_taken_back_is_back() {
 }
 
 #[test]
+fn a_language_has_to_be_generated() {
+    let mut host = FakeHost::debian();
+    let fault = refused(&mut host, "locale", json!({ "lang": "de_DE.UTF-8" }));
+    assert_eq!(fault.message, "the locale `de_DE.UTF-8` is not generated");
+    let mut host = host.without_state();
+    let fault = refused(&mut host, "locale", json!({ "generate": ["tlh_QO.UTF-8"] }));
+    assert_eq!(fault.message, "/usr/share/i18n/SUPPORTED has no `tlh_QO.UTF-8 UTF-8`");
+}
+
+#[test]
 fn half_a_block_stops_the_step() {
     let mut host = FakeHost::debian();
     host.has("/etc/motd", "# BEGIN weiche notice\nx\n");

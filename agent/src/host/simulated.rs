@@ -41,6 +41,8 @@ pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Outpu
         "dpkg" => package::dpkg,
         "dpkg-query" => package::dpkg_query,
         "journalctl" => unit::journalctl,
+        "locale-gen" => system::locale_gen,
+        "localedef" => system::localedef,
         "smbcontrol" => system::smbcontrol,
         "systemctl" => unit::systemctl,
         "testparm" => return system::testparm(&World::load(host)?, &command.stdin).map(Some),

@@ -108,7 +108,7 @@ impl Lens for Cron {
     }
 
     fn keep(spec: &Spec, now: &Small, wanted: &Small, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        if cx.host.lstat(Path::new(DIRECTORY))?.is_none() {
+        if wanted.node != Node::Absent && cx.host.lstat(Path::new(DIRECTORY))?.is_none() {
             let fault = Fault::new(FaultCode::Unsupported, format!("there is no directory {DIRECTORY}"));
             return Err(fault.hint("declare the package `cron` before this step"));
         }

@@ -28,6 +28,7 @@ impl FakeHost {
         for dir in [
             "/etc",
             "/etc/cron.d",
+            "/etc/default",
             "/etc/sysctl.d",
             "/etc/systemd",
             "/etc/systemd/system",
@@ -47,7 +48,10 @@ impl FakeHost {
             "/tmp",
             "/usr",
             "/usr/bin",
+            "/usr/lib",
+            "/usr/lib/locale",
             "/usr/share",
+            "/usr/share/i18n",
             "/usr/share/zoneinfo",
             "/usr/share/zoneinfo/Europe",
             "/var",
@@ -69,6 +73,8 @@ impl FakeHost {
         host.link("/etc/localtime", "/usr/share/zoneinfo/Etc/UTC");
         host.file("/etc/hostname", "fake\n", 0o644);
         host.file("/etc/hosts", HOSTS, 0o644);
+        host.file("/etc/locale.gen", "# de_DE.UTF-8 UTF-8\n# en_GB.UTF-8 UTF-8\n", 0o644);
+        host.file("/usr/share/i18n/SUPPORTED", "de_DE.UTF-8 UTF-8\nen_GB.UTF-8 UTF-8\n", 0o644);
         host.kernel("kernel/hostname", "fake\n");
         host.kernel("net/ipv4/tcp_rmem", "4096\t131072\t6291456\n");
         host.kernel("vm/swappiness", "60\n");
@@ -152,6 +158,8 @@ impl FakeHost {
         let share =
             "[global]\n   workgroup = TOWN\n\n[Council]\n   path = /old\n   writable = yes\n\n# print\n[printers]\n";
         self.file("/etc/samba/smb.conf", share, 0o644);
+        self.file("/etc/default/locale", "LANG=\"en_GB.UTF-8\"\nLC_MESSAGES=C", 0o640);
+        self.file("/usr/lib/locale/locale-archive", "en_GB.utf8\n", 0o600);
         self.dir("/run/samba", 0o755);
         self.file("/run/samba/smbd.pid", "812\n", 0o644);
     }
@@ -177,6 +185,7 @@ impl FakeHost {
         host.dir("/etc/cron.d/cleanup", 0o755);
         host.dir("/etc/sysctl.d/60-weiche-vm.swappiness.conf", 0o755);
         host.link("/root/.ssh", "/tmp");
+        host.link("/etc/default/locale", "../locale.conf");
         host
     }
 
@@ -196,6 +205,8 @@ impl FakeHost {
             &format!("from=\"192.0.2.0/24\",no-pty {KEY} frida@example.org\n"),
             0o600,
         );
+        host.file("/etc/locale.gen", "de_DE.UTF-8 UTF-8\nen_GB.UTF-8 UTF-8\n", 0o644);
+        host.does("locale-gen");
         host.kernel("vm/swappiness", "10\n");
         host
     }

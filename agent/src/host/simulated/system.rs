@@ -1,9 +1,14 @@
-//! Small programs of the system: tee(1) on values of the kernel, testparm(1) and smbcontrol(1).
+//! Small programs of the system: tee(1) on values of the kernel, testparm(1) and smbcontrol(1), locale-gen(8) and
+//! localedef(1), whose archive is a list of names here.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{Host, Output, World, fails, file_attributes, says};
 use crate::fault::{Fault, FaultCode};
+use crate::host::read_text;
+
+const ARCHIVE: &str = "/usr/lib/locale/locale-archive";
 
 /// Writes a value of the kernel: below `/proc/sys`, and only where there is one. The kernel refuses `invalid`.
 pub(super) fn tee(host: &mut dyn Host, arguments: &[&str], stdin: &[u8]) -> Result<Option<Output>, Fault> {
@@ -23,7 +28,7 @@ pub(super) fn tee(host: &mut dyn Host, arguments: &[&str], stdin: &[u8]) -> Resu
 
 /// Checks a configuration: parameters that begin with `no such` are unknown, `syntax error` is one.
 pub(super) fn testparm(world: &World, stdin: &[u8]) -> Result<Output, Fault> {
-    if !world.packages.get("samba-common").is_some_and(|p| p.status == "installed") {
+    if world.packages.get("samba-common").is_none_or(|p| p.status != "installed") {
         return Err(Fault::new(FaultCode::NotFound, "start `testparm`: no such program"));
     }
     let text = String::from_utf8_lossy(stdin);
@@ -41,4 +46,21 @@ pub(super) fn testparm(world: &World, stdin: &[u8]) -> Result<Output, Fault> {
 /// Tells smbd, which changes nothing that a snapshot sees.
 pub(super) fn smbcontrol(_host: &mut dyn Host, _world: &mut World, _arguments: &[&str]) -> Result<Output, Fault> {
     Ok(says(""))
+}
+
+/// Adds what `/etc/locale.gen` lists to the archive.
+pub(super) fn locale_gen(host: &mut dyn Host, _world: &mut World, _arguments: &[&str]) -> Result<Output, Fault> {
+    let list = read_text(host, Path::new("/etc/locale.gen"))?.unwrap_or_default();
+    let archive = read_text(host, Path::new(ARCHIVE))?.unwrap_or_default();
+    let mut names: BTreeSet<String> = archive.lines().map(str::to_owned).collect();
+    let listed = list.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(' ').next());
+    names.extend(listed.map(|name| name.replace("UTF-8", "utf8")));
+    let text: String = names.iter().map(|name| format!("{name}\n")).collect();
+    host.write(Path::new(ARCHIVE), &mut text.as_bytes(), &file_attributes())?;
+    Ok(says("Generation complete.\n"))
+}
+
+/// Lists the archive.
+pub(super) fn localedef(host: &mut dyn Host, _world: &mut World, _arguments: &[&str]) -> Result<Output, Fault> {
+    Ok(says(read_text(host, Path::new(ARCHIVE))?.unwrap_or_default()))
 }
