@@ -22,14 +22,23 @@ use crate::resources as r;
 
 /// Shows a visitor every kind there is, alphabetical.
 pub fn each(visitor: &mut impl Visitor) {
+    visitor.visit::<r::authorized_key::AuthorizedKey>();
+    visitor.visit::<r::block::Block>();
     visitor.visit::<r::command::Command>();
+    visitor.visit::<r::cron::Cron>();
     visitor.visit::<r::directory::Directory>();
     visitor.visit::<r::file::File>();
     visitor.visit::<r::group::Group>();
+    visitor.visit::<r::hostname::Hostname>();
+    visitor.visit::<r::hosts_entry::HostsEntry>();
+    visitor.visit::<r::ini::Ini>();
     visitor.visit::<r::line::Line>();
+    visitor.visit::<r::locale::Locale>();
     visitor.visit::<r::package::Package>();
     visitor.visit::<r::replica::Replica>();
+    visitor.visit::<r::samba_share::SambaShare>();
     visitor.visit::<r::symlink::Symlink>();
+    visitor.visit::<r::sysctl::Sysctl>();
     visitor.visit::<r::timezone::Timezone>();
     visitor.visit::<r::unit::Unit>();
     visitor.visit::<r::user::User>();

@@ -1,18 +1,30 @@
 //! The resource kinds, one file each, and what several of them share (`node` and `nodes`: what stands at
-//! paths; `text`: a part of a file that others own too; `owner`: names and numbers of users and groups).
+//! paths; `small`: a file with a text of ours; `text`: a part of a file that others own too; `kernel`: a value below
+//! `/proc/sys`; `owner`: names and numbers of users and groups).
 
 pub(crate) mod account;
+pub mod authorized_key;
+pub mod block;
 pub mod command;
+pub mod cron;
 pub mod directory;
 pub mod file;
 pub mod group;
+pub mod hostname;
+pub mod hosts_entry;
+pub mod ini;
+pub mod kernel;
 pub mod line;
+pub mod locale;
 pub mod node;
 pub mod nodes;
 pub(crate) mod owner;
 pub mod package;
 pub mod replica;
+pub mod samba_share;
+pub mod small;
 pub mod symlink;
+pub mod sysctl;
 pub mod text;
 pub mod timezone;
 pub mod unit;

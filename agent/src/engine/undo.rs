@@ -1,6 +1,7 @@
 //! Taking back: last step first, "maybe applied" is its normal input. A step whose undo fails leaves the host stuck,
 //! and what lies before it untouched, because that may be what it stands on.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::{Report, context, drift, kind_of, took};
@@ -53,7 +54,14 @@ pub(super) fn steps(
     while let Some(first) = rest.first() {
         // Like going forward: a barrier alone, others together with one journal write and one sync.
         let barrier = |id: &StepId| journal.find(id).is_some_and(|s| kind_of(&s.step).is_ok_and(|k| k.barrier()));
-        let size = if barrier(first) { 1 } else { rest.iter().take_while(|id| !barrier(id)).count() };
+        // Two edits of one file never share a group: only one that is finished tells what the next one has to find.
+        let mut edited = BTreeSet::new();
+        let mut alone = |id: &StepId| {
+            let step = journal.find(id).map(|s| &s.step);
+            let edits = step.and_then(|s| Some(kind_of(s).ok()?.edits(&s.spec))).unwrap_or_default();
+            edits.into_iter().all(|path| edited.insert(path))
+        };
+        let size = if barrier(first) { 1 } else { rest.iter().take_while(|id| !barrier(id) && alone(id)).count() };
         let (group, after) = rest.split_at(size);
         // Only of a step that was done and is not half-way back can it be told whether someone touched it since.
         let done = |id: &StepId| journal.find(id).is_some_and(|s| s.status == Status::Done);

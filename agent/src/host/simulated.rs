@@ -7,6 +7,7 @@
 
 mod catalogue;
 mod package;
+mod system;
 mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,9 @@ const MTIME: (i64, u32) = (1_600_000_000, 0);
 pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Output>, Fault> {
     let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
     let Some((program, arguments)) = words.split_first() else { return Ok(None) };
+    if *program == "tee" {
+        return system::tee(host, arguments, &command.stdin);
+    }
     let program: fn(&mut dyn Host, &mut World, &[&str]) -> Result<Output, Fault> = match *program {
         "apt-cache" => package::apt_cache,
         "apt-get" => package::apt_get,
@@ -37,7 +41,11 @@ pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Outpu
         "dpkg" => package::dpkg,
         "dpkg-query" => package::dpkg_query,
         "journalctl" => unit::journalctl,
+        "locale-gen" => system::locale_gen,
+        "localedef" => system::localedef,
+        "smbcontrol" => system::smbcontrol,
         "systemctl" => unit::systemctl,
+        "testparm" => return system::testparm(&World::load(host)?, &command.stdin).map(Some),
         _ => return Ok(None),
     };
     let mut world = World::load(host)?;

@@ -176,9 +176,28 @@ pub(crate) fn look(
 ) -> Result<State, Fault> {
     let file = Node::get(path, cx)?;
     let old = read(path, &file, cx)?;
+    seen(path, file, &old, edit, create, sensitive)
+}
+
+/// What an edit would make of a file that is not there, whatever its path will be.
+///
+/// # Errors
+/// Those of the edit.
+pub(crate) fn of_nothing(edit: EditText<'_>, create: Mode) -> Result<State, Fault> {
+    seen(Path::new(""), Node::Absent, &Text::parse(b""), edit, Some(create), false)
+}
+
+fn seen(
+    path: &Path,
+    file: Node,
+    old: &Text,
+    edit: EditText<'_>,
+    create: Option<Mode>,
+    sensitive: bool,
+) -> Result<State, Fault> {
     let mut text = old.clone();
     edit(&mut text)?;
-    if text == old {
+    if text == *old {
         return Ok(State { file, change: None });
     }
     if file == Node::Absent && create.is_none() {
@@ -189,6 +208,17 @@ pub(crate) fn look(
     let hunk = (!sensitive).then(|| Hunk::between(&old.lines, &text.lines));
     let create = create.filter(|_| file == Node::Absent);
     Ok(State { file, change: Some(Change { digest: Digest::of(&bytes), size: bytes.len() as u64, create, hunk }) })
+}
+
+/// The bytes of the file as it is, and as the edit would make it: for a check before anything is written.
+///
+/// # Errors
+/// Those of the host and the edit.
+pub(crate) fn both(path: &Path, edit: EditText<'_>, now: &State, cx: &mut Cx<'_>) -> Result<(Vec<u8>, Vec<u8>), Fault> {
+    let mut text = read(path, &now.file, cx)?;
+    let old = text.bytes(path)?;
+    edit(&mut text)?;
+    Ok((old, text.bytes(path)?))
 }
 
 /// The state once the change is made.
@@ -221,6 +251,10 @@ pub(crate) fn put(path: &Path, edit: EditText<'_>, now: &State, to: &State, cx: 
     };
     if is == digest(&to.file) || is.as_ref() == Some(&change.digest) {
         return to.file.put(path, &now.file, cx);
+    }
+    if same(to, now) {
+        // Others have taken our lines back already.
+        return Ok(());
     }
     // Others have edited it since: only our lines go back.
     let mut text = read(path, &now.file, cx)?;
@@ -358,30 +392,51 @@ impl Text {
 
     /// Puts a line before the one at `at`.
     pub fn insert(&mut self, at: usize, line: &str) {
-        let line = self.ending(line);
-        self.lines.insert(at.min(self.lines.len()), line);
+        let at = at.min(self.lines.len());
+        let ending = if self.crlf { "\r" } else { "" };
+        if at == self.lines.len() && !self.ended {
+            // What was the last line gets the ending that it lacked.
+            if let Some(last) = self.lines.last_mut() {
+                last.push_str(ending);
+            }
+            self.lines.push(line.to_owned());
+        } else {
+            self.lines.insert(at, format!("{line}{ending}"));
+        }
     }
 
     /// Replaces the line at `at`, if it is another.
     pub fn replace(&mut self, at: usize, line: &str) {
         if self.lines().nth(at) != Some(line) {
-            let line = self.ending(line);
-            self.lines[at] = line;
+            let ending = if self.lines[at].ends_with('\r') { "\r" } else { "" };
+            self.lines[at] = format!("{line}{ending}");
         }
     }
 
     /// Removes the line at `at`.
     pub fn remove(&mut self, at: usize) {
         self.lines.remove(at);
+        self.settle(at == self.lines.len());
     }
 
     /// Removes lines that are not so.
     pub fn retain(&mut self, stays: impl Fn(&str) -> bool) {
-        self.lines.retain(|line| stays(line.strip_suffix('\r').unwrap_or(line)));
+        let stays = |line: &str| stays(line.strip_suffix('\r').unwrap_or(line));
+        let last = self.lines.last().is_some_and(|line| !stays(line));
+        self.lines.retain(|line| stays(line));
+        self.settle(last);
     }
 
-    fn ending(&self, line: &str) -> String {
-        if self.crlf { format!("{line}\r") } else { line.to_owned() }
+    /// Where the last line had no ending and has gone, the one before it has none.
+    fn settle(&mut self, gone: bool) {
+        if gone
+            && self.crlf
+            && !self.ended
+            && let Some(last) = self.lines.last_mut()
+            && last.ends_with('\r')
+        {
+            last.pop();
+        }
     }
 }
 
@@ -446,6 +501,21 @@ mod tests {
         for bytes in [&b""[..], b"\n", b"a", b"a\n", b"a\r\nb", b"\n\n", b"gr\xfc\xdfe\n", b"\xff\x00\n\r"] {
             assert_eq!(Text::parse(bytes).bytes(Path::new("/x")).unwrap(), bytes);
         }
+    }
+
+    #[test]
+    fn a_last_line_without_an_ending_stays_without() {
+        let edited = |edit: &dyn Fn(&mut Text)| {
+            let mut text = Text::parse(b"a\r\nb");
+            edit(&mut text);
+            String::from_utf8(text.bytes(Path::new("/x")).unwrap()).unwrap()
+        };
+        assert_eq!(edited(&|text| text.insert(2, "c")), "a\r\nb\r\nc");
+        assert_eq!(edited(&|text| text.insert(1, "c")), "a\r\nc\r\nb");
+        assert_eq!(edited(&|text| text.replace(1, "c")), "a\r\nc");
+        assert_eq!(edited(&|text| text.remove(1)), "a");
+        assert_eq!(edited(&|text| text.retain(|line| line == "a")), "a");
+        assert_eq!(edited(&|text| text.remove(0)), "b");
     }
 
     #[test]

@@ -22,6 +22,10 @@ pub(crate) fn all() -> Vec<Bench> {
             add("taking a directory away", taking_away());
             add("accounts", accounts());
             add("own unit", own_unit());
+            add("names", names());
+            if host_name == "bare" || host_name == "occupied" {
+                add("file server", file_server());
+            }
             add("no web server", vec![step("s.0", "package", json!({ "name": "nginx-common", "state": "absent" }))]);
             add(
                 "older web server",
@@ -97,6 +101,38 @@ fn accounts() -> Vec<Step> {
             json!({ "path": "/srv/frida/.profile", "content": "umask 077\n", "owner": "frida", "group": "council" }),
         ),
         step("s.6", "user", json!({ "name": "www-data", "state": "absent" })),
+    ]
+}
+
+const OTHER_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB8eHRwbGhkYFxYVFBMSERAPDg0MCwoJCAcGBQQDAgEA second";
+
+fn names() -> Vec<Step> {
+    vec![
+        step("s.0", "hostname", json!({ "name": "files", "domain": "town.example", "in_hosts": true })),
+        step("s.1", "hosts_entry", json!({ "address": "192.0.2.9", "names": ["print"] })),
+        step("s.2", "hosts_entry", json!({ "address": "192.0.2.8", "names": ["scan"] })),
+        step("s.3", "block", json!({ "path": "/etc/hosts", "name": "pcs", "text": "192.0.2.50 pc-1\n" })),
+        step("s.4", "line", json!({ "path": "/etc/hosts", "line": "192.0.2.51 pc-2", "after": "192.0.2.8" })),
+    ]
+}
+
+/// The account, the home and the program that checks come with the same run.
+fn file_server() -> Vec<Step> {
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    vec![
+        step("s.0", "package", json!({ "name": "samba" })),
+        step(
+            "s.1",
+            "ini",
+            json!({ "path": "/etc/samba/smb.conf", "section": "global", "key": "workgroup", "value": "A" }),
+        ),
+        step("s.2", "samba_share", json!({ "name": "scan", "path": "/srv/scan" })),
+        step("s.3", "samba_share", json!({ "name": "council", "path": "/srv/share", "read_only": false })),
+        step("s.4", "user", json!({ "name": "frida", "group": "users", "home": "/srv/frida" })),
+        step("s.5", "directory", json!({ "path": "/srv/frida", "owner": "frida", "group": "users", "mode": "0750" })),
+        step("s.6", "authorized_key", json!({ "user": "frida", "key": key })),
+        step("s.7", "authorized_key", json!({ "user": "frida", "key": OTHER_KEY })),
+        step("s.8", "sysctl", json!({ "key": "vm.swappiness", "value": 1 })),
     ]
 }
 

@@ -16,6 +16,8 @@ const GROUP: &str =
     "root:x:0:\ndaemon:x:1:\nadm:x:4:\nsudo:x:27:\nwww-data:x:33:\nshadow:x:42:\nusers:x:100:\nnogroup:x:65534:\n";
 const GSHADOW: &str = "root:*::\ndaemon:*::\nadm:*::\nsudo:*::\nwww-data:*::\nshadow:*::\nusers:*::\nnogroup:*::\n";
 const OS_RELEASE: &str = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\nVERSION_ID=\"12\"\n";
+const HOSTS: &str = "127.0.0.1\tlocalhost\n127.0.1.1\tfake\n::1\tlocalhost ip6-localhost\n";
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 const CRON: &str = "[Unit]\nDescription=Regular background program processing daemon\n\
     [Service]\nExecStart=/usr/sbin/cron -f\n[Install]\nWantedBy=multi-user.target\n";
 
@@ -25,18 +27,31 @@ impl FakeHost {
         let mut host = FakeHost::default();
         for dir in [
             "/etc",
+            "/etc/cron.d",
+            "/etc/default",
+            "/etc/sysctl.d",
             "/etc/systemd",
             "/etc/systemd/system",
             "/lib",
             "/lib/systemd",
             "/lib/systemd/system",
+            "/proc",
+            "/proc/self",
+            "/proc/sys",
+            "/proc/sys/kernel",
+            "/proc/sys/net",
+            "/proc/sys/net/ipv4",
+            "/proc/sys/vm",
             "/root",
             "/run",
             "/srv",
             "/tmp",
             "/usr",
             "/usr/bin",
+            "/usr/lib",
+            "/usr/lib/locale",
             "/usr/share",
+            "/usr/share/i18n",
             "/usr/share/zoneinfo",
             "/usr/share/zoneinfo/Europe",
             "/var",
@@ -57,6 +72,12 @@ impl FakeHost {
         host.file("/usr/share/zoneinfo/Europe/Berlin", "TZif", 0o644);
         host.link("/etc/localtime", "/usr/share/zoneinfo/Etc/UTC");
         host.file("/etc/hostname", "fake\n", 0o644);
+        host.file("/etc/hosts", HOSTS, 0o644);
+        host.file("/etc/locale.gen", "# de_DE.UTF-8 UTF-8\n# en_GB.UTF-8 UTF-8\n", 0o644);
+        host.file("/usr/share/i18n/SUPPORTED", "de_DE.UTF-8 UTF-8\nen_GB.UTF-8 UTF-8\n", 0o644);
+        host.kernel("kernel/hostname", "fake\n");
+        host.kernel("net/ipv4/tcp_rmem", "4096\t131072\t6291456\n");
+        host.kernel("vm/swappiness", "60\n");
         host.file("/etc/machine-id", "0123456789abcdef0123456789abcdef\n", 0o444);
         host.file("/lib/systemd/system/cron.service", CRON, 0o644);
         host.does("systemctl enable cron.service");
@@ -119,7 +140,32 @@ impl FakeHost {
         );
         host.file("/etc/gshadow", &format!("{GSHADOW}council:!:daemon:daemon,retired\noldteam:!::\n"), 0o640);
         host.does("systemctl mask nginx.service");
+        host.texts_of_others();
         host
+    }
+
+    /// The files that kinds edit a part of, with that part and others' in them.
+    fn texts_of_others(&mut self) {
+        self.file("/etc/motd", "# BEGIN weiche notice\nalt\n# END weiche notice\nWelcome", 0o600);
+        self.file("/etc/old.conf", "old = true\r\n; relay = x\r\n[mail]\r\nrelay=old.example.org\r\n[x]\r\n", 0o4755);
+        let hosts = "192.0.2.8\told older\n192.0.2.9 scan print # rack 2\n192.0.2.7 print.town.example";
+        self.file("/etc/hosts", &format!("{HOSTS}{hosts}"), 0o664);
+        self.file("/etc/hostname", "# ours\nold-name\n", 0o600);
+        self.dir("/root/.ssh", 0o755);
+        self.file("/root/.ssh/authorized_keys", &format!("# admins\nno-pty {KEY} old\n{KEY} again\n"), 0o644);
+        self.dir("/home", 0o755);
+        self.dir("/home/scan", 0o750);
+        self.file("/etc/cron.d/weiche-backup", "0 1 * * * root true\n", 0o600);
+        self.file("/etc/cron.d/cleanup", "x", 0o644);
+        self.file("/etc/sysctl.d/60-weiche-vm.swappiness.conf", "vm.swappiness=10\n", 0o640);
+        self.does("apt-get install -y samba");
+        let share =
+            "[global]\n   workgroup = TOWN\n\n[Council]\n   path = /old\n   writable = yes\n\n# print\n[printers]\n";
+        self.file("/etc/samba/smb.conf", share, 0o644);
+        self.file("/etc/default/locale", "LANG=\"en_GB.UTF-8\"\nLC_MESSAGES=C", 0o640);
+        self.file("/usr/lib/locale/locale-archive", "en_GB.utf8\n", 0o600);
+        self.dir("/run/samba", 0o755);
+        self.file("/run/samba/smbd.pid", "812\n", 0o644);
     }
 
     /// A link, a directory and a device where the examples want a file, and the other way round.
@@ -137,6 +183,13 @@ impl FakeHost {
         debug_assert!(made.is_ok());
         host.file("/srv/share", "a file\n", 0o644);
         host.link("/var/lib/council", "/tmp");
+        host.dir("/etc/samba", 0o755);
+        host.link("/etc/hosts", "/etc/hostname");
+        host.link("/etc/cron.d/weiche-backup", "/etc/hostname");
+        host.dir("/etc/cron.d/cleanup", 0o755);
+        host.dir("/etc/sysctl.d/60-weiche-vm.swappiness.conf", 0o755);
+        host.link("/root/.ssh", "/tmp");
+        host.link("/etc/default/locale", "../locale.conf");
         host
     }
 
@@ -149,6 +202,16 @@ impl FakeHost {
         host.dir("/var/lib/council", 0o755);
         host.file("/var/lib/council/initialised", "", 0o644);
         host.does("apt-get install -y nginx");
+        host.file("/etc/hosts", &format!("{HOSTS}192.0.2.9\tprint.town.example print\n"), 0o644);
+        host.dir("/root/.ssh", 0o700);
+        host.file(
+            "/root/.ssh/authorized_keys",
+            &format!("from=\"192.0.2.0/24\",no-pty {KEY} frida@example.org\n"),
+            0o600,
+        );
+        host.file("/etc/locale.gen", "de_DE.UTF-8 UTF-8\nen_GB.UTF-8 UTF-8\n", 0o644);
+        host.does("locale-gen");
+        host.kernel("vm/swappiness", "10\n");
         host
     }
 
@@ -192,6 +255,16 @@ impl FakeHost {
         debug_assert!(made.is_ok(), "{made:?}");
     }
 
+    /// A value of the kernel, which has no time of its own.
+    fn kernel(&mut self, key: &str, value: &str) {
+        let path = format!("/proc/sys/{key}");
+        let tee = Command { stdin: value.into(), ..Command::changing(["tee", &path], Duration::from_secs(1)) };
+        self.file(&path, value, 0o644);
+        let done = self.run(&tee);
+        debug_assert!(done.as_ref().is_ok_and(super::super::Output::ok), "{done:?}");
+        self.effects = 0;
+    }
+
     fn link(&mut self, path: &str, target: &str) {
         let made = self.tree.symlink(Path::new(path), Path::new(target), &Attributes::default());
         debug_assert!(made.is_ok(), "{made:?}");
@@ -207,6 +280,17 @@ impl FakeHost {
         let done = self.run(&Command::changing(line.split(' '), Duration::from_secs(1)));
         debug_assert!(done.as_ref().is_ok_and(super::super::Output::ok), "{line}: {done:?}");
         self.effects = 0;
+    }
+
+    /// Sets permission bits while the host is being set up.
+    pub fn chmod(&mut self, path: &str, mode: u32) {
+        self.attributes(path, &Attributes { mode: Some(mode), ..Attributes::default() });
+    }
+
+    /// The same host, on which no agent has ever been.
+    #[must_use]
+    pub fn without_state(self) -> FakeHost {
+        FakeHost { tree: self.tree, ..FakeHost::default() }
     }
 
     /// Puts a file there while the host is being set up.
