@@ -138,7 +138,8 @@ impl Lens for Cron {
             json!({ "name": "backup", "schedule": "30 2 * * 1-5", "user": "daemon",
                 "command": "/usr/local/bin/backup --to /srv/backup/$(date +%F)",
                 "environment": { "MAILTO": "edv@town.example" } }),
-            json!({ "name": "cleanup", "file": "cleanup", "schedule": "@daily", "command": "find /srv/scan -mtime +30 -delete" }),
+            json!({ "name": "cleanup", "file": "cleanup", "schedule": "@daily",
+                "command": "find /srv/scan -mtime +30 -delete" }),
             json!({ "name": "backup", "state": "absent" }),
         ]
     }
