@@ -27,9 +27,11 @@ pub fn each(visitor: &mut impl Visitor) {
     visitor.visit::<r::file::File>();
     visitor.visit::<r::group::Group>();
     visitor.visit::<r::line::Line>();
+    visitor.visit::<r::mount::Mount>();
     visitor.visit::<r::package::Package>();
     visitor.visit::<r::replica::Replica>();
     visitor.visit::<r::symlink::Symlink>();
+    visitor.visit::<r::timer::Timer>();
     visitor.visit::<r::timezone::Timezone>();
     visitor.visit::<r::unit::Unit>();
     visitor.visit::<r::user::User>();

@@ -6,6 +6,7 @@
 //! directory.
 
 mod catalogue;
+mod mount;
 mod package;
 mod unit;
 
@@ -30,6 +31,12 @@ const MTIME: (i64, u32) = (1_600_000_000, 0);
 pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Output>, Fault> {
     let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
     let Some((program, arguments)) = words.split_first() else { return Ok(None) };
+    match *program {
+        "mount" => return mount::mount(host, arguments).map(Some),
+        "umount" => return mount::umount(host, arguments).map(Some),
+        "systemd-analyze" => return Ok(Some(unit::systemd_analyze(arguments))),
+        _ => {}
+    }
     let program: fn(&mut dyn Host, &mut World, &[&str]) -> Result<Output, Fault> = match *program {
         "apt-cache" => package::apt_cache,
         "apt-get" => package::apt_get,

@@ -16,6 +16,7 @@ const GROUP: &str =
     "root:x:0:\ndaemon:x:1:\nadm:x:4:\nsudo:x:27:\nwww-data:x:33:\nshadow:x:42:\nusers:x:100:\nnogroup:x:65534:\n";
 const GSHADOW: &str = "root:*::\ndaemon:*::\nadm:*::\nsudo:*::\nwww-data:*::\nshadow:*::\nusers:*::\nnogroup:*::\n";
 const OS_RELEASE: &str = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\nVERSION_ID=\"12\"\n";
+const FSTAB: &str = "# made at installation\nUUID=7f0e / ext4 errors=remount-ro 0 1\n";
 const CRON: &str = "[Unit]\nDescription=Regular background program processing daemon\n\
     [Service]\nExecStart=/usr/sbin/cron -f\n[Install]\nWantedBy=multi-user.target\n";
 
@@ -28,6 +29,9 @@ impl FakeHost {
             "/etc/systemd",
             "/etc/systemd/system",
             "/lib",
+            "/mnt",
+            "/proc",
+            "/proc/self",
             "/lib/systemd",
             "/lib/systemd/system",
             "/root",
@@ -53,6 +57,7 @@ impl FakeHost {
         for secret in ["/etc/shadow", "/etc/gshadow"] {
             host.attributes(secret, &Attributes { gid: Some(42), ..Attributes::default() });
         }
+        host.file("/etc/fstab", FSTAB, 0o644);
         host.file("/etc/os-release", OS_RELEASE, 0o644);
         host.file("/usr/share/zoneinfo/Europe/Berlin", "TZif", 0o644);
         host.link("/etc/localtime", "/usr/share/zoneinfo/Etc/UTC");
@@ -115,6 +120,24 @@ impl FakeHost {
         );
         host.file("/etc/gshadow", &format!("{GSHADOW}council:!:daemon:daemon,retired\noldteam:!::\n"), 0o640);
         host.does("systemctl mask nginx.service");
+        // Timers and mounts of the examples, otherwise.
+        let nightly = "[Timer]\nOnCalendar=03:00\n[Install]\nWantedBy=timers.target\n";
+        for name in ["minutes", "nightly"] {
+            host.file(&format!("/etc/systemd/system/{name}.timer"), nightly, 0o600);
+            host.does(&format!("systemctl enable {name}.timer"));
+            host.does(&format!("systemctl start {name}.timer"));
+        }
+        host.file("/etc/systemd/system/nightly.service", "[Service]\nExecStart=/bin/true\n", 0o644);
+        host.file(
+            "/etc/fstab",
+            &format!("{FSTAB}/dev/sdb1 /srv/archive xfs noatime\n/dev/sdc1 /srv/data ext4 nodev\n#end"),
+            0o644,
+        );
+        host.dir("/srv/archive", 0o700);
+        host.dir("/mnt/plans", 0o755);
+        host.does("mount /srv/archive");
+        host.does("mount -t ext4 -o nodev,noexec -- /dev/sdc1 /srv/data");
+        host.does("mount -t cifs -o nosuid -- //files.example/plans /mnt/plans");
         host
     }
 
@@ -133,6 +156,8 @@ impl FakeHost {
         debug_assert!(made.is_ok());
         host.file("/srv/share", "a file\n", 0o644);
         host.link("/var/lib/council", "/tmp");
+        host.file("/srv/archive", "a file\n", 0o644);
+        host.link("/etc/systemd/system/minutes.timer", "/dev/null");
         host
     }
 
@@ -145,6 +170,9 @@ impl FakeHost {
         host.dir("/var/lib/council", 0o755);
         host.file("/var/lib/council/initialised", "", 0o644);
         host.does("apt-get install -y nginx");
+        host.dir("/srv/archive", 0o755);
+        host.file("/etc/fstab", &format!("{FSTAB}LABEL=archive /srv/archive ext4 defaults,noexec,nofail 0 2\n"), 0o644);
+        host.does("mount /srv/archive");
         host
     }
 
