@@ -25,6 +25,7 @@ pub fn each(visitor: &mut impl Visitor) {
     visitor.visit::<r::command::Command>();
     visitor.visit::<r::directory::Directory>();
     visitor.visit::<r::file::File>();
+    visitor.visit::<r::firewall::Firewall>();
     visitor.visit::<r::group::Group>();
     visitor.visit::<r::line::Line>();
     visitor.visit::<r::mount::Mount>();
@@ -193,6 +194,9 @@ pub trait Lens {
     const UNDO: Exactness = Exactness::Exact;
     /// Carried out alone, with a sync before and after; others share one journal write and one sync.
     const BARRIER: bool = false;
+    /// Keys of the spec under which a content stands (`content`, `template` or `source`) that is sent apart; the empty
+    /// key is the spec itself.
+    const SENT: &'static [&'static str] = &[];
     /// What YAML asks for. Unknown fields are errors.
     type Spec: Serialize + DeserializeOwned + JsonSchema;
     /// What the host has: also the undo record.
@@ -285,6 +289,8 @@ pub trait Kind: Sync {
     fn undo(&self) -> Exactness;
     /// See [`Lens::BARRIER`].
     fn barrier(&self) -> bool;
+    /// See [`Lens::SENT`].
+    fn sent(&self) -> &'static [&'static str];
     /// Reads a spec and says all that is wrong with it. Pure.
     fn problems(&self, spec: &Value) -> Vec<String>;
     /// See [`Lens::claims`].
@@ -333,6 +339,10 @@ impl<L: Lens> Kind for Of<L> {
 
     fn barrier(&self) -> bool {
         L::BARRIER
+    }
+
+    fn sent(&self) -> &'static [&'static str] {
+        L::SENT
     }
 
     fn problems(&self, spec: &Value) -> Vec<String> {

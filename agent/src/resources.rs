@@ -3,8 +3,10 @@
 
 pub(crate) mod account;
 pub mod command;
+pub mod content;
 pub mod directory;
 pub mod file;
+pub mod firewall;
 pub mod group;
 pub mod line;
 pub mod mount;

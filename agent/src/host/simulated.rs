@@ -7,6 +7,7 @@
 
 mod catalogue;
 mod mount;
+mod nft;
 mod package;
 mod unit;
 
@@ -33,6 +34,11 @@ pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Outpu
     let Some((program, arguments)) = words.split_first() else { return Ok(None) };
     match *program {
         "mount" => return mount::mount(host, arguments).map(Some),
+        "nft" => {
+            let mut world = World::load(host)?;
+            return nft::nft(host, &mut world, arguments, &command.stdin).map(Some);
+        }
+        "unshare" => return Ok(Some(nft::apart(arguments, &command.stdin))),
         "umount" => return mount::umount(host, arguments).map(Some),
         "systemd-analyze" => return Ok(Some(unit::systemd_analyze(arguments))),
         _ => {}
@@ -56,6 +62,9 @@ pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Outpu
 struct World {
     packages: BTreeMap<String, Package>,
     units: BTreeMap<String, Unit>,
+    /// What nft has in force.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    rules: String,
 }
 
 /// A package that dpkg knows.

@@ -135,6 +135,8 @@ impl FakeHost {
         );
         host.dir("/srv/archive", 0o700);
         host.dir("/mnt/plans", 0o755);
+        host.feeds("nft -f -", "table ip others { }\n");
+        host.file("/etc/nftables.conf", "flush ruleset\ntable ip old { }\n", 0o700);
         host.does("mount /srv/archive");
         host.does("mount -t ext4 -o nodev,noexec -- /dev/sdc1 /srv/data");
         host.does("mount -t cifs -o nosuid -- //files.example/plans /mnt/plans");
@@ -157,6 +159,7 @@ impl FakeHost {
         host.file("/srv/share", "a file\n", 0o644);
         host.link("/var/lib/council", "/tmp");
         host.file("/srv/archive", "a file\n", 0o644);
+        host.link("/etc/nftables.conf", "/etc/nftables.d");
         host.link("/etc/systemd/system/minutes.timer", "/dev/null");
         host
     }
@@ -223,6 +226,14 @@ impl FakeHost {
     /// Runs a simulated program while the host is being set up; its effects do not count.
     pub fn does(&mut self, line: &str) {
         let done = self.run(&Command::changing(line.split(' '), Duration::from_secs(1)));
+        debug_assert!(done.as_ref().is_ok_and(super::super::Output::ok), "{line}: {done:?}");
+        self.effects = 0;
+    }
+
+    /// The same with this on its standard input.
+    fn feeds(&mut self, line: &str, stdin: &str) {
+        let command = Command { stdin: stdin.into(), ..Command::changing(line.split(' '), Duration::from_secs(1)) };
+        let done = self.run(&command);
         debug_assert!(done.as_ref().is_ok_and(super::super::Output::ok), "{line}: {done:?}");
         self.effects = 0;
     }
