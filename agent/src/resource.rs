@@ -22,6 +22,8 @@ use crate::resources as r;
 
 /// Shows a visitor every kind there is, alphabetical.
 pub fn each(visitor: &mut impl Visitor) {
+    visitor.visit::<r::apt_source::AptSource>();
+    visitor.visit::<r::certificate::Certificate>();
     visitor.visit::<r::command::Command>();
     visitor.visit::<r::directory::Directory>();
     visitor.visit::<r::file::File>();
@@ -30,6 +32,8 @@ pub fn each(visitor: &mut impl Visitor) {
     visitor.visit::<r::line::Line>();
     visitor.visit::<r::mount::Mount>();
     visitor.visit::<r::package::Package>();
+    visitor.visit::<r::postgres_database::PostgresDatabase>();
+    visitor.visit::<r::postgres_role::PostgresRole>();
     visitor.visit::<r::replica::Replica>();
     visitor.visit::<r::symlink::Symlink>();
     visitor.visit::<r::timer::Timer>();

@@ -2,6 +2,8 @@
 //! paths; `text`: a part of a file that others own too; `owner`: names and numbers of users and groups).
 
 pub(crate) mod account;
+pub mod apt_source;
+pub mod certificate;
 pub mod command;
 pub mod content;
 pub mod directory;
@@ -14,6 +16,9 @@ pub mod node;
 pub mod nodes;
 pub(crate) mod owner;
 pub mod package;
+pub(crate) mod postgres;
+pub mod postgres_database;
+pub mod postgres_role;
 pub mod replica;
 pub mod symlink;
 pub mod text;

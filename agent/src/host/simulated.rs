@@ -8,7 +8,10 @@
 mod catalogue;
 mod mount;
 mod nft;
+mod openssl;
 mod package;
+mod postgres;
+mod source;
 mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +42,8 @@ pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Outpu
             return nft::nft(host, &mut world, arguments, &command.stdin).map(Some);
         }
         "unshare" => return Ok(Some(nft::apart(arguments, &command.stdin))),
+        "openssl" => return Ok(Some(openssl::openssl(arguments, &command.stdin))),
+        "runuser" => return postgres::runuser(host, arguments, &command.stdin).map(Some),
         "umount" => return mount::umount(host, arguments).map(Some),
         "systemd-analyze" => return Ok(Some(unit::systemd_analyze(arguments))),
         _ => {}
@@ -65,6 +70,8 @@ struct World {
     /// What nft has in force.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     rules: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    postgres: Option<postgres::Server>,
 }
 
 /// A package that dpkg knows.

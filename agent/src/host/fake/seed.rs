@@ -17,6 +17,17 @@ const GROUP: &str =
 const GSHADOW: &str = "root:*::\ndaemon:*::\nadm:*::\nsudo:*::\nwww-data:*::\nshadow:*::\nusers:*::\nnogroup:*::\n";
 const OS_RELEASE: &str = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\nVERSION_ID=\"12\"\n";
 const FSTAB: &str = "# made at installation\nUUID=7f0e / ext4 errors=remount-ro 0 1\n";
+const PSQL: &str = "runuser -u postgres -- psql -X -A -t -q -v ON_ERROR_STOP=1 --dbname=dbname='postgres'";
+const POSTGRES: &str = "-- init\n\
+    CREATE ROLE \"readers\" WITH NOLOGIN INHERIT CONNECTION LIMIT -1;\n\
+    CREATE ROLE \"retired\" WITH LOGIN NOINHERIT CREATEDB CONNECTION LIMIT 3 PASSWORD 'SCRAM-SHA-256$1:b2xk$YQ==:Yg==';\n\
+    CREATE ROLE \"council\" WITH NOLOGIN INHERIT CONNECTION LIMIT -1 PASSWORD 'SCRAM-SHA-256$1:b2xk$Yw==:ZA==';\n\
+    GRANT \"readers\" TO \"retired\";\nGRANT \"retired\" TO \"council\";\n\
+    CREATE DATABASE \"minutes\" WITH OWNER \"readers\" TEMPLATE \"template0\" ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' \
+    LC_CTYPE 'C.UTF-8' CONNECTION LIMIT 7;\n\
+    CREATE DATABASE \"obsolete\" WITH OWNER \"readers\" TEMPLATE \"template1\" CONNECTION LIMIT 2;\n\
+    CREATE DATABASE \"archive\" WITH OWNER \"readers\" TEMPLATE \"template1\" CONNECTION LIMIT -1;\n\
+    FILL \"archive\";\n";
 const CRON: &str = "[Unit]\nDescription=Regular background program processing daemon\n\
     [Service]\nExecStart=/usr/sbin/cron -f\n[Install]\nWantedBy=multi-user.target\n";
 
@@ -26,6 +37,9 @@ impl FakeHost {
         let mut host = FakeHost::default();
         for dir in [
             "/etc",
+            "/etc/apt",
+            "/etc/apt/sources.list.d",
+            "/etc/ssl",
             "/etc/systemd",
             "/etc/systemd/system",
             "/lib",
@@ -46,6 +60,8 @@ impl FakeHost {
             "/var",
             "/var/cache",
             "/var/lib",
+            "/var/lib/apt",
+            "/var/lib/apt/lists",
             "/var/log",
         ] {
             host.dir(dir, 0o755);
@@ -133,8 +149,21 @@ impl FakeHost {
             &format!("{FSTAB}/dev/sdb1 /srv/archive xfs noatime\n/dev/sdc1 /srv/data ext4 nodev\n#end"),
             0o644,
         );
+        for name in ["region", "old-vendor"] {
+            host.file(
+                &format!("/etc/apt/sources.list.d/{name}.sources"),
+                "Types: deb\nURIs: http://x.example\n",
+                0o640,
+            );
+        }
+        host.dir("/etc/apt/keyrings", 0o2755);
+        host.file("/etc/apt/keyrings/region.asc", "an older key\n", 0o600);
+        host.file("/var/lib/apt/lists/deb.example_debian_dists_bookworm_Release", "older\n", 0o644);
+        host.file("/etc/ssl/town-hall.key", "an older key\n", 0o644);
+        host.file("/etc/ssl/town-hall.pem", "an older certificate\n", 0o600);
         host.dir("/srv/archive", 0o700);
         host.dir("/mnt/plans", 0o755);
+        host.feeds(PSQL, POSTGRES);
         host.feeds("nft -f -", "table ip others { }\n");
         host.file("/etc/nftables.conf", "flush ruleset\ntable ip old { }\n", 0o700);
         host.does("mount /srv/archive");
@@ -159,6 +188,8 @@ impl FakeHost {
         host.file("/srv/share", "a file\n", 0o644);
         host.link("/var/lib/council", "/tmp");
         host.file("/srv/archive", "a file\n", 0o644);
+        host.link("/etc/ssl/town-hall.key", "/etc/hostname");
+        host.dir("/etc/ssl/town-hall.chain", 0o755);
         host.link("/etc/nftables.conf", "/etc/nftables.d");
         host.link("/etc/systemd/system/minutes.timer", "/dev/null");
         host
@@ -176,6 +207,8 @@ impl FakeHost {
         host.dir("/srv/archive", 0o755);
         host.file("/etc/fstab", &format!("{FSTAB}LABEL=archive /srv/archive ext4 defaults,noexec,nofail 0 2\n"), 0o644);
         host.does("mount /srv/archive");
+        host.feeds(PSQL, "-- init\nCREATE ROLE \"readers\" WITH NOLOGIN INHERIT CONNECTION LIMIT -1;\n");
+        host.feeds(PSQL, "CREATE ROLE \"council\" WITH NOLOGIN INHERIT CONNECTION LIMIT -1;\n");
         host
     }
 
