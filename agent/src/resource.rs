@@ -31,6 +31,7 @@ pub fn each(visitor: &mut impl Visitor) {
     visitor.visit::<r::group::Group>();
     visitor.visit::<r::line::Line>();
     visitor.visit::<r::mount::Mount>();
+    visitor.visit::<r::network::Network>();
     visitor.visit::<r::package::Package>();
     visitor.visit::<r::postgres_database::PostgresDatabase>();
     visitor.visit::<r::postgres_role::PostgresRole>();

@@ -12,6 +12,7 @@ pub mod firewall;
 pub mod group;
 pub mod line;
 pub mod mount;
+pub mod network;
 pub mod node;
 pub mod nodes;
 pub(crate) mod owner;

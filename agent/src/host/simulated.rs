@@ -7,6 +7,7 @@
 
 mod catalogue;
 mod mount;
+mod network;
 mod nft;
 mod openssl;
 mod package;
@@ -42,6 +43,7 @@ pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Outpu
             return nft::nft(host, &mut world, arguments, &command.stdin).map(Some);
         }
         "unshare" => return Ok(Some(nft::apart(arguments, &command.stdin))),
+        "ip" | "networkctl" | "ifup" | "ifdown" => return network::run(host, &words).map(Some),
         "openssl" => return Ok(Some(openssl::openssl(arguments, &command.stdin))),
         "runuser" => return postgres::runuser(host, arguments, &command.stdin).map(Some),
         "umount" => return mount::umount(host, arguments).map(Some),
@@ -70,6 +72,9 @@ struct World {
     /// What nft has in force.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     rules: String,
+    /// Addresses of network cards.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    addresses: BTreeMap<String, Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     postgres: Option<postgres::Server>,
 }

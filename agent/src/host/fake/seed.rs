@@ -39,8 +39,11 @@ impl FakeHost {
             "/etc",
             "/etc/apt",
             "/etc/apt/sources.list.d",
+            "/etc/network",
+            "/etc/network/interfaces.d",
             "/etc/ssl",
             "/etc/systemd",
+            "/etc/systemd/network",
             "/etc/systemd/system",
             "/lib",
             "/mnt",
@@ -149,6 +152,12 @@ impl FakeHost {
             &format!("{FSTAB}/dev/sdb1 /srv/archive xfs noatime\n/dev/sdc1 /srv/data ext4 nodev\n#end"),
             0o644,
         );
+        host.file("/etc/network/interfaces", "source /etc/network/interfaces.d/*\n", 0o644);
+        for card in ["eth0", "eth1"] {
+            let text = format!("auto {card}\niface {card} inet static\n\taddress 198.51.100.7/24\n");
+            host.file(&format!("/etc/network/interfaces.d/weiche-{card}"), &text, 0o600);
+            host.does(&format!("ifup --force {card}"));
+        }
         for name in ["region", "old-vendor"] {
             host.file(
                 &format!("/etc/apt/sources.list.d/{name}.sources"),
@@ -207,6 +216,8 @@ impl FakeHost {
         host.dir("/srv/archive", 0o755);
         host.file("/etc/fstab", &format!("{FSTAB}LABEL=archive /srv/archive ext4 defaults,noexec,nofail 0 2\n"), 0o644);
         host.does("mount /srv/archive");
+        host.file("/lib/systemd/system/systemd-networkd.service", CRON, 0o644);
+        host.does("systemctl start systemd-networkd.service");
         host.feeds(PSQL, "-- init\nCREATE ROLE \"readers\" WITH NOLOGIN INHERIT CONNECTION LIMIT -1;\n");
         host.feeds(PSQL, "CREATE ROLE \"council\" WITH NOLOGIN INHERIT CONNECTION LIMIT -1;\n");
         host
