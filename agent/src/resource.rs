@@ -246,7 +246,7 @@ pub trait Lens {
     fn preview(_spec: &Self::Spec, _state: &Self::State, _cx: &mut Cx<'_>) -> Option<String> {
         None
     }
-    /// The contents that `put(wanted)` needs, by digest. Pure.
+    /// The contents behind a wanted state, by digest, the one that a diff shows first. Pure.
     fn contents(_spec: &Self::Spec, _wanted: &Self::State) -> Vec<Digest> {
         Vec::new()
     }

@@ -162,10 +162,6 @@ impl Lens for AptSource {
         nodes::alike(&after.files, &now.files)
     }
 
-    fn contents(spec: &Spec, _wanted: &State) -> Vec<Digest> {
-        spec.key.iter().filter_map(|key| key.blob.as_ref()).map(|blob| blob.digest.clone()).collect()
-    }
-
     fn title(spec: &Spec) -> String {
         spec.name.clone()
     }

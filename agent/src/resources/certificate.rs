@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use super::content::Content;
 use super::node::{Mode, Node, Owned, path_problem};
 use super::nodes::{self, Nodes};
-use crate::digest::Digest;
 use crate::fault::{Fault, FaultCode};
 use crate::host::Command;
 use crate::resource::{Circumstances, Claim, Cx, Lens};
@@ -136,10 +135,6 @@ impl Lens for Certificate {
 
     fn intact(_spec: &Spec, after: &Nodes, now: &Nodes) -> bool {
         nodes::alike(after, now)
-    }
-
-    fn contents(_spec: &Spec, wanted: &Nodes) -> Vec<Digest> {
-        wanted.values().flat_map(Node::contents).collect()
     }
 
     fn sensitive(_spec: &Spec) -> bool {

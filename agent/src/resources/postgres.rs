@@ -37,7 +37,6 @@ pub(crate) fn cluster_problem(cluster: Option<&String>) -> Option<String> {
 
 /// Asks for one row of one column that holds JSON; `None` if there is none. `Ok(Err(fault))`: there is no server that
 /// answers, which a plan may meet before its package is installed.
-#[expect(clippy::type_complexity, reason = "two ways of having no answer")]
 pub(crate) fn ask<T: DeserializeOwned>(
     sql: &str,
     database: &str,

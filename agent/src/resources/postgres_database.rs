@@ -214,7 +214,6 @@ impl Lens for PostgresDatabase {
 }
 
 /// Asks the server.
-#[expect(clippy::type_complexity, reason = "see `ask`")]
 fn look(spec: &Spec, cx: &mut Cx<'_>) -> Result<Result<Option<Database>, Fault>, Fault> {
     let sql = format!(
         "SELECT json_build_object('owner', pg_catalog.pg_get_userbyid(datdba), \

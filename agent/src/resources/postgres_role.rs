@@ -216,11 +216,6 @@ impl Lens for PostgresRole {
         spec.password.is_some()
     }
 
-    fn contents(spec: &Spec, _wanted: &State) -> Vec<Digest> {
-        let blob = spec.password.as_ref().and_then(|password| password.blob.as_ref());
-        blob.map(|blob| blob.digest.clone()).into_iter().collect()
-    }
-
     fn title(spec: &Spec) -> String {
         spec.name.clone()
     }
@@ -254,7 +249,6 @@ fn new() -> Role {
 }
 
 /// Asks the server.
-#[expect(clippy::type_complexity, reason = "see `ask`")]
 fn look(spec: &Spec, cx: &mut Cx<'_>) -> Result<Result<Option<Answer>, Fault>, Fault> {
     let sql = format!(
         "SELECT json_build_object('login', rolcanlogin, 'superuser', rolsuper, 'createdb', rolcreatedb, \
