@@ -5,6 +5,7 @@
 //! [`Reply::ends`]; blobs that a stage needs are sent ahead of it and are not answered at all, so that a stage costs one
 //! round trip however many steps and contents it has.
 
+pub mod facts;
 mod frame;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use serde_json::Value;
 
 pub use crate::digest::Digest;
 pub use crate::fault::{Fault, FaultCode};
+pub use facts::Facts;
 pub use frame::{Frame, MAX_DATA, MAX_MESSAGE, read_frame, write_data, write_message};
 
 /// A digest of the sources that this agent was built from; the controller's library has the same constant.
@@ -199,7 +201,7 @@ pub enum Request {
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// The host's facts.
-    Facts(Facts),
+    Facts(Box<Facts>),
     /// One observation a step, in the order asked.
     Observed(Vec<Observation>),
     /// Something happened to a step.
@@ -327,35 +329,6 @@ pub enum Status {
     Undone,
     /// Undo failed: a person is needed.
     Stuck,
-}
-
-/// What is known about a host before anything is planned.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Facts {
-    /// The host name that the kernel reports.
-    pub hostname: String,
-    /// `ID` of os-release, e.g. `debian`.
-    pub os: String,
-    /// `VERSION_ID` of os-release, e.g. `12`.
-    pub os_version: String,
-    /// Kernel release.
-    pub kernel: String,
-    /// Machine architecture, e.g. `x86_64`.
-    pub arch: String,
-    /// `/etc/machine-id`, empty if there is none.
-    pub machine_id: String,
-    /// The kernel's random id of this boot.
-    pub boot_id: String,
-    /// Logical processors.
-    pub cpus: u32,
-    /// Memory in bytes.
-    pub memory_bytes: u64,
-    /// Free bytes for the agent's state directory.
-    pub state_free_bytes: u64,
-    /// The user the agent runs as.
-    pub uid: u32,
-    /// Whether package and unit commands are simulated (a sandbox host).
-    pub simulated: bool,
 }
 
 /// A file name or path as the host has it; written as text where it is UTF-8, else as bytes.

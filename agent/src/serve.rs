@@ -60,7 +60,7 @@ pub fn serve(host: &mut dyn Host, input: &mut dyn Read, output: &mut dyn Write) 
 /// Carries out one request; sends all replies but the last, which it returns.
 fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<Reply, Fault> {
     match request {
-        Request::Facts => facts::gather(host).map(Reply::Facts),
+        Request::Facts => facts::gather(host).map(|facts| Reply::Facts(Box::new(facts))),
         Request::Observe { steps } => Ok(Reply::Observed(engine::observe(&steps, host))),
         Request::Blob { .. } | Request::BlobStream { .. } | Request::BlobEnd { .. } => {
             Err(Fault::new(FaultCode::Invalid, "an end without its blob"))

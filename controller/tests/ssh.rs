@@ -91,7 +91,7 @@ async fn the_agent_is_pushed_once_and_found_again() {
     let setup = setup("");
     let mut first = connect(&setup.target).await;
     let facts = first.facts(WITHIN).await.unwrap();
-    assert_eq!((facts.os.as_str(), facts.simulated), ("debian", true));
+    assert_eq!((facts.os.id.as_str(), facts.simulated), ("debian", true));
     assert_eq!(first.traffic().pushes, 1);
     let mask = vec![String::from("sh"), "-c".into(), "umask".into()];
     let before = first.check(mask.clone(), WITHIN).await.unwrap();

@@ -105,7 +105,7 @@ impl Session {
     /// As for all methods: [`SessionError::Fault`] leaves the session usable, everything else ends it.
     pub async fn facts(&mut self, within: Duration) -> Result<Facts> {
         match self.ask(&Request::Facts, within).await? {
-            Reply::Facts(facts) => Ok(facts),
+            Reply::Facts(facts) => Ok(*facts),
             other => Err(self.unexpected(&other)),
         }
     }
@@ -133,7 +133,7 @@ impl Session {
             // Both answers are taken in whatever the first says, so that the session goes on after a fault.
             let (facts, seen) = (self.answer().await?, self.answer().await?);
             match (facts?, seen?) {
-                (Reply::Facts(facts), Reply::Observed(seen)) => Ok((facts, seen)),
+                (Reply::Facts(facts), Reply::Observed(seen)) => Ok((*facts, seen)),
                 (Reply::Facts(_), other) | (other, _) => Err(self.unexpected(&other)),
             }
         };

@@ -1,4 +1,5 @@
-//! JSON Schemas of what people write, from the types that read it: for editors and for checks without Weiche.
+//! JSON Schemas of what people write, from the types that read it: for editors and for checks without Weiche. And of
+//! the facts, which programs read.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -28,11 +29,14 @@ pub enum Document {
     Profile,
     /// `playbooks/*.yaml`.
     Playbook,
+    /// What `weiche facts --json` prints of each host.
+    Facts,
 }
 
 impl Document {
     /// All, by name.
-    pub const ALL: [(&str, Document); 4] = [
+    pub const ALL: [(&str, Document); 5] = [
+        ("facts", Document::Facts),
         ("fleet", Document::Fleet),
         ("member", Document::Member),
         ("playbook", Document::Playbook),
@@ -48,6 +52,7 @@ pub fn schema(document: Document) -> Value {
         Document::Member => generator.into_root_schema_for::<Member>(),
         Document::Profile => generator.into_root_schema_for::<profile::Head>(),
         Document::Playbook => generator.into_root_schema_for::<playbook::Head>(),
+        Document::Facts => generator.into_root_schema_for::<weiche_agent::protocol::Facts>(),
     };
     schema.to_value()
 }
@@ -189,7 +194,8 @@ mod tests {
         for (name, document) in Document::ALL {
             let schema = schema(document);
             assert_eq!(schema["type"], "object", "{name}: {schema:#}");
-            assert_eq!(schema["additionalProperties"], false, "{name}");
+            // What people write has no unknown keys; what programs read may get some.
+            assert_eq!(schema["additionalProperties"] == false, document != Document::Facts, "{name}");
         }
         assert!(schema(Document::Profile).to_string().contains("\"template\""));
         assert!(schema(Document::Member)["properties"]["servers"].is_object());
