@@ -5,6 +5,7 @@
 //! [`Reply::ends`]; blobs that a stage needs are sent ahead of it and are not answered at all, so that a stage costs one
 //! round trip however many steps and contents it has.
 
+mod expect;
 pub mod facts;
 mod frame;
 
@@ -17,6 +18,7 @@ use serde_json::Value;
 
 pub use crate::digest::Digest;
 pub use crate::fault::{Fault, FaultCode};
+pub use expect::{Expect, Proof};
 pub use facts::Facts;
 pub use frame::{Frame, MAX_DATA, MAX_MESSAGE, read_frame, write_data, write_message};
 
@@ -158,6 +160,9 @@ pub enum Request {
         run: RunId,
         /// Only these steps, already carried out ones are skipped.
         steps: Vec<Step>,
+        /// Refused with `WrongHost`, before anything is changed, if the host is another one.
+        #[serde(default)]
+        expect: Expect,
         /// Rehearsal: SIGKILL to itself after this many journal records of this request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         crash_after_records: Option<u64>,
@@ -168,6 +173,9 @@ pub enum Request {
         run: RunId,
         /// Only steps of this stage (the part of the id before the dot); all if `None`.
         stage: Option<String>,
+        /// As for `Stage`.
+        #[serde(default)]
+        expect: Expect,
         /// Rehearsal, as for `Stage`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         crash_after_records: Option<u64>,

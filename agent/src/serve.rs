@@ -14,7 +14,8 @@ use crate::fault::{Fault, FaultCode};
 use crate::host::{Command, Host};
 use crate::journal::Journal;
 use crate::protocol::{
-    BUILD, Entry, Frame, Hello, HostPath, MAX_DATA, Reply, Request, RunId, read_frame, write_data, write_message,
+    BUILD, Entry, Expect, Frame, Hello, HostPath, MAX_DATA, Reply, Request, RunId, read_frame, write_data,
+    write_message,
 };
 use crate::resource::Cx;
 use crate::resources::tree;
@@ -65,7 +66,12 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
         Request::Blob { .. } | Request::BlobStream { .. } | Request::BlobEnd { .. } => {
             Err(Fault::new(FaultCode::Invalid, "an end without its blob"))
         }
-        Request::Stage { run, steps, crash_after_records } => {
+        Request::Stage { run, steps, expect, crash_after_records } => {
+            if let Err(fault) = identified(&expect, host) {
+                // Sent ahead, for another machine.
+                host.state_remove(&format!("runs/{run}/in"))?;
+                return Err(fault);
+            }
             let mut journal = locked(&run, crash_after_records, host)?;
             let ok = engine::apply(&steps, &mut journal, host, &mut |event| send_now(out, &Reply::Event(event)))?;
             if ok {
@@ -74,7 +80,8 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
             }
             Ok(Reply::StageEnd { ok })
         }
-        Request::Undo { run, stage, crash_after_records } => {
+        Request::Undo { run, stage, expect, crash_after_records } => {
+            identified(&expect, host)?;
             let mut journal = locked(&run, crash_after_records, host)?;
             let report = &mut |event| send_now(out, &Reply::Event(event));
             let stuck = engine::undo(stage.as_deref(), &mut journal, host, report)?;
@@ -104,6 +111,15 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
             Ok(Reply::Checked { ok: output.ok(), detail: format!("status {} {tail}", output.status).trim().to_owned() })
         }
     }
+}
+
+/// Refuses to change a machine that is not the one meant.
+fn identified(expect: &Expect, host: &mut dyn Host) -> Result<(), Fault> {
+    if expect.is_empty() {
+        return Ok(());
+    }
+    let (serial, machine_id) = (facts::hardware(host).serial, facts::machine_id(host));
+    expect.check(&serial, &machine_id, host.simulated()).map(drop)
 }
 
 fn locked(run: &RunId, crash_after_records: Option<u64>, host: &mut dyn Host) -> Result<Journal, Fault> {

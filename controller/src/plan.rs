@@ -36,6 +36,9 @@ pub struct Plan {
     pub inputs: BTreeMap<String, serde_json::Value>,
     /// Hosts whose package and unit commands are simulated.
     pub simulated: BTreeSet<HostName>,
+    /// Simulated hosts that tell no serial number although the inventory has one.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unidentified: BTreeSet<HostName>,
     /// In order.
     pub stages: Vec<Stage>,
 }
@@ -80,6 +83,8 @@ pub struct Outlook {
 pub struct Seen {
     /// Its facts.
     pub facts: Facts,
+    /// The inventory says which machine it is, and it does not: possible only where it is simulated.
+    pub unidentified: bool,
     /// One observation for each resource step, in the procedure's order over all stages.
     pub observations: Vec<Observation>,
     /// What each transfer to this host would do.

@@ -1,15 +1,15 @@
 //! Looks at every host of a procedure: facts, the state of each resource, the trees of each transfer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use weiche_agent::protocol::{Entry, Facts, Fault, FaultCode, Step};
+use weiche_agent::protocol::{Entry, Facts, Fault, FaultCode, Proof, Step};
 use weiche_agent::resources::tree::Manifest;
 
 use super::pool::{HostError, Pool};
-use super::session::SessionError;
+use super::session::{Session, SessionError};
 use crate::input::target::HostName;
 use crate::plan::procedure::{Action, Procedure, Transfer};
 use crate::plan::{Seen, Tree, transfer_outlook};
@@ -79,9 +79,19 @@ async fn look(pool: &Pool, host: &HostName, steps: &[Step], transfers: &[Transfe
         let session = held.session().await?;
         let bound = steps.iter().fold(LOOK, |sum, step| sum + Duration::from_millis(step.timeout_ms).min(LOOK));
         (seen.facts, seen.observations) = session.look(steps.to_vec(), bound).await?;
+        seen.unidentified = identified(session, &seen.facts)? == Proof::Untold;
     }
+    let mut sources = BTreeSet::new();
     for transfer in transfers {
         let (mut here, mut from) = pool.hold_both(host, &transfer.from).await.ok_or_else(unknown)?;
+        if sources.insert(&transfer.from) {
+            // Nobody takes the data of the wrong machine, either.
+            let from = from.session().await?;
+            if !from.expected().is_empty() {
+                let facts = from.facts(LOOK).await?;
+                identified(from, &facts)?;
+            }
+        }
         let source: Manifest = manifest(from.session().await?.scan(&transfer.path, LOOK).await?);
         let here: Manifest = manifest(here.session().await?.scan(&transfer.path, LOOK).await?);
         if source.is_empty() {
@@ -92,6 +102,12 @@ async fn look(pool: &Pool, host: &HostName, steps: &[Step], transfers: &[Transfe
         seen.transfers.insert(transfer.id.clone(), outlook);
     }
     Ok(seen)
+}
+
+/// Whether this is the machine that the inventory means.
+fn identified(session: &Session, facts: &Facts) -> Result<Proof, SessionError> {
+    let expect = session.expected();
+    expect.check(&facts.hardware.serial, &facts.machine_id, facts.simulated).map_err(SessionError::Fault)
 }
 
 async fn each<W, T, F>(

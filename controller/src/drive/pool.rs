@@ -105,7 +105,10 @@ impl Held {
         }
         match &mut *self.slot {
             Some(session) => Ok(session),
-            slot @ None => Ok(slot.insert(Session::new(self.connector.connect(&self.target).await?))),
+            slot @ None => {
+                let session = Session::new(self.connector.connect(&self.target).await?);
+                Ok(slot.insert(session.expecting(self.target.expect.clone())))
+            }
         }
     }
 }

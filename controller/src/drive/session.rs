@@ -15,8 +15,8 @@ use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 use weiche_agent::protocol::{
-    Digest, Entry, Facts, Fault, Frame, HostPath, MAX_DATA, Observation, Reply, Request, RunId, Step, StepEvent,
-    StepId, StepStatus,
+    Digest, Entry, Expect, Facts, Fault, Frame, HostPath, MAX_DATA, Observation, Reply, Request, RunId, Step,
+    StepEvent, StepId, StepStatus,
 };
 
 use crate::drive::link::{Link, LinkError, Traffic};
@@ -26,6 +26,8 @@ pub use fetch::{Fetch, Fetched};
 /// An agent that answers.
 pub struct Session {
     link: Box<dyn Link>,
+    /// Which machine is to be at the other end: sent with everything that changes it.
+    expect: Expect,
     round_trips: u64,
     /// Set while a call is under way; a call that is not brought to its end leaves it set.
     over: bool,
@@ -86,7 +88,18 @@ type Result<T> = std::result::Result<T, SessionError>;
 impl Session {
     /// Starts a conversation over a link.
     pub fn new(link: impl Link + 'static) -> Session {
-        Session { link: Box::new(link), round_trips: 0, over: false }
+        Session { link: Box::new(link), expect: Expect::default(), round_trips: 0, over: false }
+    }
+
+    /// The same, with the machine that is to be at the other end.
+    #[must_use]
+    pub fn expecting(self, expect: Expect) -> Session {
+        Session { expect, ..self }
+    }
+
+    /// The machine that is to be at the other end.
+    pub fn expected(&self) -> &Expect {
+        &self.expect
     }
 
     /// Whether it is of no use any more: a call was not brought to its end.
@@ -153,7 +166,8 @@ impl Session {
         on_event: &mut (dyn FnMut(StepEvent) + Send),
         within: Duration,
     ) -> Result<bool> {
-        let request = Request::Stage { run: run.clone(), steps, crash_after_records: None };
+        let request =
+            Request::Stage { run: run.clone(), steps, expect: self.expect.clone(), crash_after_records: None };
         match self.carry_out(run, contents, &request, on_event, within).await? {
             Reply::StageEnd { ok } => Ok(ok),
             other => Err(self.unexpected(&other)),
@@ -184,7 +198,7 @@ impl Session {
         within: Duration,
     ) -> Result<Vec<StepId>> {
         let stage = stage.map(str::to_owned);
-        let request = Request::Undo { run: run.clone(), stage, crash_after_records: None };
+        let request = Request::Undo { run: run.clone(), stage, expect: self.expect.clone(), crash_after_records: None };
         match self.carry_out(run, Vec::new(), &request, on_event, within).await? {
             Reply::UndoEnd { stuck } => Ok(stuck),
             other => Err(self.unexpected(&other)),

@@ -71,7 +71,8 @@ pub(super) async fn stage(
     on_event: &mut (dyn FnMut(StepEvent) + Send),
 ) -> Result<bool, Fault> {
     let crash_after_records = shared.rehearsal.crash_agent.as_ref().filter(|(name, _)| name == host).map(|(_, n)| *n);
-    let request = Request::Stage { run: shared.run.clone(), steps, crash_after_records };
+    let expect = session.expected().clone();
+    let request = Request::Stage { run: shared.run.clone(), steps, expect, crash_after_records };
     let reply = session.carry_out(&shared.run, contents, &request, on_event, within).await;
     match reply.map_err(|e| as_fault(e.into()))? {
         Reply::StageEnd { ok } => Ok(ok),

@@ -128,9 +128,13 @@ pub struct Device {
     /// The public host key, `ssh-ed25519 AAAA...`.
     #[serde(default)]
     pub host_key: Option<Located<String>>,
-    /// Serial number; checked before the first change.
+    /// Serial number of the machine; before the first change it must be what the machine itself says.
     #[serde(default)]
     pub serial: Option<String>,
+    /// `/etc/machine-id` of its system, likewise: for machines whose firmware tells no serial number.
+    #[serde(default)]
+    #[schemars(extend("pattern" = "^[0-9a-f]{32}$"))]
+    pub machine_id: Option<String>,
     /// Model, for people.
     #[serde(default)]
     pub model: Option<String>,

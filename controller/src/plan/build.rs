@@ -73,6 +73,7 @@ pub fn build(
         playbook: procedure.playbook.clone(),
         inputs: procedure.inputs.clone(),
         simulated: seen.iter().filter(|(_, s)| s.facts.simulated).map(|(host, _)| host.clone()).collect(),
+        unidentified: seen.iter().filter(|(_, s)| s.unidentified).map(|(host, _)| host.clone()).collect(),
         stages,
     })
 }

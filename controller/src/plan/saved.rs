@@ -64,9 +64,9 @@ mod tests {
     use super::*;
 
     fn plan() -> Plan {
-        let (inputs, simulated) = Default::default();
+        let (inputs, simulated, unidentified) = Default::default();
         let (fleet, playbook) = ("kitu".into(), "server-swap".into());
-        Plan { nonce: "n".into(), created_ms: 1, fleet, playbook, inputs, simulated, stages: Vec::new() }
+        Plan { nonce: "n".into(), created_ms: 1, fleet, playbook, inputs, simulated, unidentified, stages: Vec::new() }
     }
 
     #[test]

@@ -133,8 +133,18 @@ fn check(
         }
         None => {}
     }
+    let place = |key: &str| item.get(key).map_or(device.name.span, |node| node.span);
+    if device.serial.as_deref().is_some_and(|serial| serial.trim().is_empty()) {
+        let problem = Diagnostic::new(source, place("serial"), "an empty serial number identifies no machine");
+        problems.add(problem.hint("leave `serial` out, or see what `weiche facts` shows"));
+    }
+    let is_id = |id: &str| id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if device.machine_id.as_deref().is_some_and(|id| !is_id(id)) {
+        let problem = Diagnostic::new(source, place("machine_id"), "a machine id is 32 digits and letters from a to f");
+        problems.add(problem.hint("copy /etc/machine-id of that host; `weiche facts` shows it"));
+    }
     if device.port == Some(0) {
-        let span = item.get("port").map_or(device.name.span, |node| node.span);
+        let span = place("port");
         problems.add(Diagnostic::new(source, span, "0 is no port"));
     }
 }
@@ -158,6 +168,7 @@ fn resolve(source: &Source, item: &Node, kind: HostKind, device: Device, member:
         port: device.port,
         host_key: device.host_key.map(|v| v.value),
         serial: device.serial,
+        machine_id: device.machine_id,
         model: device.model,
         site: device.site.map(|v| v.value),
         profile: device.profile.map(|v| v.value),
