@@ -79,7 +79,7 @@ pub fn boot_id(host: &mut dyn Host) -> String {
 }
 
 /// The beginning of a file, links followed; `None` if it cannot be read, whyever.
-fn text(host: &mut dyn Host, path: &str) -> Option<String> {
+pub fn text(host: &mut dyn Host, path: &str) -> Option<String> {
     let mut path = PathBuf::from(path);
     for _ in 0..MAX_LINKS {
         match host.lstat(&path).ok()??.file_type {

@@ -195,6 +195,19 @@ pub enum Request {
         /// Absolute paths.
         paths: Vec<HostPath>,
     },
+    /// Reads a text file of at most 256 KiB, links followed. Answered by [`Reply::Read`].
+    Read {
+        /// An absolute path on the host.
+        path: String,
+    },
+    /// Restarts the host. Answered by [`Reply::End`]; the line is cut some time later.
+    Reboot {
+        /// Refused as stale if the host runs another boot by now.
+        boot_id: String,
+        /// As for `Stage`.
+        #[serde(default)]
+        expect: Expect,
+    },
     /// Runs a program that only looks (a `check` step). Answered by [`Reply::Checked`].
     Check {
         /// Program and arguments.
@@ -241,7 +254,11 @@ pub enum Reply {
         ok: bool,
         /// Exit status and the end of its output, for people.
         detail: String,
+        /// The first 4000 characters of its standard output.
+        output: String,
     },
+    /// The beginning of the file, `None` if there is none that can be read.
+    Read(Option<String>),
     /// The end of an answer of unknown length.
     End,
     /// The request as a whole failed; nothing was changed by it beyond the events before.

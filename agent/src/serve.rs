@@ -103,12 +103,18 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
             paths.iter().try_for_each(|path| fetch(path, host, out))?;
             Ok(Reply::End)
         }
+        Request::Read { path } => Ok(Reply::Read(facts::text(host, &path))),
+        Request::Reboot { boot_id, expect } => {
+            identified(&expect, host)?;
+            reboot(&boot_id, host).map(|()| Reply::End)
+        }
         Request::Check { argv, timeout_ms } => {
             let command = Command { timeout: Duration::from_millis(timeout_ms), ..Command::reading(argv) };
             let output = host.run(&command)?;
             let said = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
             let tail: String = said.trim().chars().rev().take(400).collect::<Vec<_>>().into_iter().rev().collect();
-            Ok(Reply::Checked { ok: output.ok(), detail: format!("status {} {tail}", output.status).trim().to_owned() })
+            let detail = format!("status {} {tail}", output.status).trim().to_owned();
+            Ok(Reply::Checked { ok: output.ok(), detail, output: output.stdout.chars().take(4000).collect() })
         }
     }
 }
@@ -120,6 +126,20 @@ fn identified(expect: &Expect, host: &mut dyn Host) -> Result<(), Fault> {
     }
     let (serial, machine_id) = (facts::hardware(host).serial, facts::machine_id(host));
     expect.check(&serial, &machine_id, host.simulated()).map(drop)
+}
+
+/// Restarts the host if it still runs this boot; never while another agent changes it.
+fn reboot(boot_id: &str, host: &mut dyn Host) -> Result<(), Fault> {
+    if host.rehearsal() && !host.simulated() {
+        return Err(Fault::new(FaultCode::Unsupported, "a host with a root directory cannot be restarted"));
+    }
+    host.lock()?;
+    if facts::boot_id(host) != boot_id {
+        return Err(Fault::new(FaultCode::Stale, "the host has been restarted meanwhile"));
+    }
+    host.sync()?;
+    let command = Command::changing(["systemctl", "reboot"], Duration::from_secs(60));
+    host.run(&command)?.expect_ok(&command.argv).map(drop)
 }
 
 fn locked(run: &RunId, crash_after_records: Option<u64>, host: &mut dyn Host) -> Result<Journal, Fault> {

@@ -62,6 +62,15 @@ pub enum Happening {
         /// What the person is to do.
         text: String,
     },
+    /// The host is about to be restarted.
+    Rebooting {
+        /// The host.
+        host: HostName,
+        /// The step that asks for it.
+        step: StepId,
+        /// Its boot id until then: once it has another, the step is done.
+        boot_id: String,
+    },
     /// The run turns back.
     RollbackStarted {
         /// Why, in words.
@@ -177,7 +186,7 @@ impl Rollout {
                 self.open = self.stages[at].1.clone();
                 self.outstanding()
             }
-            Happening::Step { .. } => Vec::new(),
+            Happening::Step { .. } | Happening::Rebooting { .. } => Vec::new(),
             Happening::HostDone { host, .. } => {
                 self.close(host);
                 self.proceed()

@@ -127,6 +127,7 @@ impl View {
             Happening::HostWaits { host, step, text, .. } => {
                 self.host(host).waits = Some((step.clone(), text.clone()));
             }
+            Happening::Rebooting { host, .. } => drop(self.host(host)),
             Happening::RollbackStarted { reason } => {
                 self.state = State::Backward;
                 self.reason = Some(reason.clone());

@@ -37,11 +37,17 @@ pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Outpu
         "dpkg" => package::dpkg,
         "dpkg-query" => package::dpkg_query,
         "journalctl" => unit::journalctl,
+        "runuser" => elsewhere,
         "systemctl" => unit::systemctl,
         _ => return Ok(None),
     };
     let mut world = World::load(host)?;
     program(host, &mut world, arguments).map(Some)
+}
+
+/// What other users' programs would do on the machine that the sandbox runs on.
+fn elsewhere(_: &mut dyn Host, _: &mut World, _: &[&str]) -> Result<Output, Fault> {
+    Ok(fails(1, "a sandbox host has no programs of other users"))
 }
 
 /// The id of the current boot of a simulated host; `systemctl reboot` changes it.

@@ -36,6 +36,7 @@ fn words(what: &Happening) -> String {
         Happening::HostDone { host, stage } => format!("{host} {stage} done"),
         Happening::HostFailed { host, stage, fault } => format!("{host} {stage} failed: {fault}"),
         Happening::HostWaits { host, step, text, .. } => format!("{host} {step} waits for a person: {text}"),
+        Happening::Rebooting { host, step, boot_id } => format!("{host} {step} restarts, boot id until now {boot_id}"),
         Happening::RollbackStarted { reason } => format!("taking back: {reason}"),
         Happening::HostUndone { host, stage } => format!("{host} {stage} taken back"),
         Happening::HostStuck { host, stage, fault, .. } => format!("{host} {stage} STUCK: {fault}"),

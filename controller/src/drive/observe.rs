@@ -32,7 +32,7 @@ pub async fn observe(
             match action {
                 Action::Resource(step) => steps.push(step.clone()),
                 Action::Transfer(transfer) => transfers.push(transfer.clone()),
-                Action::Check(_) | Action::Manual(_) => {}
+                Action::Check(_) | Action::Manual(_) | Action::Reboot(_) => {}
             }
         }
     }

@@ -95,6 +95,11 @@ impl Pool {
 }
 
 impl Held {
+    /// Ends the connection; the next question goes over a new one.
+    pub fn close(&mut self) {
+        *self.slot = None;
+    }
+
     /// The connection, opened now if need be.
     ///
     /// # Errors

@@ -281,15 +281,39 @@ impl Session {
         Ok(Fetch { session: self, until, within, ended: false })
     }
 
-    /// Runs a program that only looks; it is ended after `within`. Returns whether it succeeded, and what it said.
+    /// Asks the host to restart, if it still runs the boot with this id.
     ///
     /// # Errors
     /// See [`Session::facts`].
-    pub async fn check(&mut self, argv: Vec<String>, within: Duration) -> Result<(bool, String)> {
+    pub async fn reboot(&mut self, boot_id: &str, within: Duration) -> Result<()> {
+        let request = Request::Reboot { boot_id: boot_id.to_owned(), expect: self.expect.clone() };
+        match self.ask(&request, within).await? {
+            Reply::End => Ok(()),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// Reads a small text file, links followed; `None` if it cannot be read.
+    ///
+    /// # Errors
+    /// See [`Session::facts`].
+    pub async fn read(&mut self, path: &str, within: Duration) -> Result<Option<String>> {
+        match self.ask(&Request::Read { path: path.to_owned() }, within).await? {
+            Reply::Read(text) => Ok(text),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// Runs a program that only looks; it is ended after `within`. Returns whether it succeeded, what it said for
+    /// people, and the beginning of its standard output.
+    ///
+    /// # Errors
+    /// See [`Session::facts`].
+    pub async fn check(&mut self, argv: Vec<String>, within: Duration) -> Result<(bool, String, String)> {
         let timeout_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         // The agent ends the program in time; the line gets a little longer to say so.
         match self.ask(&Request::Check { argv, timeout_ms }, within + CHECK_GRACE).await? {
-            Reply::Checked { ok, detail } => Ok((ok, detail)),
+            Reply::Checked { ok, detail, output } => Ok((ok, detail, output)),
             other => Err(self.unexpected(&other)),
         }
     }

@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 use weiche_agent::resource::{Lens, Visitor, each};
 
 use super::config::Config;
-use super::member::{Member, ProbeForm};
+use super::member::Member;
 use super::playbook::{self, Input};
+use super::probe::ProbeForm;
 use super::profile;
 use super::resource::kind_names;
 use super::scalar::{Name, Period, Type};
@@ -130,9 +131,17 @@ fn steps(generator: &mut SchemaGenerator) -> Vec<Value> {
     );
     let mut steps = vec![
         item(generator, "apply", &apply),
-        object(json!({ "check": probe, "within": period }), &["check"]),
+        object(json!({ "check": probe, "within": period, "every": period }), &["check"]),
         object(json!({ "manual": { "type": "string" } }), &["manual"]),
+        object(
+            json!({
+                "reboot": { "type": ["string", "null"], "description": "Why, for people; or nothing." },
+                "within": period,
+            }),
+            &["reboot"],
+        ),
         object(json!({ "transfer": transfer }), &["transfer"]),
+        object(json!({ "wait_for": probe, "within": period, "every": period }), &["wait_for"]),
     ];
     for (name, schema) in resources() {
         steps.push(item(generator, &name, &schema));

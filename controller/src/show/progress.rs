@@ -88,6 +88,7 @@ impl Progress {
             Happening::HostFailed { host, .. } if self.told.remove(&host.to_string()) => return None,
             Happening::HostFailed { host, fault, .. } => format!("   {host}: FAILED: {}", indented(fault)),
             Happening::HostWaits { host, step, text, .. } => format!("   {host}: waits for a person: {step}: {text}"),
+            Happening::Rebooting { host, step, .. } => format!("   {host}: restarts: {step}"),
             Happening::RollbackStarted { reason } => format!("== taking back: {reason}"),
             Happening::HostUndone { host, stage } => format!("   {host}: {stage} taken back"),
             Happening::HostStuck { host, fault, steps, .. } => {

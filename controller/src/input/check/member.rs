@@ -235,10 +235,8 @@ fn replacements(source: &Source, printers: &[Printer], problems: &mut Problems) 
 
 fn services(source: &Source, services: &BTreeMap<Name, Located<Service>>, problems: &mut Problems) {
     for service in services.values() {
-        let problem = match &service.probe.command {
-            Some(_) => Some("a service is probed from outside: `tcp` or `http`".to_owned()),
-            None => service.probe.problem(),
-        };
+        let outside = "a service is probed from outside: `tcp`, `http`, `dns` or the `certificate` of an `endpoint`";
+        let problem = service.probe.problem().or_else(|| service.probe.on_host().then(|| outside.to_owned()));
         if let Some(problem) = problem {
             let hint = "write e.g. { tcp: \"fs.example:445\" } or { http: \"https://intranet.example/\" }";
             problems.add(Diagnostic::new(source, service.span, problem).hint(hint));

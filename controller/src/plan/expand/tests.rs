@@ -41,6 +41,7 @@ fn outline(procedure: &Procedure) -> String {
                     }
                     Action::Transfer(t) => format!("transfer {} from {}, delete {}", t.path, t.from, t.delete),
                     Action::Check(check) => format!("check {:?} within {:?}", check.probe, check.within),
+                    Action::Reboot(reboot) => format!("reboot {:?} within {:?}", reboot.reason, reboot.within),
                     Action::Manual(manual) => format!("manual {}", manual.text),
                 };
                 lines.push(format!("  {} {text}", action.id()));
@@ -183,6 +184,58 @@ two on alpha/fs-old
 "###);
     let Action::Resource(step) = &procedure.stages[0].hosts[&HostName::new("alpha", "fs-new")][0] else { panic!() };
     assert_eq!(step.timeout_ms, 90_000);
+}
+
+#[test]
+fn ways_to_look_and_restarts() {
+    let mut texts = good();
+    let playbook = "
+playbook: x
+inputs: { on: host }
+stages:
+  - stage: one
+    on: on
+    steps:
+      - check: { dns: { name: fs.example, server: \"{{host.address}}\", expect: 192.0.2.12 } }
+      - check: { dns: { name: example, type: MX, expect: [\"10 a.example\", \"20 b.example\"] } }
+      - check: { certificate: { endpoint: \"x.example:443\" } }
+      - check: { certificate: { path: /etc/x.pem, name: x.example, days_left: 3 } }
+      - check: { unit: smbd }
+      - check: { postgres: {} }
+        every: 2s
+      - reboot: new kernel for {{host.name}}
+        within: 5m
+      - reboot:
+      - wait_for: { postgres: { database: intranet, query: SELECT 2, expect: \"2\" } }
+";
+    texts.insert("playbooks/x.yaml", playbook.into());
+    let procedure = run(&texts, "x", &[("on", "fs-new")]).unwrap();
+    let lines = |action: &Action| match action {
+        Action::Check(c) => format!("{} {:?} {:?} {}", c.probe, c.within, c.every, c.waits),
+        action => format!("{action:?}"),
+    };
+    let lines: Vec<String> = procedure.stages[0].hosts.values().flatten().map(lines).collect();
+    insta::assert_snapshot!(lines.join("\n"), @"");
+
+    let wrong = "
+playbook: x
+inputs: { on: host }
+stages:
+  - stage: one
+    on: on
+    steps:
+      - check: { unit: --all }
+      - wait_for: { dns: { name: a.example, type: B } }
+      - check: { tcp: \"a:1\", tpc: 1 }
+        every: 0s
+      - reboot: []
+      - manual: x
+        every: 1s
+      - reboot: x
+        timeout: 1s
+";
+    texts.insert("playbooks/x.yaml", wrong.into());
+    insta::assert_snapshot!(crate::input::tests::complaint(&texts), @"");
 }
 
 #[test]
