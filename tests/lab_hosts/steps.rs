@@ -39,7 +39,9 @@ fn a_host_is_restarted_and_its_units_are_looked_at() {
     assert_eq!(host.run(&["cat", "/etc/motd"]), motd.trim_end());
     assert_eq!(host.boots(), boots + 1, "taking back restarts nothing");
 
-    let failed = apply("      - check: { unit: no-such-unit }\n        within: 1s\n").expect(3);
+    // A run that changes nothing does not even begin.
+    let file = "      - file: { path: /etc/motd, content: \"other\\n\" }\n";
+    let failed = apply(&format!("{file}      - check: {{ unit: no-such-unit }}\n        within: 1s\n")).expect(3);
     assert!(failed.stderr.contains("systemctl is-active no-such-unit"), "{}", failed.stderr);
 
     let facts = fleet.weiche(&["facts", "--json"]).expect(0);
