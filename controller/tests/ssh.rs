@@ -227,6 +227,7 @@ async fn a_passed_deadline_ends_the_session_but_not_the_agent() {
     let mut session = connect(&setup.target).await;
     let began = Instant::now();
     let (ok, said, output) = session.check(vec!["sh".into(), "-c".into(), "echo gut".into()], WITHIN).await.unwrap();
+    assert_eq!(output, "gut\n");
     assert!(ok, "{said}");
     assert!(said.contains("gut"), "{said}");
     let mut slow = step(0, "directory", json!({ "path": "/slow" }));
