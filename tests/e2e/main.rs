@@ -5,4 +5,6 @@
 mod bad_input;
 mod certificate;
 mod crash;
+mod identity;
+mod steps;
 mod swap;

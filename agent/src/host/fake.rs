@@ -11,8 +11,9 @@ use std::ffi::OsString;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Attributes, Command, Host, Meta, Output, Platform, simulated};
+use super::{Address, Attributes, Command, Host, Meta, Output, Platform, simulated};
 use crate::fault::{Fault, FaultCode};
+use crate::protocol::facts::Space;
 use tree::Tree;
 
 /// On which side of an effect the power fails.
@@ -289,7 +290,13 @@ impl Host for FakeHost {
             cpus: 4,
             state_free_bytes: 64 << 30,
             uid: 0,
+            addresses: vec![Address { interface: 2, address: [192, 0, 2, 10].into(), prefix: 24 }],
         })
+    }
+
+    fn space(&mut self, _path: &Path) -> Result<Space, Fault> {
+        self.alive()?;
+        Ok(Space { size_bytes: 128 << 30, free_bytes: 64 << 30 })
     }
 
     fn simulated(&self) -> bool {

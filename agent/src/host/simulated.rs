@@ -70,6 +70,11 @@ pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Outpu
     program(host, &mut world, arguments).map(Some)
 }
 
+/// The id of the current boot of a simulated host; `systemctl reboot` changes it.
+pub(crate) fn boot_id(host: &mut dyn Host) -> Result<String, Fault> {
+    unit::boot_id(host)
+}
+
 /// All that is simulated.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct World {

@@ -18,6 +18,7 @@ use crate::drive::clock::{nonce, now_ms};
 use crate::drive::observe::observe;
 use crate::drive::pool::{HostError, Pool};
 use crate::drive::run::{Ending, Job, Rehearsal, Start, run};
+use crate::drive::session::SessionError;
 use crate::input::load::{DiskFiles, Loaded, load};
 use crate::input::target::HostName;
 use crate::plan::procedure::{Action, Content, Procedure};
@@ -131,8 +132,10 @@ pub(super) fn unreachable(errors: &[(HostName, HostError)]) -> Failure {
     let mut hints = BTreeSet::new();
     for (host, error) in errors {
         lines.push(format!("  {host}: {}", chain(error)));
-        if let HostError::Connect(error) = error {
-            hints.extend(error.hint());
+        match error {
+            HostError::Connect(error) => hints.extend(error.hint()),
+            HostError::Session(SessionError::Fault(fault)) => hints.extend(fault.hint.clone()),
+            HostError::Session(_) => {}
         }
     }
     let message = format!("{} host(s) cannot be worked on; nothing was changed\n{}", errors.len(), lines.join("\n"));

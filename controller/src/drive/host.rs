@@ -11,7 +11,7 @@ use super::observe::unknown;
 use super::pool::HostError;
 use super::session::SessionError;
 use super::shared::{Events, Shared, as_fault, report, stage};
-use super::{probe, transfer, witness};
+use super::{probe, reboot, transfer, witness};
 use crate::input::target::HostName;
 use crate::plan::Step;
 use crate::plan::procedure::Action;
@@ -30,7 +30,7 @@ pub(super) async fn run(shared: &Shared, host: &HostName, stage: &str, events: &
         Ok(Some((step, text))) => Happening::HostWaits { host: host.clone(), stage: stage.into(), step, text },
         Err(fault) => Happening::HostFailed { host: host.clone(), stage: stage.into(), fault },
     };
-    let _ = events.send(what);
+    events.send(what);
 }
 
 /// Takes back the host's part of a stage.
@@ -57,7 +57,7 @@ pub(super) async fn undo(shared: &Shared, host: &HostName, stage: &str, over_dri
             }
         }
     };
-    let _ = events.send(what);
+    events.send(what);
 }
 
 /// `Some` if the host now waits for a person.
@@ -85,6 +85,9 @@ async fn forward(
                 continue;
             }
             Action::Transfer(transfer) => transfer::run(shared, host, transfer, events).await?,
+            Action::Reboot(step) => reboot::run(shared, host, step, events)
+                .await
+                .map_err(|fault| fault.within(format!("step {}", step.id)))?,
             Action::Check(check) => {
                 let session = || async { shared.pool.hold(host).await.ok_or_else(|| as_fault(unknown().into())) };
                 probe::check(check, session).await?;
@@ -129,7 +132,7 @@ async fn resources(shared: &Shared, host: &HostName, part: &[Step], events: &Eve
         if let StepOutcome::Failed(fault) | StepOutcome::UndoFailed(fault) = &event.what {
             failed = Some(fault.clone().within(format!("step {}", event.step)));
         }
-        let _ = events.send(Happening::Step { host: host.clone(), event });
+        events.send(Happening::Step { host: host.clone(), event });
     };
     let ok = stage(shared, host, session, (contents, steps), bound, &mut on_event).await?;
     if ok { Ok(()) } else { Err(failed.unwrap_or_else(|| Fault::new(FaultCode::Unknown, "the stage failed"))) }
@@ -157,7 +160,7 @@ async fn backward(
         if let StepOutcome::UndoFailed(fault) = &event.what {
             failed.get_or_insert_with(|| fault.clone().within(format!("step {}", event.step)));
         }
-        let _ = events.send(Happening::Step { host: host.clone(), event });
+        events.send(Happening::Step { host: host.clone(), event });
     };
     let stuck = session.undo(&shared.run, Some(stage), over_drift, &mut on_event, UNDO).await?;
     Ok((stuck, failed))

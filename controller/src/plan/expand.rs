@@ -2,6 +2,7 @@
 //! step ids. Pure; all problems at once.
 
 mod input;
+mod probe;
 mod stage;
 #[cfg(test)]
 mod tests;

@@ -338,7 +338,8 @@ impl FakeHost {
         self.effects = 0;
     }
 
-    fn link(&mut self, path: &str, target: &str) {
+    /// Makes a link while the host is being set up.
+    pub(crate) fn link(&mut self, path: &str, target: &str) {
         let made = self.tree.symlink(Path::new(path), Path::new(target), &Attributes::default());
         debug_assert!(made.is_ok(), "{made:?}");
     }
@@ -374,8 +375,13 @@ impl FakeHost {
         self.effects = 0;
     }
 
-    /// Puts a file there while the host is being set up.
+    /// Puts a file there while the host is being set up, with the directories above it.
     pub fn has(&mut self, path: &str, text: &str) {
+        for (at, _) in path.match_indices('/').skip(1) {
+            if self.tree.lstat(Path::new(&path[..at])).is_ok_and(|there| there.is_none()) {
+                self.dir(&path[..at], 0o755);
+            }
+        }
         self.file(path, text, 0o644);
     }
 }
