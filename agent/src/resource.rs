@@ -22,8 +22,10 @@ use crate::resources as r;
 
 /// Shows a visitor every kind there is, alphabetical.
 pub fn each(visitor: &mut impl Visitor) {
+    visitor.visit::<r::archive::Archive>();
     visitor.visit::<r::command::Command>();
     visitor.visit::<r::directory::Directory>();
+    visitor.visit::<r::download::Download>();
     visitor.visit::<r::file::File>();
     visitor.visit::<r::group::Group>();
     visitor.visit::<r::line::Line>();
@@ -31,6 +33,7 @@ pub fn each(visitor: &mut impl Visitor) {
     visitor.visit::<r::replica::Replica>();
     visitor.visit::<r::symlink::Symlink>();
     visitor.visit::<r::timezone::Timezone>();
+    visitor.visit::<r::tree::Tree>();
     visitor.visit::<r::unit::Unit>();
     visitor.visit::<r::user::User>();
 }
@@ -239,6 +242,10 @@ pub trait Lens {
     fn contents(_spec: &Self::Spec, _wanted: &Self::State) -> Vec<Digest> {
         Vec::new()
     }
+    /// Those of [`Lens::contents`] that the host does not already have where they are wanted. Pure.
+    fn needs(spec: &Self::Spec, _now: &Self::State, wanted: &Self::State) -> Vec<Digest> {
+        Self::contents(spec, wanted)
+    }
     /// Whether the state cannot be read back (a command without `creates` and `unless`): the journal's word is taken.
     fn blind(_spec: &Self::Spec) -> bool {
         false
@@ -307,6 +314,8 @@ pub trait Kind: Sync {
     fn preview(&self, spec: &Value, state: &Value, cx: &mut Cx<'_>) -> Option<String>;
     /// See [`Lens::contents`].
     fn contents(&self, spec: &Value, wanted: &Value) -> Result<Vec<Digest>, Fault>;
+    /// See [`Lens::needs`].
+    fn needs(&self, spec: &Value, now: &Value, wanted: &Value) -> Result<Vec<Digest>, Fault>;
     /// See [`Lens::blind`].
     fn blind(&self, spec: &Value) -> bool;
     /// See [`Lens::irreversible`].
@@ -387,6 +396,11 @@ impl<L: Lens> Kind for Of<L> {
 
     fn contents(&self, spec: &Value, wanted: &Value) -> Result<Vec<Digest>, Fault> {
         Ok(L::contents(&read(L::NAME, "spec", spec)?, &read(L::NAME, "state", wanted)?))
+    }
+
+    fn needs(&self, spec: &Value, now: &Value, wanted: &Value) -> Result<Vec<Digest>, Fault> {
+        let (now, wanted) = (read(L::NAME, "state", now)?, read(L::NAME, "state", wanted)?);
+        Ok(L::needs(&read(L::NAME, "spec", spec)?, &now, &wanted))
     }
 
     fn blind(&self, spec: &Value) -> bool {
