@@ -6,6 +6,7 @@
 //! directory.
 
 mod catalogue;
+mod curl;
 mod package;
 mod unit;
 
@@ -34,6 +35,7 @@ pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Outpu
         "apt-cache" => package::apt_cache,
         "apt-get" => package::apt_get,
         "apt-mark" => package::apt_mark,
+        "curl" => curl::curl,
         "dpkg" => package::dpkg,
         "dpkg-query" => package::dpkg_query,
         "journalctl" => unit::journalctl,
@@ -96,6 +98,13 @@ impl World {
         text.push('\n');
         host.write(path, &mut text.as_bytes(), &file_attributes())
     }
+}
+
+/// The name in the agent's state directory of a path that a program was given, if it leads there.
+fn state_name(host: &mut dyn Host, path: &str) -> Result<Option<String>, Fault> {
+    let inside = host.state_path("x")?;
+    let below = inside.parent().and_then(|directory| Path::new(path).strip_prefix(directory).ok());
+    Ok(below.and_then(Path::to_str).filter(|name| !name.is_empty()).map(str::to_owned))
 }
 
 fn file_attributes() -> Attributes {

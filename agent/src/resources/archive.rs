@@ -145,7 +145,7 @@ impl Lens for Archive {
         let sha256 = Digest::of(b"the archive");
         vec![
             json!({ "path": "/srv/viewer", "source": "viewer.tar.gz", "strip": 1, "purge": true }),
-            json!({ "path": "/usr/share/fonts/town", "url": "https://downloads.example/fonts.zip", "sha256": sha256 }),
+            json!({ "path": "/usr/share/town-fonts", "url": "https://downloads.example/fonts.zip", "sha256": sha256 }),
         ]
     }
 }

@@ -94,7 +94,27 @@ impl FakeHost {
         host.link("/srv/current", "release-1");
         host.link("/srv/stale", "/nowhere");
         host.dir("/var/lib/council", 0o755);
-        for path in ["/etc/motd", "/etc/old.conf", "/srv/data", "/srv/empty", "/srv/share/letter.txt"] {
+        host.dir("/srv/forms", 0o2750);
+        host.file("/srv/forms/letter.txt", "an older letter\n", 0o600);
+        host.file("/srv/forms/twin.txt", "Antrag auf Wohngeld\n", 0o640);
+        host.dir("/srv/forms/empty", 0o700);
+        host.file("/srv/forms/empty/others", "not ours\n", 0o644);
+        host.dir("/srv/forms/empty/deep", 0o700);
+        host.link("/srv/forms/empty/deep/out", "/etc/passwd");
+        // A link where a directory is wanted, and what lies behind it is nobody's business.
+        host.dir("/srv/elsewhere", 0o755);
+        host.file("/srv/elsewhere/run", "elsewhere\n", 0o644);
+        host.link("/srv/forms/bin", "/srv/elsewhere");
+        host.dir("/etc/council", 0o755);
+        host.file("/etc/council/letter.txt", "an older letter\n", 0o755);
+        host.file("/etc/council/own.conf", "not ours\n", 0o644);
+        host.dir("/etc/council/bin", 0o755);
+        host.dir("/srv/viewer", 0o755);
+        host.dir("/srv/viewer/letter.txt", 0o755);
+        host.file("/srv/viewer/letter.txt/part", "x", 0o644);
+        host.file("/srv/viewer/bin", "a file\n", 0o644);
+        host.file("/srv/viewer.jar", "an older one\n", 0o755);
+        for path in ["/etc/motd", "/etc/old.conf", "/srv/data", "/srv/empty", "/srv/share/letter.txt", "/srv/forms/letter.txt"] {
             host.attributes(path, &noted);
         }
         // Accounts of the examples, with other values and among others' lines.
@@ -133,6 +153,12 @@ impl FakeHost {
         debug_assert!(made.is_ok());
         host.file("/srv/share", "a file\n", 0o644);
         host.link("/var/lib/council", "/tmp");
+        host.file("/srv/forms", "a file\n", 0o644);
+        host.link("/etc/council", "/srv/share");
+        host.dir("/srv/viewer", 0o755);
+        let made = host.tree.device(Path::new("/srv/viewer/device"));
+        debug_assert!(made.is_ok());
+        host.link("/srv/viewer.jar", "/etc/hostname");
         host
     }
 
@@ -144,6 +170,9 @@ impl FakeHost {
         host.link("/srv/current", "release-2");
         host.dir("/var/lib/council", 0o755);
         host.file("/var/lib/council/initialised", "", 0o644);
+        host.dir("/srv/forms", 0o755);
+        host.file("/srv/forms/letter.txt", "Antrag auf Wohngeld\n", 0o644);
+        host.file("/srv/viewer.jar", "a simulated download\n", 0o600);
         host.does("apt-get install -y nginx");
         host
     }
