@@ -4,6 +4,7 @@
 //! randomness) <- `drive`, `store`, `show`, `sandbox` <- `cli` <- `main`.
 
 pub mod cli;
+pub mod content;
 pub mod drive;
 pub mod input;
 pub mod plan;
