@@ -32,11 +32,11 @@ pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Outpu
     let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
     let Some((program, arguments)) = words.split_first() else { return Ok(None) };
     let program: fn(&mut dyn Host, &mut World, &[&str]) -> Result<Output, Fault> = match *program {
-        "apt-cache" => package::apt_cache,
         "apt-get" => package::apt_get,
         "apt-mark" => package::apt_mark,
         "curl" => curl::curl,
         "dpkg" => package::dpkg,
+        "dpkg-deb" => package::dpkg_deb,
         "dpkg-query" => package::dpkg_query,
         "journalctl" => unit::journalctl,
         "systemctl" => unit::systemctl,

@@ -105,7 +105,7 @@ pub fn transfer_outlook(transfer: &Transfer, tree: Tree<'_>) -> Outlook {
         (true, true) => "remove the tree again",
         (true, false) => "put back the tree as it is now (replaced contents are kept on the host)",
     };
-    Outlook { changes, diff, undo: undo.into(), irreversible: false, seen: None }
+    Outlook { changes, diff, undo: undo.into(), irreversible: false, contents: Vec::new(), seen: None }
 }
 
 /// Bytes in a unit that a person reads.
@@ -143,7 +143,9 @@ fn resource_outlook(
         None => diff::lines(&seen.state, &seen.wanted, text),
     };
     let undo = undo(step, kind, seen, changes);
-    Outlook { changes, diff, undo, irreversible, seen: Some(Digest::of_json(&seen.state)) }
+    let contents = kind.needs(&step.spec, &seen.state, &seen.wanted).unwrap_or_default();
+    let contents = if changes { contents } else { Vec::new() };
+    Outlook { changes, diff, undo, irreversible, contents, seen: Some(Digest::of_json(&seen.state)) }
 }
 
 fn undo(
@@ -173,7 +175,7 @@ fn undo(
 }
 
 fn quiet(undo: &str) -> Outlook {
-    Outlook { changes: false, diff: Vec::new(), undo: undo.into(), irreversible: false, seen: None }
+    Outlook { changes: false, diff: Vec::new(), undo: undo.into(), irreversible: false, contents: Vec::new(), seen: None }
 }
 
 fn title(action: &Action) -> String {

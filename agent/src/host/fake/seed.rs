@@ -73,6 +73,7 @@ impl FakeHost {
             ("in the way", FakeHost::in_the_way()),
             ("older packages", FakeHost::older_packages()),
             ("newer packages", FakeHost::newer_packages()),
+            ("dropped packages", FakeHost::dropped_packages()),
         ]
     }
 
@@ -195,6 +196,22 @@ impl FakeHost {
         host.does("apt-get remove -y nginx");
         host.does("apt-get install -y samba telnet");
         host.does("apt-mark hold telnet");
+        host
+    }
+
+    /// Versions that no source offers any more: of one apt has a copy, of the other it has none.
+    fn dropped_packages() -> FakeHost {
+        let mut host = FakeHost::debian();
+        host.dir("/var/cache/apt", 0o755);
+        host.dir("/var/cache/apt/archives", 0o755);
+        for package in ["nginx-common", "nginx"] {
+            let path = format!("/var/cache/apt/archives/{package}_1.14.2-2_amd64.deb");
+            host.file(&path, package, 0o644);
+            host.does(&format!("apt-get install -y {path}"));
+        }
+        host.file("/tmp/telnet_0.17-41_amd64.deb", "telnet", 0o644);
+        host.does("apt-get install -y /tmp/telnet_0.17-41_amd64.deb");
+        host.does("apt-mark auto nginx-common");
         host
     }
 
