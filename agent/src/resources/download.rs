@@ -103,7 +103,8 @@ impl Lens for Download {
     /// Where the host fetches it: before anything changes.
     fn keep(spec: &Spec, now: &Node, wanted: &Node, cx: &mut Cx<'_>) -> Result<(), Fault> {
         now.keep(Path::new(&spec.path), wanted, cx)?;
-        let fetched = spec.via == Via::Host && wanted.contents() == [digest(spec)?] && now.contents() != wanted.contents();
+        let fetched =
+            spec.via == Via::Host && wanted.contents() == [digest(spec)?] && now.contents() != wanted.contents();
         if fetched { fetch(spec, cx) } else { Ok(()) }
     }
 
@@ -160,9 +161,9 @@ fn digest(spec: &Spec) -> Result<Digest, Fault> {
 fn fetch(spec: &Spec, cx: &mut Cx<'_>) -> Result<(), Fault> {
     let wanted = digest(spec)?;
     let here = |cx: &mut Cx<'_>, name: &str| match cx.host.state_open(name)? {
-        Some(mut reader) => {
-            Digest::of_reader(&mut reader).map(|seen| Some(seen.0)).map_err(|e| Fault::io(format_args!("read {name}"), &e))
-        }
+        Some(mut reader) => Digest::of_reader(&mut reader)
+            .map(|seen| Some(seen.0))
+            .map_err(|e| Fault::io(format_args!("read {name}"), &e)),
         None => Ok(None),
     };
     let name = format!("{}/in/{wanted}", cx.run_dir.clone().unwrap_or_default());
@@ -211,7 +212,8 @@ mod tests {
         for good in ["https://a.example/x", "http://[2001:db8::1]:8080/x?y=z#a@b"] {
             assert_eq!(url_problem(good), None);
         }
-        for bad in ["ftp://a.example/x", "https:///x", "/etc/passwd", "https://u:p@a.example/", "https://a b/", "-o x"] {
+        for bad in ["ftp://a.example/x", "https:///x", "/etc/passwd", "https://u:p@a.example/", "https://a b/", "-o x"]
+        {
             assert!(url_problem(bad).is_some(), "{bad}");
         }
         assert!(digest_problem("abc").is_some());

@@ -113,7 +113,8 @@ impl Wanted<'_> {
                 }
                 if depth == MAX_DEPTH || found > MAX_ENTRIES {
                     let message = format!("{} holds too much that would be purged", self.path);
-                    let bounds = format!("at most {MAX_ENTRIES} entries, nested {MAX_DEPTH} deep; is it the right one?");
+                    let bounds =
+                        format!("at most {MAX_ENTRIES} entries, nested {MAX_DEPTH} deep; is it the right one?");
                     return Err(Fault::new(FaultCode::Conflict, message).hint(bounds));
                 }
                 open.push((path, depth + 1));
@@ -200,7 +201,9 @@ pub(super) fn contents(wanted: &Nodes) -> Vec<Digest> {
 
 /// The contents of files whose content changes.
 pub(super) fn needs(now: &Nodes, wanted: &Nodes) -> Vec<Digest> {
-    unique(wanted.iter().filter(|(path, node)| now.get(*path).map(Node::contents) != Some(node.contents())).map(|n| n.1))
+    unique(
+        wanted.iter().filter(|(path, node)| now.get(*path).map(Node::contents) != Some(node.contents())).map(|n| n.1),
+    )
 }
 
 fn unique<'a>(nodes: impl Iterator<Item = &'a Node>) -> Vec<Digest> {
@@ -286,9 +289,8 @@ mod tests {
 
     #[test]
     fn only_changed_contents_are_needed() {
-        let nodes = |a: &str, b: &str| {
-            Nodes::from([("/a".to_owned(), file(0o644, a)), ("/b".to_owned(), file(0o644, b))])
-        };
+        let nodes =
+            |a: &str, b: &str| Nodes::from([("/a".to_owned(), file(0o644, a)), ("/b".to_owned(), file(0o644, b))]);
         assert_eq!(needs(&nodes("1", "2"), &nodes("1", "3")), [Digest::of(b"3")]);
         // The host has it, but elsewhere.
         assert_eq!(needs(&nodes("1", "2"), &nodes("2", "2")), [Digest::of(b"2")]);

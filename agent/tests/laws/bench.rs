@@ -23,9 +23,7 @@ const SCRIPT: &str = "#!/bin/sh\n";
 
 /// What the controller makes of any tree or archive.
 fn entries() -> Value {
-    let file = |text: &str, executable: bool| {
-        json!({ "file": { "digest": Digest::of(text.as_bytes()), "size": text.len(), "executable": executable } })
-    };
+    let file = |text: &str, executable: bool| json!({ "file": { "digest": Digest::of(text.as_bytes()), "size": text.len(), "executable": executable } });
     json!({
         "bin": "directory",
         "bin/latest": { "symlink": "run" },

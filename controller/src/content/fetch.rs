@@ -61,7 +61,7 @@ pub async fn fetch(url: &str, digest: &Digest, limits: Limits, cache: &Cache) ->
             Err(Cut::Again(why) | Cut::Final(why)) => return Err(failed(why)),
         }
     }
-    let failed_here = || ContentError::io(format_args!("read {}", part.path().display()));
+    let failed_here = || ContentError::io(format!("read {}", part.path().display()));
     let mut file = File::open(part.path()).map_err(failed_here())?;
     let (seen, size) = Digest::of_reader(&mut file).map_err(failed_here())?;
     if seen != *digest {
@@ -83,7 +83,8 @@ fn client(limits: Limits) -> reqwest::Result<Client> {
 
 /// One try, from where the last one ended.
 async fn go_on(client: &Client, url: &str, limits: Limits, part: &mut Part) -> Result<(), Cut> {
-    let here = |error: std::io::Error| Cut::Final(format!("write {}: {error}", part.path().display()));
+    let path = part.path().display().to_string();
+    let here = |error: std::io::Error| Cut::Final(format!("write {path}: {error}"));
     let mut have = part.file.seek(SeekFrom::End(0)).map_err(here)?;
     let mut request = client.get(url);
     if have > 0 {
@@ -102,8 +103,8 @@ async fn go_on(client: &Client, url: &str, limits: Limits, part: &mut Part) -> R
     }
     if have > 0 && !continues(&response, have) {
         // It begins again; so do we.
-        let here = |error: std::io::Error| Cut::Final(format!("write {}: {error}", part.path().display()));
-        part.file.set_len(0).and_then(|()| part.file.rewind()).map_err(here)?;
+        part.file.set_len(0).map_err(here)?;
+        part.file.rewind().map_err(here)?;
         have = 0;
     }
     let over = || Cut::Final(format!("it has more than {} bytes", limits.bytes));
@@ -115,8 +116,7 @@ async fn go_on(client: &Client, url: &str, limits: Limits, part: &mut Part) -> R
         if have > limits.bytes {
             return Err(over());
         }
-        let written = part.file.write_all(&chunk);
-        written.map_err(|error| Cut::Final(format!("write {}: {error}", part.path().display())))?;
+        part.file.write_all(&chunk).map_err(here)?;
     }
     Ok(())
 }
@@ -204,9 +204,11 @@ mod tests {
         let server = server(answers);
         let digest = Digest::of(content.as_bytes());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let mut fetched = || {
+        let fetched = || {
             let url = format!("{}/file", server.url);
-            runtime.block_on(fetch(&url, &digest, limits, &cache)).map_err(|error| error.told().replace(&server.url, "U"))
+            runtime
+                .block_on(fetch(&url, &digest, limits, &cache))
+                .map_err(|error| error.told().replace(&server.url, "U"))
         };
         let result = fetched();
         if result.is_ok() {

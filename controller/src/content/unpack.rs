@@ -98,9 +98,7 @@ fn fresh(archive: &Path, limits: Limits, cache: &Cache) -> Result<Entries, Conte
     let bounded = |reader: Box<dyn Read>| Bounded { reader, left: stream };
     let file = BufReader::with_capacity(128 << 10, file);
     match &head[..read] {
-        [0x1f, 0x8b, ..] => {
-            tar::unpack(bounded(Box::new(flate2::bufread::MultiGzDecoder::new(file))), &mut collector)
-        }
+        [0x1f, 0x8b, ..] => tar::unpack(bounded(Box::new(flate2::bufread::MultiGzDecoder::new(file))), &mut collector),
         [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
             tar::unpack(bounded(Box::new(zst::Frames::new(file))), &mut collector)
         }
@@ -134,7 +132,9 @@ impl Collector<'_> {
         let stored = self.cache.store(reader, self.left).map_err(|error| match error {
             ContentError::Refused(_) => {
                 let bytes = self.bytes;
-                ContentError::refused(format!("it unpacks to more than {bytes} bytes, which a file of its size may not"))
+                ContentError::refused(format!(
+                    "it unpacks to more than {bytes} bytes, which a file of its size may not"
+                ))
             }
             error => error,
         });

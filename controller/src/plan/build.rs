@@ -175,7 +175,14 @@ fn undo(
 }
 
 fn quiet(undo: &str) -> Outlook {
-    Outlook { changes: false, diff: Vec::new(), undo: undo.into(), irreversible: false, contents: Vec::new(), seen: None }
+    Outlook {
+        changes: false,
+        diff: Vec::new(),
+        undo: undo.into(),
+        irreversible: false,
+        contents: Vec::new(),
+        seen: None,
+    }
 }
 
 fn title(action: &Action) -> String {

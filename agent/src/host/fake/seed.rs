@@ -115,7 +115,9 @@ impl FakeHost {
         host.file("/srv/viewer/letter.txt/part", "x", 0o644);
         host.file("/srv/viewer/bin", "a file\n", 0o644);
         host.file("/srv/viewer.jar", "an older one\n", 0o755);
-        for path in ["/etc/motd", "/etc/old.conf", "/srv/data", "/srv/empty", "/srv/share/letter.txt", "/srv/forms/letter.txt"] {
+        for path in
+            ["/etc/motd", "/etc/old.conf", "/srv/data", "/srv/empty", "/srv/share/letter.txt", "/srv/forms/letter.txt"]
+        {
             host.attributes(path, &noted);
         }
         // Accounts of the examples, with other values and among others' lines.

@@ -211,7 +211,9 @@ fn solve(world: &World, install: bool, words: &[&str], files: &[&str]) -> Result
         match version {
             _ if versions(name).is_empty() => return Err(format!("E: Unable to locate package {name}")),
             Some(version)
-                if !versions(name).contains(&version) && !files.contains(word) && there(world, name).as_deref() != Some(version) =>
+                if !versions(name).contains(&version)
+                    && !files.contains(word)
+                    && there(world, name).as_deref() != Some(version) =>
             {
                 return Err(format!("E: Version '{version}' for '{name}' was not found"));
             }

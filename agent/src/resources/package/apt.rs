@@ -281,7 +281,11 @@ pub(super) fn read<'a>(
     run(Command { timeout, ..Command::reading(argv) }, cx)
 }
 
-pub(super) fn change<'a>(argv: impl IntoIterator<Item = &'a str>, more: &[String], cx: &mut Cx<'_>) -> Result<Output, Fault> {
+pub(super) fn change<'a>(
+    argv: impl IntoIterator<Item = &'a str>,
+    more: &[String],
+    cx: &mut Cx<'_>,
+) -> Result<Output, Fault> {
     let argv = argv.into_iter().map(str::to_owned).chain(more.iter().cloned());
     run(Command::changing(argv, cx.timeout), cx)
 }

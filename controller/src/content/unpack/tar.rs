@@ -46,7 +46,9 @@ pub(super) fn unpack(reader: impl Read, collector: &mut Collector<'_>) -> Result
                     EntryType::Link => {
                         let target = super::name(&link.unwrap_or_default()).map_err(ContentError::Refused)?;
                         let missing = || {
-                            ContentError::refused(format!("`{name}` is a hard link to `{target}`, which is no file in it"))
+                            ContentError::refused(format!(
+                                "`{name}` is a hard link to `{target}`, which is no file in it"
+                            ))
                         };
                         let file = collector.listing.get(&target).filter(|entry| matches!(entry, Entry::File { .. }));
                         let file = file.ok_or_else(missing)?.clone();
@@ -62,7 +64,9 @@ pub(super) fn unpack(reader: impl Read, collector: &mut Collector<'_>) -> Result
                     }
                     _ => {
                         let kind = kind.as_byte().escape_ascii();
-                        return Err(ContentError::refused(format!("`{name}` is of type `{kind}`, which is not supported")));
+                        return Err(ContentError::refused(format!(
+                            "`{name}` is of type `{kind}`, which is not supported"
+                        )));
                     }
                 }
             }

@@ -54,8 +54,7 @@ impl Applier<'_> {
         } else if let Some(path) = text(map, "template") {
             let file = self.template(source, &path, span("template"))?;
             let rendered = self.renderer.text(file.text(), context);
-            let text = rendered
-                .map_err(|fault| fault.in_file(&file).related(source, span("template"), "used here"))?;
+            let text = rendered.map_err(|fault| fault.in_file(&file).related(source, span("template"), "used here"))?;
             (Digest::of(text.as_bytes()), Body::Text(text))
         } else if let Some(path) = text(map, "source") {
             self.file(&path).map_err(|message| file_problem(source, span("source"), message))?
