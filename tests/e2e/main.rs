@@ -3,5 +3,6 @@
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
 mod bad_input;
+mod contents;
 mod crash;
 mod swap;

@@ -66,6 +66,9 @@ pub(super) fn apt_get(host: &mut dyn Host, world: &mut World, arguments: &[&str]
         return Ok(fails(100, format!("E: Invalid operation {verb}")));
     }
     let archives = arguments.iter().find_map(|a| a.strip_prefix("Dir::Cache::archives="));
+    if arguments.contains(&"--print-uris") {
+        return Ok(says(""));
+    }
     if let Some(archives) = archives.filter(|_| arguments.contains(&"--download-only")) {
         return download(host, archives, names);
     }

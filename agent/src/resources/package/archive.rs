@@ -28,6 +28,7 @@ pub(super) fn keep(replaced: &[Version], cx: &mut Cx<'_>) -> Result<(), Fault> {
     }
     if !missing.is_empty() {
         download(&missing, cx)?;
+        from_files(&missing, cx)?;
     }
     for (name, version) in &missing {
         if kept(name, version, cx)?.is_none() {
@@ -97,17 +98,52 @@ fn download(missing: &[Version], cx: &mut Cx<'_>) -> Result<(), Fault> {
     cx.host.state_write(&made, &mut std::io::empty())?;
     let archives = format!("Dir::Cache::archives={}/", cx.host.state_path(&directory)?.display());
     let own = ["--download-only", "--reinstall", "-o", "APT::Sandbox::User=root", "-o", &archives];
-    let words = missing.iter().map(|(name, version)| format!("{name}={version}"));
-    let words: Vec<String> = std::iter::once("install".to_owned()).chain(words).collect();
+    let words = words(missing);
     let options = ["apt-get"].into_iter().chain(OPTIONS).chain(EXACTLY).chain(own);
     change(options, &words, cx)?;
     cx.host.state_remove(&format!("{directory}/partial"))?;
     cx.host.state_remove(&format!("{directory}/lock"))
 }
 
+fn words(missing: &[Version]) -> Vec<String> {
+    let words = missing.iter().map(|(name, version)| format!("{name}={version}"));
+    std::iter::once("install".to_owned()).chain(words).collect()
+}
+
+/// Copies what apt does not download, because its source is a directory of the host (`file:`, sources.list(5)).
+fn from_files(missing: &[Version], cx: &mut Cx<'_>) -> Result<(), Fault> {
+    let Some(directory) = directory(cx) else { return Ok(()) };
+    let options = ["apt-get", "--print-uris", "--reinstall"].into_iter().chain(OPTIONS).chain(EXACTLY);
+    let said = read(options, &words(missing), cx)?.stdout;
+    for (path, file) in said.lines().filter_map(uri) {
+        let wanted = missing.iter().any(|(name, version)| is(file, name, version));
+        if wanted && cx.host.lstat(Path::new(path))?.is_some() {
+            let mut reader = cx.host.open(Path::new(path))?;
+            cx.host.state_write(&format!("{directory}/{file}"), &mut reader)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads a line `'file:/DIRECTORY/FILE' FILE SIZE HASH`. What has to be decoded is left out.
+fn uri(line: &str) -> Option<(&str, &str)> {
+    let (uri, rest) = line.strip_prefix('\'')?.split_once('\'')?;
+    let path = uri.strip_prefix("file://").or_else(|| uri.strip_prefix("file:"))?;
+    let file = rest.split_whitespace().next()?;
+    (path.starts_with('/') && !path.contains('%') && !file.contains('/')).then_some((path, file))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::is;
+    use super::{is, uri};
+
+    #[test]
+    fn addresses_of_files_are_read() {
+        let line = "'file:/srv/repo/./wl-lib_1.0_all.deb' wl-lib_1.0_all.deb 640 MD5Sum:00";
+        assert_eq!(uri(line), Some(("/srv/repo/./wl-lib_1.0_all.deb", "wl-lib_1.0_all.deb")));
+        assert_eq!(uri("'http://a.example/x.deb' x.deb 640 MD5Sum:00"), None);
+        assert_eq!(uri("Reading package lists..."), None);
+    }
 
     #[test]
     fn files_are_told_apart_by_version_and_architecture() {
