@@ -60,8 +60,9 @@ resources:
     fs::set_permissions(files.join("forms/run"), fs::Permissions::from_mode(0o755)).expect("chmod");
     symlink("bau/antrag.txt", files.join("forms/antrag")).expect("link");
     town.write("made/app-1.0/lib/part.txt", "part\n");
-    let tar = Command::new("tar").args(["-czf", "files/app.tar.gz", "-C", "made", "app-1.0"]).current_dir(town.fleet());
-    assert!({ tar }.status().expect("run tar").success());
+    let mut tar = Command::new("tar");
+    tar.args(["-czf", "files/app.tar.gz", "-C", "made", "app-1.0"]).current_dir(town.fleet());
+    assert!(tar.status().expect("run tar").success());
     // Others' files in the way, on one host: purged, and brought back.
     fs::create_dir_all(town.root("a").join("srv/forms/old/deep")).expect("make a directory");
     fs::write(town.root("a").join("srv/forms/old/deep/file"), "not ours\n").expect("write");
