@@ -24,6 +24,9 @@ pub(crate) const WORLD: &str = "/.weiche-sandbox.json";
 /// Where, in the agent's state directory, they keep invocation ids.
 pub(crate) const INSTANCES: &str = "sandbox-instances.json";
 
+/// What simulated hosts are sent, whatever they download.
+pub(crate) const DOWNLOADED: &[u8] = b"a simulated download\n";
+
 /// The time of all files that simulated programs write: package builds are reproducible, and so are tests.
 const MTIME: (i64, u32) = (1_600_000_000, 0);
 

@@ -11,6 +11,7 @@ use super::node::{Mode, Node, Owned, path_problem};
 use crate::digest::Digest;
 use crate::fault::{Fault, FaultCode};
 use crate::host::Command;
+use crate::host::simulated::DOWNLOADED;
 use crate::resource::{Circumstances, Claim, Cx, Lens};
 
 /// Largest file that is fetched.
@@ -18,9 +19,6 @@ pub const MAX_BYTES: u64 = 8 << 30;
 
 /// Redirects that are followed.
 pub const MAX_REDIRECTS: usize = 5;
-
-/// What simulated hosts are sent whatever they ask for.
-pub(crate) const SIMULATED: &[u8] = b"a simulated download\n";
 
 /// A file from a URL.
 #[derive(Debug)]
@@ -127,7 +125,7 @@ impl Lens for Download {
     }
 
     fn examples() -> Vec<Value> {
-        let sha256 = Digest::of(SIMULATED);
+        let sha256 = Digest::of(DOWNLOADED);
         let url = "https://downloads.example/viewer-3.2.jar";
         vec![
             json!({ "path": "/srv/viewer.jar", "url": url, "sha256": sha256, "via": "host", "mode": "0644" }),

@@ -217,6 +217,8 @@ fn hostile_archives_are_refused() {
     };
     let mut name = Builder::new(Vec::new());
     name.append(&header(EntryType::GNULongName, 0o644, 70_000), "x".repeat(70_000).as_bytes()).unwrap();
+    let said = try_unpack(&place, &name.into_inner().unwrap(), 0, LIMITS).unwrap_err();
+    assert!(said.contains("too long"), "{said}");
     let bomb = tar_of(&[("a", F, 0o644, &large)]);
     // One file's worth of bytes, many times.
     let links = tar_of(&[("a", F, 0o644, &large[..6_000]), ("b", H, 0o644, "a")]);
@@ -224,7 +226,6 @@ fn hostile_archives_are_refused() {
     #[rustfmt::skip]
     let others = [
         ("sizes in extended headers", sized("9999999999")),
-        ("too long", name.into_inner().unwrap()),
         ("more than 8 entries", tar_of(&many)),
         ("more than 8 entries", zip_of(&(0..9).map(|n| (["0", "1", "2", "3", "4", "5", "6", "7", "8"][n], 0o644, "")).collect::<Vec<_>>())),
         ("may not", gz(&bomb)),
