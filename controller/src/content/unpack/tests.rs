@@ -57,6 +57,9 @@ fn try_unpack(place: &Place, bytes: &[u8], strip: u8, limits: Limits) -> Result<
 /// Name, type, mode, link target or content.
 type Member<'a> = (&'a str, EntryType, u32, &'a str);
 
+/// Name, mode with type, link target or content.
+type Zipped<'a> = (&'a str, u32, &'a str);
+
 fn header(kind: EntryType, mode: u32, size: u64) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
@@ -92,7 +95,7 @@ fn zst(bytes: &[u8]) -> Vec<u8> {
     ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
 }
 
-fn zip_of(members: &[(&str, u32, &str)]) -> Vec<u8> {
+fn zip_of(members: &[Zipped<'_>]) -> Vec<u8> {
     let mut writer = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, mode, text) in members {
         let options = SimpleFileOptions::default().unix_permissions(*mode & 0o777);
@@ -197,7 +200,7 @@ fn hostile_archives_are_refused() {
         let said = try_unpack(&place, &tar_of(&members), 0, LIMITS).unwrap_err();
         assert!(said.contains(why), "{members:?}: {said}");
     }
-    let zips: [(&str, Vec<(&str, u32, &str)>); 6] = [
+    let zips: [(&str, Vec<Zipped<'_>>); 6] = [
         ("is absolute", vec![("/etc/passwd", 0o644, "x")]),
         ("has `..` in it", vec![("../x", 0o644, "x")]),
         ("has a `\\` in it", vec![("a\\..\\x", 0o644, "x")]),
