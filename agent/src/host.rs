@@ -69,6 +69,8 @@ pub trait Host {
     fn state_remove(&mut self, name: &str) -> Result<(), Fault>;
     /// Names in a directory of the state directory, sorted; empty if there is none.
     fn state_list(&mut self, name: &str) -> Result<Vec<String>, Fault>;
+    /// Where a file of the state directory is, for programs that read or write it there.
+    fn state_path(&mut self, name: &str) -> Result<PathBuf, Fault>;
     /// Takes the lock that lets only one agent change this host; held until the host is dropped.
     fn lock(&mut self) -> Result<(), Fault>;
 

@@ -83,6 +83,9 @@ pub struct Outlook {
     pub undo: String,
     /// There is no way back.
     pub irreversible: bool,
+    /// The contents that the host needs for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contents: Vec<Digest>,
     /// Digest of the state that was seen; the plan is stale when it no longer holds.
     pub seen: Option<Digest>,
 }

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod certificate;
+mod contents;
 mod crash;
 mod identity;
 mod steps;

@@ -276,6 +276,11 @@ impl Host for FakeHost {
         Ok(names)
     }
 
+    fn state_path(&mut self, name: &str) -> Result<PathBuf, Fault> {
+        self.alive()?;
+        Ok(Path::new("/var/lib/weiche").join(name))
+    }
+
     fn lock(&mut self) -> Result<(), Fault> {
         self.alive()
     }

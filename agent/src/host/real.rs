@@ -174,6 +174,10 @@ impl Host for RealHost {
         self.state.list(name)
     }
 
+    fn state_path(&mut self, name: &str) -> Result<PathBuf, Fault> {
+        self.state.at(name)
+    }
+
     fn lock(&mut self) -> Result<(), Fault> {
         self.state.lock()
     }

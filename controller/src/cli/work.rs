@@ -13,6 +13,8 @@ use weiche_agent::protocol::RunId;
 
 use super::Context;
 use super::exit::{Exit, Failure};
+use crate::content::cache::Cache;
+use crate::content::fetch;
 use crate::drive::chain;
 use crate::drive::clock::{nonce, now_ms};
 use crate::drive::observe::observe;
@@ -92,6 +94,21 @@ pub(super) async fn look(loaded: &Loaded, procedure: &Procedure, pool: &Arc<Pool
         let failure = Failure::new(format!("{} step(s) cannot be planned\n{}", steps.len(), lines.join("\n")));
         hints.into_iter().fold(failure, |failure, hint| failure.hint(hint))
     })
+}
+
+/// Fetches, before anything changes, what steps of the plan need from the network; then it is a file like others.
+pub(super) async fn fetch(plan: &Plan, contents: &mut BTreeMap<Digest, Content>, fleet: &Path) -> Result<(), Failure> {
+    let cache = Cache::new(fleet);
+    let needed: BTreeSet<&Digest> = plan.steps().flat_map(|(_, _, step)| &step.outlook.contents).collect();
+    for digest in needed {
+        let Some(Content::Url(url)) = contents.get(digest) else { continue };
+        let size = fetch::fetch(url, digest, fetch::LIMITS, &cache).await.map_err(|error| {
+            Failure::new(format!("{}; nothing was changed by that", error.told()))
+                .hint(format!("or put the file itself at {}", cache.path(digest).display()))
+        })?;
+        contents.insert(digest.clone(), Content::File { path: Cache::place(digest), size });
+    }
+    Ok(())
 }
 
 /// Connections for these hosts.

@@ -3,9 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Fault, FaultCode, StepEvent, StepId, StepOutcome};
-use weiche_agent::resource::kind;
 
 use super::observe::unknown;
 use super::pool::HostError;
@@ -121,10 +119,7 @@ async fn resources(shared: &Shared, host: &HostName, part: &[Step], events: &Eve
         let mut step = step.clone();
         bound += Duration::from_millis(step.timeout_ms) * 2;
         step.inject = shared.rehearsal.inject.get(&(host.clone(), step.id.clone())).copied();
-        if planned.outlook.changes {
-            let needed = kind(&step.kind).map(|k| blobs(k, &step.spec)).unwrap_or_default();
-            contents.extend(needed.into_iter().filter_map(|digest| shared.blob(digest)));
-        }
+        contents.extend(planned.outlook.contents.iter().cloned().filter_map(|digest| shared.blob(digest)));
         steps.push(step);
     }
     let mut failed = None;
@@ -136,13 +131,6 @@ async fn resources(shared: &Shared, host: &HostName, part: &[Step], events: &Eve
     };
     let ok = stage(shared, host, session, (contents, steps), bound, &mut on_event).await?;
     if ok { Ok(()) } else { Err(failed.unwrap_or_else(|| Fault::new(FaultCode::Unknown, "the stage failed"))) }
-}
-
-/// The contents that a spec names, whatever the state.
-fn blobs(kind: &dyn weiche_agent::resource::Kind, spec: &serde_json::Value) -> Vec<Digest> {
-    let holder = |key: &&str| if key.is_empty() { Some(spec) } else { spec.get(*key) };
-    let digest = |holder: &serde_json::Value| serde_json::from_value(holder["blob"]["digest"].clone()).ok();
-    kind.sent().iter().filter_map(holder).filter_map(digest).collect()
 }
 
 /// The steps that remain, and why the first of them does.

@@ -41,6 +41,8 @@ impl Shared {
     pub(super) fn blob(&self, digest: Digest) -> Option<Blob> {
         let (size, source) = match self.contents.get(&digest)? {
             Content::Text(text) => (text.len() as u64, Source::Bytes(text.clone().into_bytes())),
+            // Fetched before the run began, see `cli::work::fetch`.
+            Content::Url(_) => return None,
             Content::File { path, size } => (*size, Source::File(self.fleet_dir.join(path))),
         };
         Some(Blob { digest, size, source })

@@ -108,7 +108,7 @@ pub fn transfer_outlook(transfer: &Transfer, tree: Tree<'_>) -> Outlook {
         (true, true) => "remove the tree again",
         (true, false) => "put back the tree as it is now (replaced contents are kept on the host)",
     };
-    Outlook { changes, diff, undo: undo.into(), irreversible: false, seen: None }
+    Outlook { changes, diff, undo: undo.into(), irreversible: false, contents: Vec::new(), seen: None }
 }
 
 /// Bytes in a unit that a person reads.
@@ -146,7 +146,9 @@ fn resource_outlook(
         None => diff::lines(&seen.state, &seen.wanted, text),
     };
     let undo = undo(step, kind, seen, changes);
-    Outlook { changes, diff, undo, irreversible, seen: Some(Digest::of_json(&seen.state)) }
+    let contents = kind.needs(&step.spec, &seen.state, &seen.wanted).unwrap_or_default();
+    let contents = if changes { contents } else { Vec::new() };
+    Outlook { changes, diff, undo, irreversible, contents, seen: Some(Digest::of_json(&seen.state)) }
 }
 
 fn undo(
@@ -176,7 +178,14 @@ fn undo(
 }
 
 fn quiet(undo: &str) -> Outlook {
-    Outlook { changes: false, diff: Vec::new(), undo: undo.into(), irreversible: false, seen: None }
+    Outlook {
+        changes: false,
+        diff: Vec::new(),
+        undo: undo.into(),
+        irreversible: false,
+        contents: Vec::new(),
+        seen: None,
+    }
 }
 
 /// A restart is a change that cannot be seen afterwards, and nothing that is taken back.

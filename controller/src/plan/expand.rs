@@ -74,6 +74,7 @@ impl From<Body> for Content {
         match body {
             Body::Text(text) => Content::Text(text),
             Body::File(path, size) => Content::File { path, size },
+            Body::Url(url) => Content::Url(url),
         }
     }
 }

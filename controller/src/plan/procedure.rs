@@ -220,4 +220,6 @@ pub enum Content {
         /// Length in bytes when it was read.
         size: u64,
     },
+    /// Fetched from this address before a run begins, if a host needs it.
+    Url(String),
 }
