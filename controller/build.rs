@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, error::Error};
@@ -33,10 +34,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         None => build()?,
     };
-    // A copy: the profiles share the original, and cargo must see it change only when this script has run.
-    let copy = PathBuf::from(env::var("OUT_DIR")?).join("weiche-agent");
-    std::fs::copy(&binary, &copy).map_err(|e| format!("no agent binary at {}: {e}", binary.display()))?;
-    println!("cargo::rustc-env=WEICHE_AGENT_BINARY={}", copy.display());
+    // Of its own: the profiles share the original, and cargo must see it change only when this script has run.
+    let compressed = PathBuf::from(env::var("OUT_DIR")?).join("weiche-agent.gz");
+    let agent = std::fs::read(&binary).map_err(|e| format!("no agent binary at {}: {e}", binary.display()))?;
+    let mut gzip = flate2::write::GzEncoder::new(std::fs::File::create(&compressed)?, flate2::Compression::best());
+    gzip.write_all(&agent)?;
+    gzip.finish()?;
+    println!("cargo::rustc-env=WEICHE_AGENT_GZ={}", compressed.display());
     println!("cargo::rustc-env=WEICHE_AGENT_ARCH={}", env::var("CARGO_CFG_TARGET_ARCH")?);
     Ok(())
 }

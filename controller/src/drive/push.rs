@@ -2,16 +2,17 @@
 //!
 //! The shell script is a constant; everything that varies reaches it as a quoted argument. It works in any POSIX `sh`,
 //! and being one line without `'`, `!` and `\` the command also passes through csh and fish as login shells. The agent
-//! lies in a directory that bears its digest and is put there by renaming, so what is executable is whole.
+//! lies in a directory that bears its digest and is put there by renaming, so what is executable is whole. It travels
+//! compressed: gzip(1) is part of every Debian and Fedora.
 
-use crate::drive::agent_binary::{AGENT, AGENT_ARCH, agent_digest};
+use crate::drive::agent_binary::{AGENT_ARCH, AGENT_GZ, agent_digest};
 use crate::drive::link::LinkError;
 use crate::input::target::{Become, Target};
 
 /// The line by which the script asks for the agent.
 pub(super) const PUSH_MARKER: &str = "weiche-agent push";
 
-/// Arguments: home, directory, digest, size, machine type; the rest is the agent's.
+/// Arguments: home, directory, digest, compressed size, machine type; the rest is the agent's.
 const SCRIPT: &str = concat!(
     "home=$1; dir=$2; digest=$3; size=$4; arch=$5; shift 5; ",
     "case $dir in /*) ;; *) dir=$home/$dir;; esac; here=$dir/agent/$digest; bin=$here/weiche-agent; ",
@@ -22,7 +23,7 @@ const SCRIPT: &str = concat!(
     "have=$(uname -m); [ \"$have\" = \"$arch\" ] || fail machine \"$have\"; ",
     "mkdir -p \"$here\" && true >\"$tmp\" || fail directory; ",
     "echo \"weiche-agent push\"; ",
-    "LC_ALL=C head -c \"$size\" >\"$tmp\" || fail write; ",
+    "LC_ALL=C head -c \"$size\" | gzip -dc >\"$tmp\" || fail write; ",
     "[ \"$(sha256sum <\"$tmp\")\" = \"$digest  -\" ] || fail digest; ",
     "chmod 0700 \"$tmp\"; sync \"$tmp\" 2>/dev/null; mv -f \"$tmp\" \"$bin\" || fail directory; ",
     "[ -x \"$bin\" ] || fail noexec; ",
@@ -111,7 +112,7 @@ impl PushError {
 /// The command for the one exec.
 pub(super) fn command(target: &Target) -> String {
     let place = &target.agent;
-    let size = AGENT.len().to_string();
+    let size = AGENT_GZ.len().to_string();
     let mut arguments = vec![place.directory.as_str(), agent_digest().as_str(), &size, AGENT_ARCH];
     if let Some(root) = &place.root {
         arguments.extend(["--root", root]);

@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use weiche_agent::protocol::{BUILD, Frame, Hello, Reply, Request};
 
-use crate::drive::agent_binary::AGENT;
+use crate::drive::agent_binary::AGENT_GZ;
 use crate::drive::link::{Inbox, Link, LinkError, LinkFuture, Traffic, encode, encode_data};
 use crate::drive::push::{self, PUSH_MARKER, PushError};
 use crate::input::target::Target;
@@ -209,7 +209,7 @@ impl SshLink {
 
     async fn push(&mut self, target: &Target) -> Result<(), PushError> {
         self.traffic.pushes = 1;
-        self.write(bytes::Bytes::from_static(AGENT)).await.map_err(|error| push::explain(error, target, ""))?;
+        self.write(bytes::Bytes::from_static(AGENT_GZ)).await.map_err(|error| push::explain(error, target, ""))?;
         match self.first_line(target).await? {
             FirstLine::Hello => Ok(()),
             FirstLine::Push => Err(PushError::Noise(PUSH_MARKER.into())),
