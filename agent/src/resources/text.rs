@@ -277,8 +277,14 @@ pub(crate) fn put(path: &Path, edit: EditText<'_>, now: &State, to: &State, cx: 
 
 /// Whether the file is as before, or at least our part of it.
 pub(crate) fn same(before: &State, now: &State) -> bool {
-    let ours = |state: &State| state.change.as_ref()?.hunk.as_ref().map(|h| (h.old.clone(), h.new.clone()));
-    before.file.same(&now.file) || (ours(before).is_some() && ours(before) == ours(now))
+    before.file.same(&now.file) || (part(before).is_some() && part(before) == part(now))
+}
+
+/// What the edit removes and adds, but for empty lines: whether one sets it apart depends on what others have above it.
+fn part(state: &State) -> Option<[Vec<&str>; 2]> {
+    let hunk = state.change.as_ref()?.hunk.as_ref()?;
+    let text = |line: &'_ String| !line.trim_end_matches('\r').is_empty();
+    Some([&hunk.old, &hunk.new].map(|lines| lines.iter().filter(|l| text(l)).map(String::as_str).collect()))
 }
 
 /// The change as lines of a diff.
