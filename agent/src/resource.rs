@@ -22,23 +22,31 @@ use crate::resources as r;
 
 /// Shows a visitor every kind there is, alphabetical.
 pub fn each(visitor: &mut impl Visitor) {
+    visitor.visit::<r::apt_source::AptSource>();
     visitor.visit::<r::authorized_key::AuthorizedKey>();
     visitor.visit::<r::block::Block>();
+    visitor.visit::<r::certificate::Certificate>();
     visitor.visit::<r::command::Command>();
     visitor.visit::<r::cron::Cron>();
     visitor.visit::<r::directory::Directory>();
     visitor.visit::<r::file::File>();
+    visitor.visit::<r::firewall::Firewall>();
     visitor.visit::<r::group::Group>();
     visitor.visit::<r::hostname::Hostname>();
     visitor.visit::<r::hosts_entry::HostsEntry>();
     visitor.visit::<r::ini::Ini>();
     visitor.visit::<r::line::Line>();
     visitor.visit::<r::locale::Locale>();
+    visitor.visit::<r::mount::Mount>();
+    visitor.visit::<r::network::Network>();
     visitor.visit::<r::package::Package>();
+    visitor.visit::<r::postgres_database::PostgresDatabase>();
+    visitor.visit::<r::postgres_role::PostgresRole>();
     visitor.visit::<r::replica::Replica>();
     visitor.visit::<r::samba_share::SambaShare>();
     visitor.visit::<r::symlink::Symlink>();
     visitor.visit::<r::sysctl::Sysctl>();
+    visitor.visit::<r::timer::Timer>();
     visitor.visit::<r::timezone::Timezone>();
     visitor.visit::<r::unit::Unit>();
     visitor.visit::<r::user::User>();
@@ -236,6 +244,9 @@ pub trait Lens {
     const BARRIER: bool = false;
     /// What a manifest lists of it.
     const WITNESS: Witness = Witness::State;
+    /// Keys of the spec under which a content stands (`content`, `template` or `source`) that is sent apart; the empty
+    /// key is the spec itself.
+    const SENT: &'static [&'static str] = &[];
     /// What YAML asks for. Unknown fields are errors.
     type Spec: Serialize + DeserializeOwned + JsonSchema;
     /// What the host has: also the undo record.
@@ -280,7 +291,7 @@ pub trait Lens {
     fn preview(_spec: &Self::Spec, _state: &Self::State, _cx: &mut Cx<'_>) -> Option<String> {
         None
     }
-    /// The contents that `put(wanted)` needs, by digest. Pure.
+    /// The contents behind a wanted state, by digest, the one that a diff shows first. Pure.
     fn contents(_spec: &Self::Spec, _wanted: &Self::State) -> Vec<Digest> {
         Vec::new()
     }
@@ -330,6 +341,8 @@ pub trait Kind: Sync {
     fn barrier(&self) -> bool;
     /// See [`Lens::WITNESS`].
     fn witness(&self) -> Witness;
+    /// See [`Lens::SENT`].
+    fn sent(&self) -> &'static [&'static str];
     /// Reads a spec and says all that is wrong with it. Pure.
     fn problems(&self, spec: &Value) -> Vec<String>;
     /// See [`Lens::claims`].
@@ -382,6 +395,10 @@ impl<L: Lens> Kind for Of<L> {
 
     fn witness(&self) -> Witness {
         L::WITNESS
+    }
+
+    fn sent(&self) -> &'static [&'static str] {
+        L::SENT
     }
 
     fn problems(&self, spec: &Value) -> Vec<String> {

@@ -6,7 +6,13 @@
 //! directory.
 
 mod catalogue;
+mod mount;
+mod network;
+mod nft;
+mod openssl;
 mod package;
+mod postgres;
+mod source;
 mod system;
 mod unit;
 
@@ -31,8 +37,20 @@ const MTIME: (i64, u32) = (1_600_000_000, 0);
 pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Output>, Fault> {
     let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
     let Some((program, arguments)) = words.split_first() else { return Ok(None) };
-    if *program == "tee" {
-        return system::tee(host, arguments, &command.stdin);
+    match *program {
+        "tee" => return system::tee(host, arguments, &command.stdin),
+        "mount" => return mount::mount(host, arguments).map(Some),
+        "nft" => {
+            let mut world = World::load(host)?;
+            return nft::nft(host, &mut world, arguments, &command.stdin).map(Some);
+        }
+        "unshare" => return Ok(Some(nft::apart(arguments, &command.stdin))),
+        "ip" | "networkctl" | "ifup" | "ifdown" => return network::run(host, &words).map(Some),
+        "openssl" => return Ok(Some(openssl::openssl(arguments, &command.stdin))),
+        "runuser" => return postgres::runuser(host, arguments, &command.stdin).map(Some),
+        "umount" => return mount::umount(host, arguments).map(Some),
+        "systemd-analyze" => return Ok(Some(unit::systemd_analyze(arguments))),
+        _ => {}
     }
     let program: fn(&mut dyn Host, &mut World, &[&str]) -> Result<Output, Fault> = match *program {
         "apt-cache" => package::apt_cache,
@@ -57,6 +75,14 @@ pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Outpu
 struct World {
     packages: BTreeMap<String, Package>,
     units: BTreeMap<String, Unit>,
+    /// What nft has in force.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    rules: String,
+    /// Addresses of network cards.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    addresses: BTreeMap<String, Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    postgres: Option<postgres::Server>,
 }
 
 /// A package that dpkg knows.

@@ -64,6 +64,7 @@ pub struct Blob {
 impl Lens for File {
     const NAME: &'static str = "file";
     const WITNESS: Witness = Witness::Paths;
+    const SENT: &'static [&'static str] = &[""];
     type Spec = Spec;
     type State = Node;
 

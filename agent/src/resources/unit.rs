@@ -228,9 +228,14 @@ fn reload(spec: &Spec, cx: &mut Cx<'_>) -> Result<State, Fault> {
     if !shown.reload && shown.state.exists {
         return Ok(shown.state);
     }
-    let argv = ["systemctl", "daemon-reload"].map(str::to_owned);
-    run(Command::changing(argv.clone(), cx.timeout), cx)?.expect_ok(&argv)?;
+    daemon_reload(cx)?;
     show(spec, cx).map(|shown| shown.state)
+}
+
+/// Lets systemd read new, changed and removed unit files.
+pub(crate) fn daemon_reload(cx: &mut Cx<'_>) -> Result<(), Fault> {
+    let argv = ["systemctl", "daemon-reload"].map(str::to_owned);
+    run(Command::changing(argv.clone(), cx.timeout), cx)?.expect_ok(&argv).map(drop)
 }
 
 fn enable(spec: &Spec, now: &State, to: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {

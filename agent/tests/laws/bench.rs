@@ -68,9 +68,11 @@ impl Bench {
     pub(crate) fn steps(&self, _run: &str) -> Vec<Step> {
         let mut steps = self.steps.clone();
         for step in &mut steps {
-            if let Some(content) = step.spec.as_object_mut().and_then(|s| s.remove("content")) {
-                let content = content.as_str().unwrap_or_default();
-                step.spec["blob"] = json!({ "digest": Digest::of(content.as_bytes()), "size": content.len() });
+            for spec in holders(&mut step.spec) {
+                if let Some(content) = spec.as_object_mut().and_then(|s| s.remove("content")) {
+                    let content = content.as_str().unwrap_or_default();
+                    spec["blob"] = json!({ "digest": Digest::of(content.as_bytes()), "size": content.len() });
+                }
             }
         }
         steps
@@ -78,8 +80,9 @@ impl Bench {
 
     /// Sends the contents.
     pub(crate) fn send(&self, run: &str, host: &mut FakeHost) {
-        let contents = self.steps.iter().filter_map(|s| s.spec["content"].as_str());
-        for content in contents.chain([""]) {
+        let mut steps = self.steps.clone();
+        let holders = steps.iter_mut().flat_map(|s| holders(&mut s.spec));
+        for content in holders.filter_map(|spec| spec["content"].as_str()).chain([""]) {
             let name = format!("runs/{run}/in/{}", Digest::of(content.as_bytes()));
             host.state_write(&name, &mut content.as_bytes()).unwrap();
         }
@@ -109,6 +112,14 @@ impl Bench {
     pub(crate) fn is_as_before(&self, host: &FakeHost) -> Result<(), String> {
         same(&databases_without_times(&self.host.snapshot()), &databases_without_times(&host.snapshot()))
     }
+}
+
+/// The spec or, if it has no content itself, its objects that may have.
+fn holders(spec: &mut Value) -> Vec<&mut Value> {
+    if spec.get("content").is_some() {
+        return vec![spec];
+    }
+    spec.as_object_mut().map(|map| map.values_mut().filter(|v| v.is_object()).collect()).unwrap_or_default()
 }
 
 pub(crate) fn step(id: &str, kind: &str, spec: Value) -> Step {

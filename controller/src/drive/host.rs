@@ -137,9 +137,9 @@ async fn resources(shared: &Shared, host: &HostName, part: &[Step], events: &Eve
 
 /// The contents that a spec names, whatever the state.
 fn blobs(kind: &dyn weiche_agent::resource::Kind, spec: &serde_json::Value) -> Vec<Digest> {
-    let absent = serde_json::json!({ "type": "absent" });
-    let named = kind.want(spec, &absent, Default::default()).and_then(|wanted| kind.contents(spec, &wanted));
-    named.unwrap_or_default()
+    let holder = |key: &&str| if key.is_empty() { Some(spec) } else { spec.get(*key) };
+    let digest = |holder: &serde_json::Value| serde_json::from_value(holder["blob"]["digest"].clone()).ok();
+    kind.sent().iter().filter_map(holder).filter_map(digest).collect()
 }
 
 /// The steps that remain, and why the first of them does.

@@ -27,8 +27,8 @@ pub struct Applied {
     pub kind: &'static dyn Kind,
     /// What is wanted, ready for the agent.
     pub spec: Value,
-    /// The content that the spec names by digest.
-    pub body: Option<(Digest, Body)>,
+    /// The contents that the spec names by digest.
+    pub bodies: Vec<(Digest, Body)>,
     /// What it owns.
     pub claims: Vec<Claim>,
     /// Files that it changes a part of.
@@ -108,7 +108,10 @@ impl<'a> Applier<'a> {
             problems.extend(spec::problems(source, resource, &spec));
             return None;
         }
-        let body = self.body(source, resource, &mut spec, context, problems)?;
+        let mut bodies = Vec::new();
+        for key in resource.kind.sent() {
+            bodies.extend(self.body(source, resource, key, &mut spec, context, problems)?);
+        }
         let claims = match resource.kind.claims(&spec) {
             Ok(claims) => claims,
             Err(fault) => {
@@ -118,7 +121,7 @@ impl<'a> Applier<'a> {
         };
         let edits = resource.kind.edits(&spec);
         let place = (source.clone(), resource.key);
-        Some(Applied { kind: resource.kind, spec, body, claims, edits, watches, timeout: resource.timeout, place })
+        Some(Applied { kind: resource.kind, spec, bodies, claims, edits, watches, timeout: resource.timeout, place })
     }
 
     fn watches(
@@ -157,18 +160,24 @@ impl<'a> Applier<'a> {
         watches
     }
 
-    /// Turns `content`, `template` or `source` into a digest. `None` if that failed.
+    /// Turns `content`, `template` or `source` under a key (the empty one: of the spec itself) into a digest. `None` if
+    /// that failed.
     #[expect(clippy::option_option, reason = "no content, and no usable content")]
     fn body(
         &mut self,
         source: &Source,
         resource: &Resource,
+        holder: &str,
         spec: &mut Value,
         context: &Context,
         problems: &mut Problems,
     ) -> Option<Option<(Digest, Body)>> {
-        let Some(map) = spec.as_object_mut().filter(|_| resource.kind.name() == "file") else { return Some(None) };
-        let span = |key: &str| resource.spec.get(key).map_or(resource.key, |node| node.span);
+        let (spec, node) = match holder {
+            "" => (Some(spec), Some(&resource.spec)),
+            key => (spec.get_mut(key), resource.spec.get(key)),
+        };
+        let Some(map) = spec.and_then(Value::as_object_mut) else { return Some(None) };
+        let span = |key: &str| node.and_then(|node| node.get(key)).map_or(resource.key, |node| node.span);
         let (digest, body) = if let Some(text) = text(map, "content") {
             (Digest::of(text.as_bytes()), Body::Text(text))
         } else if let Some(path) = text(map, "template") {

@@ -102,9 +102,12 @@ pub fn read(
         problems.add(expected(source, &Node { span: place, ..spec }, "a mapping (`key: value`)"));
         return None;
     }
-    if let Some((blob, _)) = spec.take("blob") {
+    let inner = spec.entries().iter().filter(|(key, _)| kind.sent().contains(&key.name.as_str()));
+    let inner = inner.filter_map(|(_, node)| Some(node.entry("blob")?.0.span)).collect::<Vec<_>>();
+    let own = spec.take("blob").map(|(blob, _)| blob.span);
+    for span in inner.into_iter().chain(own) {
         let hint = "give the content by `content`, `template` or `source`";
-        problems.add(Diagnostic::new(source, blob.span, "`blob` is not for people").hint(hint));
+        problems.add(Diagnostic::new(source, span, "`blob` is not for people").hint(hint));
     }
     let restart_on = if kind.name() == "unit" { references(source, &spec, problems) } else { Vec::new() };
     unknown_keys(source, kind, &spec, problems);

@@ -18,6 +18,18 @@ const GSHADOW: &str = "root:*::\ndaemon:*::\nadm:*::\nsudo:*::\nwww-data:*::\nsh
 const OS_RELEASE: &str = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\nVERSION_ID=\"12\"\n";
 const HOSTS: &str = "127.0.0.1\tlocalhost\n127.0.1.1\tfake\n::1\tlocalhost ip6-localhost\n";
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+const FSTAB: &str = "# made at installation\nUUID=7f0e / ext4 errors=remount-ro 0 1\n";
+const PSQL: &str = "runuser -u postgres -- psql -X -A -t -q -v ON_ERROR_STOP=1 --dbname=dbname='postgres'";
+const POSTGRES: &str = "-- init\n\
+    CREATE ROLE \"readers\" WITH NOLOGIN INHERIT CONNECTION LIMIT -1;\n\
+    CREATE ROLE \"retired\" WITH LOGIN NOINHERIT CREATEDB CONNECTION LIMIT 3 PASSWORD 'SCRAM-SHA-256$1:b2xk$YQ==:Yg==';\n\
+    CREATE ROLE \"council\" WITH NOLOGIN INHERIT CONNECTION LIMIT -1 PASSWORD 'SCRAM-SHA-256$1:b2xk$Yw==:ZA==';\n\
+    GRANT \"readers\" TO \"retired\";\nGRANT \"retired\" TO \"council\";\n\
+    CREATE DATABASE \"minutes\" WITH OWNER \"readers\" TEMPLATE \"template0\" ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' \
+    LC_CTYPE 'C.UTF-8' CONNECTION LIMIT 7;\n\
+    CREATE DATABASE \"obsolete\" WITH OWNER \"readers\" TEMPLATE \"template1\" CONNECTION LIMIT 2;\n\
+    CREATE DATABASE \"archive\" WITH OWNER \"readers\" TEMPLATE \"template1\" CONNECTION LIMIT -1;\n\
+    FILL \"archive\";\n";
 const CRON: &str = "[Unit]\nDescription=Regular background program processing daemon\n\
     [Service]\nExecStart=/usr/sbin/cron -f\n[Install]\nWantedBy=multi-user.target\n";
 
@@ -27,14 +39,21 @@ impl FakeHost {
         let mut host = FakeHost::default();
         for dir in [
             "/etc",
+            "/etc/apt",
+            "/etc/apt/sources.list.d",
             "/etc/cron.d",
             "/etc/default",
+            "/etc/network",
+            "/etc/network/interfaces.d",
+            "/etc/ssl",
             "/etc/sysctl.d",
             "/etc/systemd",
+            "/etc/systemd/network",
             "/etc/systemd/system",
             "/lib",
             "/lib/systemd",
             "/lib/systemd/system",
+            "/mnt",
             "/proc",
             "/proc/self",
             "/proc/sys",
@@ -57,6 +76,8 @@ impl FakeHost {
             "/var",
             "/var/cache",
             "/var/lib",
+            "/var/lib/apt",
+            "/var/lib/apt/lists",
             "/var/log",
         ] {
             host.dir(dir, 0o755);
@@ -68,6 +89,7 @@ impl FakeHost {
         for secret in ["/etc/shadow", "/etc/gshadow"] {
             host.attributes(secret, &Attributes { gid: Some(42), ..Attributes::default() });
         }
+        host.file("/etc/fstab", FSTAB, 0o644);
         host.file("/etc/os-release", OS_RELEASE, 0o644);
         host.file("/usr/share/zoneinfo/Europe/Berlin", "TZif", 0o644);
         host.link("/etc/localtime", "/usr/share/zoneinfo/Etc/UTC");
@@ -141,6 +163,45 @@ impl FakeHost {
         host.file("/etc/gshadow", &format!("{GSHADOW}council:!:daemon:daemon,retired\noldteam:!::\n"), 0o640);
         host.does("systemctl mask nginx.service");
         host.texts_of_others();
+        // Timers and mounts of the examples, otherwise.
+        let nightly = "[Timer]\nOnCalendar=03:00\n[Install]\nWantedBy=timers.target\n";
+        for name in ["minutes", "nightly"] {
+            host.file(&format!("/etc/systemd/system/{name}.timer"), nightly, 0o600);
+            host.does(&format!("systemctl enable {name}.timer"));
+            host.does(&format!("systemctl start {name}.timer"));
+        }
+        host.file("/etc/systemd/system/nightly.service", "[Service]\nExecStart=/bin/true\n", 0o644);
+        host.file(
+            "/etc/fstab",
+            &format!("{FSTAB}/dev/sdb1 /srv/archive xfs noatime\n/dev/sdc1 /srv/data ext4 nodev\n#end"),
+            0o644,
+        );
+        host.file("/etc/network/interfaces", "source /etc/network/interfaces.d/*\n", 0o644);
+        for card in ["eth0", "eth1"] {
+            let text = format!("auto {card}\niface {card} inet static\n\taddress 198.51.100.7/24\n");
+            host.file(&format!("/etc/network/interfaces.d/weiche-{card}"), &text, 0o600);
+            host.does(&format!("ifup --force {card}"));
+        }
+        for name in ["region", "old-vendor"] {
+            host.file(
+                &format!("/etc/apt/sources.list.d/{name}.sources"),
+                "Types: deb\nURIs: http://x.example\n",
+                0o640,
+            );
+        }
+        host.dir("/etc/apt/keyrings", 0o2755);
+        host.file("/etc/apt/keyrings/region.asc", "an older key\n", 0o600);
+        host.file("/var/lib/apt/lists/deb.example_debian_dists_bookworm_Release", "older\n", 0o644);
+        host.file("/etc/ssl/town-hall.key", "an older key\n", 0o644);
+        host.file("/etc/ssl/town-hall.pem", "an older certificate\n", 0o600);
+        host.dir("/srv/archive", 0o700);
+        host.dir("/mnt/plans", 0o755);
+        host.feeds(PSQL, POSTGRES);
+        host.feeds("nft -f -", "table ip others { }\n");
+        host.file("/etc/nftables.conf", "flush ruleset\ntable ip old { }\n", 0o700);
+        host.does("mount /srv/archive");
+        host.does("mount -t ext4 -o nodev,noexec -- /dev/sdc1 /srv/data");
+        host.does("mount -t cifs -o nosuid -- //files.example/plans /mnt/plans");
         host
     }
 
@@ -190,6 +251,11 @@ impl FakeHost {
         host.dir("/etc/sysctl.d/60-weiche-vm.swappiness.conf", 0o755);
         host.link("/root/.ssh", "/tmp");
         host.link("/etc/default/locale", "../locale.conf");
+        host.file("/srv/archive", "a file\n", 0o644);
+        host.link("/etc/ssl/town-hall.key", "/etc/hostname");
+        host.dir("/etc/ssl/town-hall.chain", 0o755);
+        host.link("/etc/nftables.conf", "/etc/nftables.d");
+        host.link("/etc/systemd/system/minutes.timer", "/dev/null");
         host
     }
 
@@ -212,6 +278,13 @@ impl FakeHost {
         host.file("/etc/locale.gen", "de_DE.UTF-8 UTF-8\nen_GB.UTF-8 UTF-8\n", 0o644);
         host.does("locale-gen");
         host.kernel("vm/swappiness", "10\n");
+        host.dir("/srv/archive", 0o755);
+        host.file("/etc/fstab", &format!("{FSTAB}LABEL=archive /srv/archive ext4 defaults,noexec,nofail 0 2\n"), 0o644);
+        host.does("mount /srv/archive");
+        host.file("/lib/systemd/system/systemd-networkd.service", CRON, 0o644);
+        host.does("systemctl start systemd-networkd.service");
+        host.feeds(PSQL, "-- init\nCREATE ROLE \"readers\" WITH NOLOGIN INHERIT CONNECTION LIMIT -1;\n");
+        host.feeds(PSQL, "CREATE ROLE \"council\" WITH NOLOGIN INHERIT CONNECTION LIMIT -1;\n");
         host
     }
 
@@ -291,6 +364,14 @@ impl FakeHost {
     #[must_use]
     pub fn without_state(self) -> FakeHost {
         FakeHost { tree: self.tree, ..FakeHost::default() }
+    }
+
+    /// A simulated program with this on its standard input.
+    fn feeds(&mut self, line: &str, stdin: &str) {
+        let command = Command { stdin: stdin.into(), ..Command::changing(line.split(' '), Duration::from_secs(1)) };
+        let done = self.run(&command);
+        debug_assert!(done.as_ref().is_ok_and(super::super::Output::ok), "{line}: {done:?}");
+        self.effects = 0;
     }
 
     /// Puts a file there while the host is being set up.

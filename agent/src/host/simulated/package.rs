@@ -41,7 +41,13 @@ pub(super) fn apt_get(host: &mut dyn Host, world: &mut World, arguments: &[&str]
             word => words.push(word),
         }
     }
+    if arguments == ["--version"] {
+        return Ok(says("apt 2.6.1 (simulated)\n"));
+    }
     let Some((verb, names)) = words.split_first() else { return Ok(fails(100, "E: no command")) };
+    if *verb == "update" {
+        return super::source::update(host, arguments);
+    }
     if !matches!(*verb, "install" | "remove" | "purge") {
         return Ok(fails(100, format!("E: Invalid operation {verb}")));
     }

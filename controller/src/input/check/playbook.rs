@@ -101,7 +101,8 @@ impl Checker<'_, '_> {
 
     fn resource(&mut self, resource: &Resource) {
         self.templates(&resource.spec);
-        if literal(&resource.spec) && resource.spec.get("template").is_none() {
+        let holders = resource.spec.entries().iter().map(|(_, node)| node).chain([&resource.spec]);
+        if literal(&resource.spec) && holders.filter_map(|holder| holder.get("template")).next().is_none() {
             // References to other steps need the list of a host: they are resolved when it is expanded.
             let alone = Resource { restart_on: Vec::new(), ..resource.clone() };
             let context = Context::from(Json::Null);

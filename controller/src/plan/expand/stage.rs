@@ -330,7 +330,7 @@ fn number(
                 let Some(resource) = resources[at].take() else { continue };
                 ids[at] = next();
                 let watches = resource.watches.iter().map(|at| ids[*at].clone()).collect();
-                if let Some((digest, body)) = resource.body {
+                for (digest, body) in resource.bodies {
                     contents.entry(digest).or_insert_with(|| body.into());
                 }
                 actions.push(Action::Resource(protocol::Step {
