@@ -328,6 +328,9 @@ fn parse(line: &[u8]) -> Option<Record> {
 /// Whether a power cut while it was appended can have left this line: the beginning of one, perhaps all but its newline.
 /// A whole record with something else in its newline's place is not, nor are the zeros of a sector that was lost.
 fn cut_off(line: &[u8]) -> bool {
+    if line.ends_with(b"\n") {
+        return false;
+    }
     let text = match std::str::from_utf8(line) {
         Ok(text) => text,
         // Within a letter.
@@ -336,9 +339,10 @@ fn cut_off(line: &[u8]) -> bool {
         }
         Err(_) => return false,
     };
-    let Some((_, json)) = text.split_once(' ') else {
-        return text.len() <= SUM && text.bytes().all(|b| b.is_ascii_hexdigit());
-    };
+    let (sum, json) = text.split_once(' ').unwrap_or((text, ""));
+    if sum.len() > SUM || !sum.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return false;
+    }
     match serde_json::from_str::<Value>(json) {
         Ok(_) => record(line).is_some(),
         Err(error) => error.is_eof(),

@@ -75,7 +75,9 @@ impl Damage {
     }
 }
 
-/// So many cases, of which none is remembered: what fails is put into the corpus by hand.
+/// So many cases, or `WEICHE_FUZZ_TIMES` times as many, of which none is remembered: what fails is put into the corpus by
+/// hand.
 pub(crate) fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    let times = std::env::var("WEICHE_FUZZ_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
+    ProptestConfig { cases: cases.saturating_mul(times), failure_persistence: None, max_shrink_iters: 300, ..ProptestConfig::default() }
 }

@@ -101,6 +101,10 @@ fn sorted(text: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
+fn shown(text: &[u8]) -> String {
+    text.escape_ascii().to_string()
+}
+
 #[test]
 fn every_kind_that_edits_is_tried() {
     let mut names: Vec<&str> = edits().iter().map(|(kind, ..)| kind.name()).collect();
@@ -157,9 +161,9 @@ proptest! {
         let now = content(&mut host, path);
         if back {
             let expected = expected.join(&b'\n');
-            prop_assert_eq!(sorted(&now).join(&b'\n'), sorted(&expected).join(&b'\n'), "{}", what);
+            prop_assert_eq!(shown(&sorted(&now).join(&b'\n')), shown(&sorted(&expected).join(&b'\n')), "{}: {}", what, shown(&touched));
         } else {
-            prop_assert_eq!(now, touched, "{} is stuck, so nothing is changed", what);
+            prop_assert_eq!(shown(&now), shown(&touched), "{} is stuck, so nothing is changed", what);
         }
     }
 }

@@ -159,7 +159,7 @@ proptest! {
             prop_assert!(told.keys().all(|step| truth.contains_key(step)));
             let mut journal = Journal::open(&id("run-1"), &mut host).unwrap();
             engine::undo(None, true, &mut journal, &mut host, &mut |_| {}).unwrap();
-            prop_assert!(statuses(&mut host).is_ok());
+            prop_assert!(statuses(&mut host).is_ok(), "{}", damaged.escape_ascii());
         }
     }
 }
