@@ -71,7 +71,7 @@ impl Agent {
             write_message(&mut self.input, &Request::Blob { run: run(), digest, size }).unwrap();
             content.chunks(16 << 10).for_each(|part| write_data(&mut self.input, part).unwrap());
         }
-        self.send(&Request::Stage { run: run(), steps, crash_after_records });
+        self.send(&Request::Stage { run: run(), steps, expect: Default::default(), crash_after_records });
     }
 
     fn signal(&self, signal: Signal) {
@@ -151,7 +151,13 @@ fn take_back(disk: &Disk, kind: &str, before: &str, moment: &str) {
 /// Takes the run back as a new agent, and compares.
 fn undo(state: &Path, root: &Path, before: &str, moment: &str) {
     let mut agent = Agent::start(state, root);
-    agent.send(&Request::Undo { run: run(), stage: None, crash_after_records: None });
+    agent.send(&Request::Undo {
+        run: run(),
+        stage: None,
+        over_drift: false,
+        expect: Default::default(),
+        crash_after_records: None,
+    });
     let mut replies = Vec::new();
     while !replies.last().is_some_and(Reply::ends) {
         replies.push(agent.reply().unwrap_or_else(|| panic!("{moment}: the agent died: {replies:#?}")));

@@ -99,7 +99,16 @@ fn the_agents_arrows_point_one_way() {
 fn the_controllers_arrows_point_one_way() {
     arrows(
         "controller",
-        &[&["input"], &["plan"], &["rollout"], &["store"], &["view"], &["drive", "show", "sandbox"], &["cli"]],
+        &[
+            &["content"],
+            &["input"],
+            &["plan"],
+            &["rollout"],
+            &["store"],
+            &["view"],
+            &["drive", "show", "sandbox"],
+            &["cli"],
+        ],
     );
 }
 

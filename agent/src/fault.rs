@@ -30,6 +30,8 @@ pub enum FaultCode {
     CommandFailed,
     /// After `put` the host still is not what was wanted.
     NotConverged,
+    /// The host is not the machine that the inventory says.
+    WrongHost,
     /// The host is no longer what the plan was computed from.
     Stale,
     /// Others have changed what a step had made: taking it back would take theirs with it.

@@ -11,10 +11,12 @@ pub(crate) mod simulated;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Read;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::fault::Fault;
+use crate::protocol::facts::Space;
 
 pub use real::RealHost;
 
@@ -67,11 +69,15 @@ pub trait Host {
     fn state_remove(&mut self, name: &str) -> Result<(), Fault>;
     /// Names in a directory of the state directory, sorted; empty if there is none.
     fn state_list(&mut self, name: &str) -> Result<Vec<String>, Fault>;
+    /// Where a file of the state directory is, for programs that read or write it there.
+    fn state_path(&mut self, name: &str) -> Result<PathBuf, Fault>;
     /// Takes the lock that lets only one agent change this host; held until the host is dropped.
     fn lock(&mut self) -> Result<(), Fault>;
 
-    /// Free bytes and the agent's user id, architecture, kernel release, host name and number of processors.
+    /// Free bytes and the agent's user id, architecture, kernel release, host name, addresses and number of processors.
     fn platform(&mut self) -> Result<Platform, Fault>;
+    /// Room of the file system that a path is on. It can take long where that is another machine's.
+    fn space(&mut self, path: &Path) -> Result<Space, Fault>;
     /// Whether package and unit commands are simulated here.
     fn simulated(&self) -> bool;
     /// Whether a rehearsal may inject faults: never on a host whose `/` is real.
@@ -208,6 +214,19 @@ pub struct Platform {
     pub state_free_bytes: u64,
     /// The user the agent runs as.
     pub uid: u32,
+    /// Addresses of the network interfaces; none on a host with a root directory.
+    pub addresses: Vec<Address>,
+}
+
+/// An address of a network interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The kernel's number of the interface.
+    pub interface: u32,
+    /// The address.
+    pub address: IpAddr,
+    /// Length of its prefix in bits.
+    pub prefix: u8,
 }
 
 /// Reads a small text file whole; `None` if there is none.

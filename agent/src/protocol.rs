@@ -5,6 +5,8 @@
 //! [`Reply::ends`]; blobs that a stage needs are sent ahead of it and are not answered at all, so that a stage costs one
 //! round trip however many steps and contents it has.
 
+mod expect;
+pub mod facts;
 mod frame;
 
 use std::collections::BTreeMap;
@@ -16,6 +18,8 @@ use serde_json::Value;
 
 pub use crate::digest::Digest;
 pub use crate::fault::{Fault, FaultCode};
+pub use expect::{Expect, Proof};
+pub use facts::Facts;
 pub use frame::{Frame, MAX_DATA, MAX_MESSAGE, read_frame, write_data, write_message};
 
 /// A digest of the sources that this agent was built from; the controller's library has the same constant.
@@ -156,6 +160,9 @@ pub enum Request {
         run: RunId,
         /// Only these steps, already carried out ones are skipped.
         steps: Vec<Step>,
+        /// Refused with `WrongHost`, before anything is changed, if the host is another one.
+        #[serde(default)]
+        expect: Expect,
         /// Rehearsal: SIGKILL to itself after this many journal records of this request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         crash_after_records: Option<u64>,
@@ -169,6 +176,9 @@ pub enum Request {
         /// Also where others have changed since what the run had made; what they left is kept.
         #[serde(default)]
         over_drift: bool,
+        /// As for `Stage`.
+        #[serde(default)]
+        expect: Expect,
         /// Rehearsal, as for `Stage`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         crash_after_records: Option<u64>,
@@ -180,6 +190,9 @@ pub enum Request {
         run: RunId,
         /// What is listed.
         scope: Scope,
+        /// As for `Stage`.
+        #[serde(default)]
+        expect: Expect,
     },
     /// Compares the list of [`Request::Witness`] with what is there now. Answered by any number of
     /// [`Reply::Difference`] and [`Reply::Verified`].
@@ -209,6 +222,19 @@ pub enum Request {
         /// Absolute paths.
         paths: Vec<HostPath>,
     },
+    /// Reads a text file of at most 256 KiB, links followed. Answered by [`Reply::Read`].
+    Read {
+        /// An absolute path on the host.
+        path: String,
+    },
+    /// Restarts the host. Answered by [`Reply::End`]; the line is cut some time later.
+    Reboot {
+        /// Refused as stale if the host runs another boot by now.
+        boot_id: String,
+        /// As for `Stage`.
+        #[serde(default)]
+        expect: Expect,
+    },
     /// Runs a program that only looks (a `check` step). Answered by [`Reply::Checked`].
     Check {
         /// Program and arguments.
@@ -223,7 +249,7 @@ pub enum Request {
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// The host's facts.
-    Facts(Facts),
+    Facts(Box<Facts>),
     /// One observation a step, in the order asked.
     Observed(Vec<Observation>),
     /// Something happened to a step.
@@ -268,7 +294,11 @@ pub enum Reply {
         ok: bool,
         /// Exit status and the end of its output, for people.
         detail: String,
+        /// The first 4000 characters of its standard output.
+        output: String,
     },
+    /// The beginning of the file, `None` if there is none that can be read.
+    Read(Option<String>),
     /// The end of an answer of unknown length.
     End,
     /// The request as a whole failed; nothing was changed by it beyond the events before.
@@ -416,35 +446,6 @@ pub enum Status {
     Undone,
     /// Undo failed: a person is needed.
     Stuck,
-}
-
-/// What is known about a host before anything is planned.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Facts {
-    /// The host name that the kernel reports.
-    pub hostname: String,
-    /// `ID` of os-release, e.g. `debian`.
-    pub os: String,
-    /// `VERSION_ID` of os-release, e.g. `12`.
-    pub os_version: String,
-    /// Kernel release.
-    pub kernel: String,
-    /// Machine architecture, e.g. `x86_64`.
-    pub arch: String,
-    /// `/etc/machine-id`, empty if there is none.
-    pub machine_id: String,
-    /// The kernel's random id of this boot.
-    pub boot_id: String,
-    /// Logical processors.
-    pub cpus: u32,
-    /// Memory in bytes.
-    pub memory_bytes: u64,
-    /// Free bytes for the agent's state directory.
-    pub state_free_bytes: u64,
-    /// The user the agent runs as.
-    pub uid: u32,
-    /// Whether package and unit commands are simulated (a sandbox host).
-    pub simulated: bool,
 }
 
 /// A file name or path as the host has it; written as text where it is UTF-8, else as bytes.

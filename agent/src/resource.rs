@@ -23,12 +23,14 @@ use crate::resources as r;
 /// Shows a visitor every kind there is, alphabetical.
 pub fn each(visitor: &mut impl Visitor) {
     visitor.visit::<r::apt_source::AptSource>();
+    visitor.visit::<r::archive::Archive>();
     visitor.visit::<r::authorized_key::AuthorizedKey>();
     visitor.visit::<r::block::Block>();
     visitor.visit::<r::certificate::Certificate>();
     visitor.visit::<r::command::Command>();
     visitor.visit::<r::cron::Cron>();
     visitor.visit::<r::directory::Directory>();
+    visitor.visit::<r::download::Download>();
     visitor.visit::<r::file::File>();
     visitor.visit::<r::firewall::Firewall>();
     visitor.visit::<r::group::Group>();
@@ -48,6 +50,7 @@ pub fn each(visitor: &mut impl Visitor) {
     visitor.visit::<r::sysctl::Sysctl>();
     visitor.visit::<r::timer::Timer>();
     visitor.visit::<r::timezone::Timezone>();
+    visitor.visit::<r::tree::Tree>();
     visitor.visit::<r::unit::Unit>();
     visitor.visit::<r::user::User>();
 }
@@ -295,6 +298,10 @@ pub trait Lens {
     fn contents(_spec: &Self::Spec, _wanted: &Self::State) -> Vec<Digest> {
         Vec::new()
     }
+    /// Those of [`Lens::contents`] that the host does not already have where they are wanted. Pure.
+    fn needs(spec: &Self::Spec, _now: &Self::State, wanted: &Self::State) -> Vec<Digest> {
+        Self::contents(spec, wanted)
+    }
     /// Whether the state cannot be read back (a command without `creates` and `unless`): the journal's word is taken.
     fn blind(_spec: &Self::Spec) -> bool {
         false
@@ -367,6 +374,8 @@ pub trait Kind: Sync {
     fn preview(&self, spec: &Value, state: &Value, cx: &mut Cx<'_>) -> Option<String>;
     /// See [`Lens::contents`].
     fn contents(&self, spec: &Value, wanted: &Value) -> Result<Vec<Digest>, Fault>;
+    /// See [`Lens::needs`].
+    fn needs(&self, spec: &Value, now: &Value, wanted: &Value) -> Result<Vec<Digest>, Fault>;
     /// See [`Lens::blind`].
     fn blind(&self, spec: &Value) -> bool;
     /// See [`Lens::irreversible`].
@@ -455,6 +464,17 @@ impl<L: Lens> Kind for Of<L> {
 
     fn contents(&self, spec: &Value, wanted: &Value) -> Result<Vec<Digest>, Fault> {
         Ok(L::contents(&read(L::NAME, "spec", spec)?, &read(L::NAME, "state", wanted)?))
+    }
+
+    fn needs(&self, spec: &Value, now: &Value, wanted: &Value) -> Result<Vec<Digest>, Fault> {
+        let (now, wanted) = (read(L::NAME, "state", now)?, read(L::NAME, "state", wanted)?);
+        let mut needs = L::needs(&read(L::NAME, "spec", spec)?, &now, &wanted);
+        let holder = |key: &&str| if key.is_empty() { Some(spec) } else { spec.get(*key) };
+        for holder in L::SENT.iter().filter_map(holder) {
+            let digest = holder["blob"]["digest"].as_str().and_then(|text| Digest::try_from(text.to_owned()).ok());
+            needs.extend(digest.filter(|digest| !needs.contains(digest)));
+        }
+        Ok(needs)
     }
 
     fn blind(&self, spec: &Value) -> bool {

@@ -1,9 +1,10 @@
 //! The resource kinds, one file each, and what several of them share (`node` and `nodes`: what stands at
-//! paths; `small`: a file with a text of ours; `text`: a part of a file that others own too; `kernel`: a value below
+//! paths; `entries`: what stands in a directory; `small`: a file with a text of ours; `text`: a part of a file that others own too; `kernel`: a value below
 //! `/proc/sys`; `owner`: names and numbers of users and groups).
 
 pub(crate) mod account;
 pub mod apt_source;
+pub mod archive;
 pub mod authorized_key;
 pub mod block;
 pub mod certificate;
@@ -11,6 +12,8 @@ pub mod command;
 pub mod content;
 pub mod cron;
 pub mod directory;
+pub mod download;
+pub mod entries;
 pub mod file;
 pub mod firewall;
 pub mod group;
@@ -37,5 +40,6 @@ pub mod sysctl;
 pub mod text;
 pub mod timer;
 pub mod timezone;
+pub mod tree;
 pub mod unit;
 pub mod user;

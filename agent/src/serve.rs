@@ -15,7 +15,8 @@ use crate::host::{Command, Host};
 use crate::journal::{self, Journal};
 use crate::manifest;
 use crate::protocol::{
-    BUILD, Entry, Frame, Hello, HostPath, MAX_DATA, Reply, Request, RunId, read_frame, write_data, write_message,
+    BUILD, Entry, Expect, Frame, Hello, HostPath, MAX_DATA, Reply, Request, RunId, read_frame, write_data,
+    write_message,
 };
 use crate::resource::Cx;
 use crate::resources::replica;
@@ -61,12 +62,17 @@ pub fn serve(host: &mut dyn Host, input: &mut dyn Read, output: &mut dyn Write) 
 /// Carries out one request; sends all replies but the last, which it returns.
 fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<Reply, Fault> {
     match request {
-        Request::Facts => facts::gather(host).map(Reply::Facts),
+        Request::Facts => facts::gather(host).map(|facts| Reply::Facts(Box::new(facts))),
         Request::Observe { steps } => Ok(Reply::Observed(engine::observe(&steps, host))),
         Request::Blob { .. } | Request::BlobStream { .. } | Request::BlobEnd { .. } => {
             Err(Fault::new(FaultCode::Invalid, "an end without its blob"))
         }
-        Request::Stage { run, steps, crash_after_records } => {
+        Request::Stage { run, steps, expect, crash_after_records } => {
+            if let Err(fault) = identified(&expect, host) {
+                // Sent ahead, for another machine.
+                host.state_remove(&format!("runs/{run}/in"))?;
+                return Err(fault);
+            }
             let mut journal = locked(&run, crash_after_records, host)?;
             if journal.steps.is_empty() {
                 journal::prune(&run, host)?;
@@ -78,7 +84,8 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
             }
             Ok(Reply::StageEnd { ok })
         }
-        Request::Undo { run, stage, over_drift, crash_after_records } => {
+        Request::Undo { run, stage, over_drift, expect, crash_after_records } => {
+            identified(&expect, host)?;
             let mut journal = locked(&run, crash_after_records, host)?;
             let report = &mut |event| send_now(out, &Reply::Event(event));
             let stuck = engine::undo(stage.as_deref(), over_drift, &mut journal, host, report)?;
@@ -88,7 +95,8 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
             Ok(Reply::UndoEnd { stuck })
         }
         Request::Journal { run } => Ok(Reply::Journal(Journal::open(&run, host)?.statuses())),
-        Request::Witness { run, scope } => {
+        Request::Witness { run, scope, expect } => {
+            identified(&expect, host)?;
             let journal = locked(&run, None, host)?;
             let late = !journal.steps.is_empty() && host.state_open(&manifest::name(&run))?.is_none();
             let taken = if late { None } else { Some(manifest::take(&run, &scope, host)?) };
@@ -123,14 +131,43 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
             paths.iter().try_for_each(|path| fetch(path, host, out))?;
             Ok(Reply::End)
         }
+        Request::Read { path } => Ok(Reply::Read(facts::text(host, &path))),
+        Request::Reboot { boot_id, expect } => {
+            identified(&expect, host)?;
+            reboot(&boot_id, host).map(|()| Reply::End)
+        }
         Request::Check { argv, timeout_ms } => {
             let command = Command { timeout: Duration::from_millis(timeout_ms), ..Command::reading(argv) };
             let output = host.run(&command)?;
             let said = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
             let tail: String = said.trim().chars().rev().take(400).collect::<Vec<_>>().into_iter().rev().collect();
-            Ok(Reply::Checked { ok: output.ok(), detail: format!("status {} {tail}", output.status).trim().to_owned() })
+            let detail = format!("status {} {tail}", output.status).trim().to_owned();
+            Ok(Reply::Checked { ok: output.ok(), detail, output: output.stdout.chars().take(4000).collect() })
         }
     }
+}
+
+/// Refuses to change a machine that is not the one meant.
+fn identified(expect: &Expect, host: &mut dyn Host) -> Result<(), Fault> {
+    if expect.is_empty() {
+        return Ok(());
+    }
+    let (serial, machine_id) = (facts::hardware(host).serial, facts::machine_id(host));
+    expect.check(&serial, &machine_id, host.simulated()).map(drop)
+}
+
+/// Restarts the host if it still runs this boot; never while another agent changes it.
+fn reboot(boot_id: &str, host: &mut dyn Host) -> Result<(), Fault> {
+    if host.rehearsal() && !host.simulated() {
+        return Err(Fault::new(FaultCode::Unsupported, "a host with a root directory cannot be restarted"));
+    }
+    host.lock()?;
+    if facts::boot_id(host) != boot_id {
+        return Err(Fault::new(FaultCode::Stale, "the host has been restarted meanwhile"));
+    }
+    host.sync()?;
+    let command = Command::changing(["systemctl", "reboot"], Duration::from_secs(60));
+    host.run(&command)?.expect_ok(&command.argv).map(drop)
 }
 
 fn locked(run: &RunId, crash_after_records: Option<u64>, host: &mut dyn Host) -> Result<Journal, Fault> {

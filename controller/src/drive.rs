@@ -8,6 +8,7 @@ pub mod observe;
 pub mod pool;
 mod probe;
 pub mod push;
+mod reboot;
 pub mod run;
 pub mod session;
 mod shared;

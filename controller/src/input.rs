@@ -13,6 +13,7 @@ pub mod fleet;
 pub mod load;
 pub mod member;
 pub mod playbook;
+pub mod probe;
 pub mod profile;
 pub mod resource;
 pub mod scalar;

@@ -39,6 +39,9 @@ pub struct Plan {
     /// What members watch besides what the plan manages, by host.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub watch: BTreeMap<HostName, Watch>,
+    /// Simulated hosts that tell no serial number although the inventory has one.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unidentified: BTreeSet<HostName>,
     /// In order.
     pub stages: Vec<Stage>,
 }
@@ -80,6 +83,9 @@ pub struct Outlook {
     pub undo: String,
     /// There is no way back.
     pub irreversible: bool,
+    /// The contents that the host needs for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contents: Vec<Digest>,
     /// Digest of the state that was seen; the plan is stale when it no longer holds.
     pub seen: Option<Digest>,
 }
@@ -89,6 +95,8 @@ pub struct Outlook {
 pub struct Seen {
     /// Its facts.
     pub facts: Facts,
+    /// The inventory says which machine it is, and it does not: possible only where it is simulated.
+    pub unidentified: bool,
     /// One observation for each resource step, in the procedure's order over all stages.
     pub observations: Vec<Observation>,
     /// What each transfer to this host would do.

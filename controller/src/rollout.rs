@@ -76,6 +76,15 @@ pub enum Happening {
         /// What came of it.
         verdict: Verdict,
     },
+    /// The host is about to be restarted.
+    Rebooting {
+        /// The host.
+        host: HostName,
+        /// The step that asks for it.
+        step: StepId,
+        /// Its boot id until then: once it has another, the step is done.
+        boot_id: String,
+    },
     /// The run turns back.
     RollbackStarted {
         /// Why, in words.
@@ -220,7 +229,7 @@ impl Rollout {
                 self.open = self.stages[at].1.clone();
                 self.outstanding()
             }
-            Happening::Step { .. } | Happening::HostWitnessed { .. } => Vec::new(),
+            Happening::Step { .. } | Happening::HostWitnessed { .. } | Happening::Rebooting { .. } => Vec::new(),
             Happening::HostVerified { host, verdict } => {
                 if !verdict.identical() {
                     self.differs.insert(host.clone());

@@ -131,6 +131,7 @@ impl View {
             Happening::HostWaits { host, step, text, .. } => {
                 self.host(host).waits = Some((step.clone(), text.clone()));
             }
+            Happening::Rebooting { host, .. } => drop(self.host(host)),
             Happening::HostWitnessed { host, manifest } => self.host(host).manifest = Some(manifest.clone()),
             Happening::HostVerified { host, verdict } => self.host(host).verdict = Some(verdict.clone()),
             Happening::RollbackStarted { reason, .. } => {

@@ -91,7 +91,7 @@ async fn the_agent_is_pushed_once_and_found_again() {
     let setup = setup("");
     let mut first = connect(&setup.target).await;
     let facts = first.facts(WITHIN).await.unwrap();
-    assert_eq!((facts.os.as_str(), facts.simulated), ("debian", true));
+    assert_eq!((facts.os.id.as_str(), facts.simulated), ("debian", true));
     assert_eq!(first.traffic().pushes, 1);
     let mask = vec![String::from("sh"), "-c".into(), "umask".into()];
     let before = first.check(mask.clone(), WITHIN).await.unwrap();
@@ -226,7 +226,8 @@ async fn a_passed_deadline_ends_the_session_but_not_the_agent() {
     let setup = setup("");
     let mut session = connect(&setup.target).await;
     let began = Instant::now();
-    let (ok, said) = session.check(vec!["sh".into(), "-c".into(), "echo gut".into()], WITHIN).await.unwrap();
+    let (ok, said, output) = session.check(vec!["sh".into(), "-c".into(), "echo gut".into()], WITHIN).await.unwrap();
+    assert_eq!(output, "gut\n");
     assert!(ok, "{said}");
     assert!(said.contains("gut"), "{said}");
     let mut slow = step(0, "directory", json!({ "path": "/slow" }));

@@ -4,5 +4,8 @@
 
 mod bad_input;
 mod certificate;
+mod contents;
 mod crash;
+mod identity;
+mod steps;
 mod swap;

@@ -64,7 +64,7 @@ impl Bench {
     pub(crate) fn undo(&self) {
         let mut host = self.host();
         let mut events = Vec::new();
-        let stuck = engine::undo(None, &mut journal(&mut host), &mut host, &mut |e| events.push(e)).unwrap();
+        let stuck = engine::undo(None, false, &mut journal(&mut host), &mut host, &mut |e| events.push(e)).unwrap();
         assert!(stuck.is_empty(), "{events:#?}");
         host.state_remove("runs").unwrap();
     }

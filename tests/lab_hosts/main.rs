@@ -6,3 +6,4 @@ mod fleet;
 mod interrupted;
 mod refusals;
 mod server;
+mod steps;

@@ -111,3 +111,35 @@ resources:
     assert_same(&state(&host), &before, "taken back");
     assert!(!host.exec(&["systemctl", "is-active", "wl-server"]).status.success());
 }
+
+#[test]
+fn a_version_that_the_source_has_dropped_is_brought_back() {
+    if let Err(why) = Lab::available() {
+        return weiche_tests::skip("a_version_that_the_source_has_dropped_is_brought_back", &why);
+    }
+    let lab = Lab::new("dropped");
+    let host = lab.boot(HostOptions::named("srv"));
+    let fleet = Fleet::new(&lab, "root", &[(&host, "server")]);
+    host.run(&["apt-get", "install", "-q", "-y", "wl-server=1.0"]);
+    // The test itself changes the source.
+    let seen = || state(&host).lines().filter(|line| !line.contains("/srv/apt")).collect::<Vec<_>>().join("\n");
+    let before = seen();
+    let profile = "profile: server\nresources:\n  - package: { name: wl-server, version: \"2.0\" }\n";
+    fleet.write("profiles/server.yaml", profile);
+    fleet.weiche(&["apply", "converge", "hosts=all", "--yes"]).expect(0);
+    assert!(packages(&host).contains("wl-lib 2.0"), "{}", packages(&host));
+
+    // The packages are gone, and so are they from the index.
+    let drop = "find / -xdev -name 'wl-*_1.0_all.deb' ! -path '*/kept/*' -delete; apt-get clean; \
+                sed -i '/^Version: 1\\.0$/s/1.0/0.9/' /var/lib/apt/lists/*_Packages; \
+                apt-cache madison wl-server wl-lib";
+    let offered = host.run(&["sh", "-c", drop]);
+    assert!(!offered.contains(" 1.0 |") && offered.contains(" 2.0 |"), "{offered}");
+    fleet.weiche(&["rollback", "latest"]).expect(0);
+    assert_same(&seen(), &before, "taken back");
+
+    // Now that nobody has it, nobody gives it up.
+    let refused = fleet.weiche(&["apply", "converge", "hosts=all", "--yes"]);
+    assert!(refused.stderr.contains("could not be brought back"), "{}", refused.stderr);
+    assert_same(&seen(), &before, "refused");
+}

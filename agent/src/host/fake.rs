@@ -3,6 +3,7 @@
 //! Every call that may change something is an *effect* and is counted. After a crash every call fails with `Crashed`
 //! until [`FakeHost::reboot`]. Times come from a counter. It never touches the machine it runs on.
 
+mod picture;
 mod seed;
 mod tree;
 
@@ -11,8 +12,9 @@ use std::ffi::OsString;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Attributes, Command, Host, Meta, Output, Platform, simulated};
+use super::{Address, Attributes, Command, Host, Meta, Output, Platform, simulated};
 use crate::fault::{Fault, FaultCode};
+use crate::protocol::facts::Space;
 use tree::Tree;
 
 /// On which side of an effect the power fails.
@@ -31,7 +33,7 @@ pub enum Moment {
 }
 
 /// The agent's state directory: contents by name.
-type State = BTreeMap<String, Vec<u8>>;
+pub type State = BTreeMap<String, Vec<u8>>;
 
 /// A host in memory. A clone is a second host that happens to be equal.
 #[derive(Clone, Debug, Default)]
@@ -275,6 +277,11 @@ impl Host for FakeHost {
         Ok(names)
     }
 
+    fn state_path(&mut self, name: &str) -> Result<PathBuf, Fault> {
+        self.alive()?;
+        Ok(Path::new("/var/lib/weiche").join(name))
+    }
+
     fn lock(&mut self) -> Result<(), Fault> {
         self.alive()
     }
@@ -289,7 +296,13 @@ impl Host for FakeHost {
             cpus: 4,
             state_free_bytes: 64 << 30,
             uid: 0,
+            addresses: vec![Address { interface: 2, address: [192, 0, 2, 10].into(), prefix: 24 }],
         })
+    }
+
+    fn space(&mut self, _path: &Path) -> Result<Space, Fault> {
+        self.alive()?;
+        Ok(Space { size_bytes: 128 << 30, free_bytes: 64 << 30 })
     }
 
     fn simulated(&self) -> bool {

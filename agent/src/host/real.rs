@@ -5,6 +5,7 @@
 //! cannot give is recorded beside the root and reported back, and package and unit commands are simulated.
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
+mod address;
 mod attributes;
 mod files;
 mod inode;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use super::{Attributes, Command, Host, Meta, Output, Platform};
 use crate::fault::{Fault, FaultCode};
 use crate::host::simulated;
+use crate::protocol::facts::Space;
 
 /// Linux, as this process sees it.
 #[derive(Debug)]
@@ -172,6 +174,10 @@ impl Host for RealHost {
         self.state.list(name)
     }
 
+    fn state_path(&mut self, name: &str) -> Result<PathBuf, Fault> {
+        self.state.at(name)
+    }
+
     fn lock(&mut self) -> Result<(), Fault> {
         self.state.lock()
     }
@@ -191,7 +197,12 @@ impl Host for RealHost {
             cpus: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
             state_free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
             uid: rustix::process::geteuid().as_raw(),
+            addresses: if self.real_root() { address::addresses()? } else { Vec::new() },
         })
+    }
+
+    fn space(&mut self, path: &Path) -> Result<Space, Fault> {
+        files::space(&self.root, path)
     }
 
     fn simulated(&self) -> bool {

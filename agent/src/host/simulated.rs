@@ -6,6 +6,7 @@
 //! directory.
 
 mod catalogue;
+mod curl;
 mod mount;
 mod network;
 mod nft;
@@ -30,6 +31,9 @@ pub(crate) const WORLD: &str = "/.weiche-sandbox.json";
 /// Where, in the agent's state directory, they keep invocation ids.
 pub(crate) const INSTANCES: &str = "sandbox-instances.json";
 
+/// What simulated hosts are sent, whatever they download.
+pub(crate) const DOWNLOADED: &[u8] = b"a simulated download\n";
+
 /// The time of all files that simulated programs write: package builds are reproducible, and so are tests.
 const MTIME: (i64, u32) = (1_600_000_000, 0);
 
@@ -53,10 +57,11 @@ pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Outpu
         _ => {}
     }
     let program: fn(&mut dyn Host, &mut World, &[&str]) -> Result<Output, Fault> = match *program {
-        "apt-cache" => package::apt_cache,
         "apt-get" => package::apt_get,
         "apt-mark" => package::apt_mark,
+        "curl" => curl::curl,
         "dpkg" => package::dpkg,
+        "dpkg-deb" => package::dpkg_deb,
         "dpkg-query" => package::dpkg_query,
         "journalctl" => unit::journalctl,
         "locale-gen" => system::locale_gen,
@@ -68,6 +73,11 @@ pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Outpu
     };
     let mut world = World::load(host)?;
     program(host, &mut world, arguments).map(Some)
+}
+
+/// The id of the current boot of a simulated host; `systemctl reboot` changes it.
+pub(crate) fn boot_id(host: &mut dyn Host) -> Result<String, Fault> {
+    unit::boot_id(host)
 }
 
 /// All that is simulated.
@@ -130,6 +140,13 @@ impl World {
         text.push('\n');
         host.write(path, &mut text.as_bytes(), &file_attributes())
     }
+}
+
+/// The name in the agent's state directory of a path that a program was given, if it leads there.
+fn state_name(host: &mut dyn Host, path: &str) -> Result<Option<String>, Fault> {
+    let inside = host.state_path("x")?;
+    let below = inside.parent().and_then(|directory| Path::new(path).strip_prefix(directory).ok());
+    Ok(below.and_then(Path::to_str).filter(|name| !name.is_empty()).map(str::to_owned))
 }
 
 fn file_attributes() -> Attributes {

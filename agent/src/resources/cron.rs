@@ -11,7 +11,7 @@ use super::node::{Node, Presence};
 use super::small::Small;
 use super::text::line_problem;
 use crate::fault::{Fault, FaultCode};
-use crate::resource::{Circumstances, Claim, Cx, Lens};
+use crate::resource::{Circumstances, Claim, Cx, Lens, Witness};
 
 const DIRECTORY: &str = "/etc/cron.d";
 
@@ -57,6 +57,7 @@ fn root() -> String {
 
 impl Lens for Cron {
     const NAME: &'static str = "cron";
+    const WITNESS: Witness = Witness::Paths;
     type Spec = Spec;
     type State = Small;
 

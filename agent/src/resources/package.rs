@@ -2,9 +2,11 @@
 //!
 //! The state covers every package that the transaction would touch, because undo has to bring all of them back. What
 //! the transaction would be is asked of apt itself (`apt-get --simulate`), from the local index: `apt-get update` is
-//! never run. When the host already is as wanted, one `dpkg-query` is all that happens.
+//! never run. The packages of versions that are given up are kept for the run, so undo needs no source that still
+//! offers them. When the host already is as wanted, one `dpkg-query` is all that happens.
 
 mod apt;
+mod archive;
 mod conffile;
 
 use std::collections::BTreeMap;
@@ -197,7 +199,7 @@ impl Lens for Package {
             let then = wanted.packages.get(name).and_then(Installed::version);
             (wanted.packages.contains_key(name) && then != Some(old)).then(|| (name.clone(), old.to_owned()))
         });
-        apt::obtainable(&replaced.collect::<Vec<_>>(), cx)?;
+        archive::keep(&replaced.collect::<Vec<_>>(), cx)?;
         conffile::keep(&now.conffiles, cx)
     }
 

@@ -17,6 +17,23 @@ use super::scenario;
 /// The run that is crashed and undone.
 pub(crate) const RUN: &str = "run-1";
 
+/// Contents of a directory that the controller has read, see [`entries`].
+const LETTER: &str = "Antrag auf Wohngeld\n";
+const SCRIPT: &str = "#!/bin/sh\n";
+
+/// What the controller makes of any tree or archive.
+fn entries() -> Value {
+    let file = |text: &str, executable: bool| json!({ "file": { "digest": Digest::of(text.as_bytes()), "size": text.len(), "executable": executable } });
+    json!({
+        "bin": "directory",
+        "bin/latest": { "symlink": "run" },
+        "bin/run": file(SCRIPT, true),
+        "empty": "directory",
+        "letter.txt": file(LETTER, false),
+        "twin.txt": file(LETTER, false),
+    })
+}
+
 /// One case.
 pub(crate) struct Bench {
     pub(crate) name: String,
@@ -74,6 +91,9 @@ impl Bench {
                     spec["blob"] = json!({ "digest": Digest::of(content.as_bytes()), "size": content.len() });
                 }
             }
+            if matches!(step.kind.as_str(), "tree" | "archive") {
+                step.spec["entries"] = entries();
+            }
         }
         steps
     }
@@ -82,7 +102,7 @@ impl Bench {
     pub(crate) fn send(&self, run: &str, host: &mut FakeHost) {
         let mut steps = self.steps.clone();
         let holders = steps.iter_mut().flat_map(|s| holders(&mut s.spec));
-        for content in holders.filter_map(|spec| spec["content"].as_str()).chain([""]) {
+        for content in holders.filter_map(|spec| spec["content"].as_str()).chain(["", LETTER, SCRIPT]) {
             let name = format!("runs/{run}/in/{}", Digest::of(content.as_bytes()));
             host.state_write(&name, &mut content.as_bytes()).unwrap();
         }

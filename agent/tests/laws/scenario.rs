@@ -35,6 +35,10 @@ pub(crate) fn all() -> Vec<Bench> {
                 ],
             );
         }
+        if host_name == "dropped packages" {
+            let upgrade = json!({ "name": "nginx", "version": "1.22.1-9" });
+            add("a version that is dropped", vec![step("s.0", "package", upgrade)]);
+        }
         if host_name == "as wanted" {
             // The restart fails: the old server must run again on its old configuration.
             add("broken configuration", web_server("syntax error\n"));

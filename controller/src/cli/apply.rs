@@ -83,7 +83,7 @@ impl Rehearse {
 
 pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let rehearsal = args.rehearse.parse()?;
-    let prepared = match (&args.plan, &args.playbook) {
+    let mut prepared = match (&args.plan, &args.playbook) {
         (Some(path), _) => from_file(path, context).await?,
         (None, Some(playbook)) => work::prepare(context, playbook, &work::inputs(&args.inputs)?).await?,
         (None, None) => return Err(Failure::new("name a playbook or a saved plan")),
@@ -107,6 +107,8 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         let now = work::look(&prepared.loaded, &prepared.procedure, &prepared.pool).await?;
         refuse_stale(&prepared, &now)?;
     }
+    let fleet = prepared.loaded.dir().to_owned();
+    work::fetch(&prepared.plan, &mut prepared.procedure.contents, &fleet).await?;
     let store = work::store(context, Some(&prepared.loaded)).await?;
     let id = work::new_run()?;
     let run = Run { id: id.clone(), plan: crate::plan::write(&prepared.plan), created_ms: now_ms() };

@@ -30,17 +30,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         work::print(&(serde_json::to_string_pretty(&found).unwrap_or_default() + "\n"));
     } else {
         for (host, facts) in &found {
-            let simulated = if facts.simulated { ", simulated" } else { "" };
-            work::print(&format!(
-                "{host}: {} {} on {}, kernel {}, {} cpu(s), {} MiB memory, {} MiB free for the agent{simulated}\n",
-                facts.os,
-                facts.os_version,
-                facts.arch,
-                facts.kernel,
-                facts.cpus,
-                facts.memory_bytes >> 20,
-                facts.state_free_bytes >> 20,
-            ));
+            work::print(&crate::show::facts::text(host, facts));
         }
     }
     pool.close().await;

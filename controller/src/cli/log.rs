@@ -43,6 +43,7 @@ fn words(what: &Happening) -> String {
         Happening::HostVerified { host, verdict } => format!("{host} DIFFERS in {} place(s)", verdict.differences),
         Happening::RollbackStarted { reason, over_drift: false } => format!("taking back: {reason}"),
         Happening::RollbackStarted { reason, .. } => format!("taking back, also over drift: {reason}"),
+        Happening::Rebooting { host, step, boot_id } => format!("{host} {step} restarts, boot id until now {boot_id}"),
         Happening::HostUndone { host, stage } => format!("{host} {stage} taken back"),
         Happening::HostStuck { host, stage, fault, .. } => format!("{host} {stage} STUCK: {fault}"),
         Happening::RunEnded { outcome } => format!("run ended: {outcome:?}"),

@@ -24,6 +24,8 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     }
     let forward = opened.view.state != State::Backward;
     let contents = if forward { contents(&opened.loaded, &opened.plan, id.as_str())? } else { Default::default() };
+    let mut contents = contents;
+    work::fetch(&opened.plan, &mut contents, opened.loaded.dir()).await?;
     let ending = opened.drive(context, contents, args.rehearse.parse()?, Start::Resume).await?;
     Ok(work::tell(context, &id, ending))
 }

@@ -6,7 +6,7 @@ use crate::input::schema::{Document, schema};
 /// Print the JSON Schema of a kind of file, for editors
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// fleet (weiche.yaml), member, playbook or profile
+    /// fleet (weiche.yaml), member, playbook or profile; or facts, what `weiche facts --json` prints of a host
     document: String,
 }
 

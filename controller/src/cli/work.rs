@@ -13,11 +13,14 @@ use weiche_agent::protocol::RunId;
 
 use super::Context;
 use super::exit::{Exit, Failure};
+use crate::content::cache::Cache;
+use crate::content::fetch;
 use crate::drive::chain;
 use crate::drive::clock::{nonce, now_ms};
 use crate::drive::observe::observe;
 use crate::drive::pool::{HostError, Pool};
 use crate::drive::run::{Ending, Job, Rehearsal, Start, run};
+use crate::drive::session::SessionError;
 use crate::input::load::{DiskFiles, Loaded, load};
 use crate::input::target::HostName;
 use crate::plan::procedure::{Action, Content, Procedure};
@@ -93,6 +96,21 @@ pub(super) async fn look(loaded: &Loaded, procedure: &Procedure, pool: &Arc<Pool
     })
 }
 
+/// Fetches, before anything changes, what steps of the plan need from the network; then it is a file like others.
+pub(super) async fn fetch(plan: &Plan, contents: &mut BTreeMap<Digest, Content>, fleet: &Path) -> Result<(), Failure> {
+    let cache = Cache::new(fleet);
+    let needed: BTreeSet<&Digest> = plan.steps().flat_map(|(_, _, step)| &step.outlook.contents).collect();
+    for digest in needed {
+        let Some(Content::Url(url)) = contents.get(digest) else { continue };
+        let size = fetch::fetch(url, digest, fetch::LIMITS, &cache).await.map_err(|error| {
+            Failure::new(format!("{}; nothing was changed by that", error.told()))
+                .hint(format!("or put the file itself at {}", cache.path(digest).display()))
+        })?;
+        contents.insert(digest.clone(), Content::File { path: Cache::place(digest), size });
+    }
+    Ok(())
+}
+
 /// Connections for these hosts.
 pub(super) fn pool(loaded: &Loaded, hosts: &BTreeSet<HostName>) -> Result<Pool, Failure> {
     let mut targets = Vec::new();
@@ -131,8 +149,10 @@ pub(super) fn unreachable(errors: &[(HostName, HostError)]) -> Failure {
     let mut hints = BTreeSet::new();
     for (host, error) in errors {
         lines.push(format!("  {host}: {}", chain(error)));
-        if let HostError::Connect(error) = error {
-            hints.extend(error.hint());
+        match error {
+            HostError::Connect(error) => hints.extend(error.hint()),
+            HostError::Session(SessionError::Fault(fault)) => hints.extend(fault.hint.clone()),
+            HostError::Session(_) => {}
         }
     }
     let message = format!("{} host(s) cannot be worked on; nothing was changed\n{}", errors.len(), lines.join("\n"));

@@ -3,15 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Fault, FaultCode, StepEvent, StepId, StepOutcome};
-use weiche_agent::resource::kind;
 
 use super::observe::unknown;
 use super::pool::HostError;
 use super::session::SessionError;
 use super::shared::{Events, Shared, as_fault, report, stage};
-use super::{probe, transfer, witness};
+use super::{probe, reboot, transfer, witness};
 use crate::input::target::HostName;
 use crate::plan::Step;
 use crate::plan::procedure::Action;
@@ -30,7 +28,7 @@ pub(super) async fn run(shared: &Shared, host: &HostName, stage: &str, events: &
         Ok(Some((step, text))) => Happening::HostWaits { host: host.clone(), stage: stage.into(), step, text },
         Err(fault) => Happening::HostFailed { host: host.clone(), stage: stage.into(), fault },
     };
-    let _ = events.send(what);
+    events.send(what);
 }
 
 /// Takes back the host's part of a stage.
@@ -57,7 +55,7 @@ pub(super) async fn undo(shared: &Shared, host: &HostName, stage: &str, over_dri
             }
         }
     };
-    let _ = events.send(what);
+    events.send(what);
 }
 
 /// `Some` if the host now waits for a person.
@@ -85,6 +83,9 @@ async fn forward(
                 continue;
             }
             Action::Transfer(transfer) => transfer::run(shared, host, transfer, events).await?,
+            Action::Reboot(step) => reboot::run(shared, host, step, events)
+                .await
+                .map_err(|fault| fault.within(format!("step {}", step.id)))?,
             Action::Check(check) => {
                 let session = || async { shared.pool.hold(host).await.ok_or_else(|| as_fault(unknown().into())) };
                 probe::check(check, session).await?;
@@ -118,10 +119,7 @@ async fn resources(shared: &Shared, host: &HostName, part: &[Step], events: &Eve
         let mut step = step.clone();
         bound += Duration::from_millis(step.timeout_ms) * 2;
         step.inject = shared.rehearsal.inject.get(&(host.clone(), step.id.clone())).copied();
-        if planned.outlook.changes {
-            let needed = kind(&step.kind).map(|k| blobs(k, &step.spec)).unwrap_or_default();
-            contents.extend(needed.into_iter().filter_map(|digest| shared.blob(digest)));
-        }
+        contents.extend(planned.outlook.contents.iter().cloned().filter_map(|digest| shared.blob(digest)));
         steps.push(step);
     }
     let mut failed = None;
@@ -129,17 +127,10 @@ async fn resources(shared: &Shared, host: &HostName, part: &[Step], events: &Eve
         if let StepOutcome::Failed(fault) | StepOutcome::UndoFailed(fault) = &event.what {
             failed = Some(fault.clone().within(format!("step {}", event.step)));
         }
-        let _ = events.send(Happening::Step { host: host.clone(), event });
+        events.send(Happening::Step { host: host.clone(), event });
     };
     let ok = stage(shared, host, session, (contents, steps), bound, &mut on_event).await?;
     if ok { Ok(()) } else { Err(failed.unwrap_or_else(|| Fault::new(FaultCode::Unknown, "the stage failed"))) }
-}
-
-/// The contents that a spec names, whatever the state.
-fn blobs(kind: &dyn weiche_agent::resource::Kind, spec: &serde_json::Value) -> Vec<Digest> {
-    let holder = |key: &&str| if key.is_empty() { Some(spec) } else { spec.get(*key) };
-    let digest = |holder: &serde_json::Value| serde_json::from_value(holder["blob"]["digest"].clone()).ok();
-    kind.sent().iter().filter_map(holder).filter_map(digest).collect()
 }
 
 /// The steps that remain, and why the first of them does.
@@ -157,7 +148,7 @@ async fn backward(
         if let StepOutcome::UndoFailed(fault) = &event.what {
             failed.get_or_insert_with(|| fault.clone().within(format!("step {}", event.step)));
         }
-        let _ = events.send(Happening::Step { host: host.clone(), event });
+        events.send(Happening::Step { host: host.clone(), event });
     };
     let stuck = session.undo(&shared.run, Some(stage), over_drift, &mut on_event, UNDO).await?;
     Ok((stuck, failed))

@@ -1,12 +1,12 @@
 //! Looks at every host of a procedure: facts, the state of each resource, the trees of each transfer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use weiche_agent::protocol::{Entry, Facts, Fault, FaultCode, Step};
+use weiche_agent::protocol::{Entry, Facts, Fault, FaultCode, Proof, Step};
 use weiche_agent::resources::replica::Manifest;
 
 use super::pool::{HostError, Pool};
@@ -33,7 +33,7 @@ pub async fn observe(
             match action {
                 Action::Resource(step) => steps.push(step.clone()),
                 Action::Transfer(transfer) => transfers.push(transfer.clone()),
-                Action::Check(_) | Action::Manual(_) => {}
+                Action::Check(_) | Action::Manual(_) | Action::Reboot(_) => {}
             }
         }
     }
@@ -92,9 +92,19 @@ async fn look(pool: &Pool, host: &HostName, steps: &[Step], transfers: &[Transfe
         let session = held.session().await?;
         let bound = steps.iter().fold(LOOK, |sum, step| sum + Duration::from_millis(step.timeout_ms).min(LOOK));
         (seen.facts, seen.observations) = session.look(steps.to_vec(), bound).await?;
+        seen.unidentified = identified(session, &seen.facts)? == Proof::Untold;
     }
+    let mut sources = BTreeSet::new();
     for transfer in transfers {
         let (mut here, mut from) = pool.hold_both(host, &transfer.from).await.ok_or_else(unknown)?;
+        if sources.insert(&transfer.from) {
+            // Nobody takes the data of the wrong machine, either.
+            let from = from.session().await?;
+            if !from.expected().is_empty() {
+                let facts = from.facts(LOOK).await?;
+                identified(from, &facts)?;
+            }
+        }
         let source: Manifest = manifest(from.session().await?.scan(&transfer.path, LOOK).await?);
         let here: Manifest = manifest(here.session().await?.scan(&transfer.path, LOOK).await?);
         if source.is_empty() {
@@ -105,6 +115,12 @@ async fn look(pool: &Pool, host: &HostName, steps: &[Step], transfers: &[Transfe
         seen.transfers.insert(transfer.id.clone(), outlook);
     }
     Ok(seen)
+}
+
+/// Whether this is the machine that the inventory means.
+fn identified(session: &Session, facts: &Facts) -> Result<Proof, SessionError> {
+    let expect = session.expected();
+    expect.check(&facts.hardware.serial, &facts.machine_id, facts.simulated).map_err(SessionError::Fault)
 }
 
 async fn each<W, T, F>(

@@ -95,6 +95,11 @@ impl Pool {
 }
 
 impl Held {
+    /// Ends the connection; the next question goes over a new one.
+    pub fn close(&mut self) {
+        *self.slot = None;
+    }
+
     /// The connection, opened now if need be.
     ///
     /// # Errors
@@ -105,7 +110,10 @@ impl Held {
         }
         match &mut *self.slot {
             Some(session) => Ok(session),
-            slot @ None => Ok(slot.insert(Session::new(self.connector.connect(&self.target).await?))),
+            slot @ None => {
+                let session = Session::new(self.connector.connect(&self.target).await?);
+                Ok(slot.insert(session.expecting(self.target.expect.clone())))
+            }
         }
     }
 }

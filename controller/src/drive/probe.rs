@@ -1,4 +1,8 @@
-//! Looks from outside (tcp, http) or on the host (command), again and again until it succeeds or time is up.
+//! Looks from outside (tcp, http, dns, certificate) or on the host (unit, postgres, command, a certificate's file),
+//! again and again until it succeeds or time is up.
+
+mod certificate;
+mod dns;
 
 use std::time::Duration;
 
@@ -7,14 +11,12 @@ use tokio::time::{Instant, sleep, timeout};
 use weiche_agent::protocol::{Fault, FaultCode};
 
 use super::pool::Held;
+use super::session::Session;
 use super::shared::as_fault;
 use crate::plan::procedure::{Check, Probe};
 
 /// One attempt takes at most this long.
 const ATTEMPT: Duration = Duration::from_secs(5);
-
-/// Pause between attempts.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Probes until success.
 ///
@@ -27,29 +29,67 @@ where
     let end = Instant::now() + check.within;
     loop {
         let attempt = async {
-            match &check.probe {
-                Probe::Tcp(address) => tcp(address).await,
-                Probe::Http { url, status } => http(url, *status).await,
-                Probe::Command(argv) => {
-                    let (mut held, _permit) = hold().await?;
-                    let session = held.session().await.map_err(|e| as_fault(e.into()))?;
-                    let (ok, detail) = session.check(argv.clone(), ATTEMPT).await.map_err(|e| as_fault(e.into()))?;
-                    if ok { Ok(()) } else { Err(Fault::new(FaultCode::CommandFailed, detail).within(argv.join(" "))) }
-                }
+            if !check.probe.on_host() {
+                let late = |_| Fault::new(FaultCode::Timeout, format!("no answer within {ATTEMPT:?}"));
+                return timeout(ATTEMPT, from_here(&check.probe)).await.unwrap_or_else(|e| Err(late(e)));
             }
+            let (mut held, _permit) = hold().await?;
+            let session = held.session().await.map_err(|e| as_fault(e.into()))?;
+            on_host(&check.probe, session).await
         };
         let Err(fault) = attempt.await else { return Ok(()) };
-        if Instant::now() + PAUSE >= end {
+        if Instant::now() + check.every >= end {
             return Err(fault.within(format!("the check did not succeed within {:?}", check.within)));
         }
-        sleep(PAUSE).await;
+        sleep(check.every).await;
+    }
+}
+
+async fn from_here(probe: &Probe) -> Result<(), Fault> {
+    match probe {
+        Probe::Tcp(address) => tcp(address).await,
+        Probe::Http { url, status } => http(url, *status).await,
+        Probe::Dns { name, r#type, server, expect } => {
+            dns::look(name, *r#type, server.as_deref(), expect, ATTEMPT).await
+        }
+        Probe::Certificate { endpoint, name, days_left } => {
+            certificate::of_server(endpoint, name.as_deref(), *days_left).await
+        }
+        Probe::CertificateFile { .. } | Probe::Unit(_) | Probe::Postgres { .. } | Probe::Command(_) => Ok(()),
+    }
+}
+
+async fn on_host(probe: &Probe, session: &mut Session) -> Result<(), Fault> {
+    let refused = |argv: &[String], detail| Fault::new(FaultCode::CommandFailed, detail).within(argv.join(" "));
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let (argv, expect) = match probe {
+        Probe::CertificateFile { path, name, days_left } => {
+            let text = session.read(path, ATTEMPT).await.map_err(|e| as_fault(e.into()))?;
+            let missing = || Fault::new(FaultCode::NotFound, format!("{path} cannot be read on the host"));
+            return certificate::of_text(path, &text.ok_or_else(missing)?, name.as_deref(), *days_left);
+        }
+        Probe::Unit(unit) => (words(&["systemctl", "is-active", unit]), None),
+        // Without psqlrc, unaligned, tuples only; it never asks for a password.
+        Probe::Postgres { database, query, expect } => {
+            let psql = ["runuser", "-u", "postgres", "--", "psql", "-X", "-tA", "-w", "-d", database, "-c", query];
+            (words(&psql), expect.as_deref())
+        }
+        Probe::Command(argv) => (argv.clone(), None),
+        Probe::Tcp(_) | Probe::Http { .. } | Probe::Dns { .. } | Probe::Certificate { .. } => return Ok(()),
+    };
+    let (ok, detail, output) = session.check(argv.clone(), ATTEMPT).await.map_err(|e| as_fault(e.into()))?;
+    match expect {
+        _ if !ok => Err(refused(&argv, detail)),
+        Some(expect) if output.trim() != expect.trim() => {
+            Err(refused(&argv, format!("the answer is `{}`, expected `{}`", output.trim(), expect.trim())))
+        }
+        _ => Ok(()),
     }
 }
 
 async fn tcp(address: &str) -> Result<(), Fault> {
-    let attempt = timeout(ATTEMPT, TcpStream::connect(address)).await;
-    let late = |_| Fault::new(FaultCode::Timeout, format!("{address} did not answer"));
-    attempt.map_err(late)?.map(drop).map_err(|e| Fault::io(format_args!("connect to {address}"), &e))
+    let attempt = TcpStream::connect(address).await;
+    attempt.map(drop).map_err(|e| Fault::io(format_args!("connect to {address}"), &e))
 }
 
 async fn http(url: &str, status: u16) -> Result<(), Fault> {

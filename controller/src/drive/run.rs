@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
@@ -14,7 +14,7 @@ use weiche_agent::protocol::RunId;
 use super::clock::now_ms;
 use super::host;
 use super::pool::Pool;
-use super::shared::Shared;
+use super::shared::{Events, Shared, Told};
 use crate::input::target::HostName;
 use crate::plan::Plan;
 use crate::plan::procedure::Content;
@@ -110,21 +110,22 @@ pub async fn run(
         store: job.store,
         rehearsal: job.rehearsal,
     });
-    let (events, mut happened) = mpsc::unbounded_channel();
+    let (events, mut happened) = Events::channel();
     let mut tasks = JoinSet::new();
     let mut asked = BTreeMap::new();
     // What the machine knows and the run log does not have yet: written in one go, before anything comes of it.
-    let mut unwritten = Vec::new();
+    let mut unwritten = Unwritten::default();
+    let mut told: Vec<Told> = Vec::new();
     loop {
         while let Some(action) = actions.pop_front() {
-            if !matches!(action, Action::Record(_)) && !unwritten.is_empty() {
-                log.append(std::mem::take(&mut unwritten), sink).await?;
+            if !matches!(action, Action::Record(_)) {
+                log.write(&mut unwritten, sink).await?;
             }
             let (shared, events) = (Arc::clone(&shared), events.clone());
             match action {
                 Action::Record(happening) => {
                     actions.extend(rollout.on(&happening));
-                    unwritten.push(happening);
+                    unwritten.happenings.push(happening);
                 }
                 Action::Run { host, stage } => {
                     tasks.spawn(async move { host::run(&shared, &host, &stage, &events).await });
@@ -134,9 +135,7 @@ pub async fn run(
                 }
             }
         }
-        if !unwritten.is_empty() {
-            log.append(std::mem::take(&mut unwritten), sink).await?;
-        }
+        log.write(&mut unwritten, sink).await?;
         if let Some(outcome) = rollout.outcome() {
             return Ok(Ending::Ended(outcome));
         }
@@ -156,21 +155,32 @@ pub async fn run(
             continue;
         }
         tokio::select! {
-            _ = happened.recv_many(&mut unwritten, BATCH) => {}
+            _ = happened.recv_many(&mut told, BATCH) => {}
             Some(Err(panic)) = tasks.join_next() => {
                 // A host's task that panics says nothing any more: it must not be waited for.
                 std::panic::resume_unwind(panic.into_panic());
             }
         }
-        for happening in &unwritten {
+        for Told { happening, written } in told.drain(..) {
+            unwritten.happenings.push(happening);
+            unwritten.waiting.extend(written);
+        }
+        for happening in &unwritten.happenings {
             if let Happening::HostWaits { host, step, text, .. } = happening {
                 asked.insert((host.clone(), step.to_string()), text.clone());
             }
         }
-        for happening in &unwritten {
+        for happening in &unwritten.happenings {
             actions.extend(rollout.on(happening));
         }
     }
+}
+
+/// What has happened and is not in the run log yet, and who waits for it to be there.
+#[derive(Default)]
+struct Unwritten {
+    happenings: Vec<Happening>,
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 struct Log {
@@ -181,6 +191,16 @@ struct Log {
 }
 
 impl Log {
+    async fn write(&mut self, all: &mut Unwritten, sink: &mut (dyn FnMut(&Event) + Send)) -> Result<(), StoreError> {
+        if !all.happenings.is_empty() {
+            self.append(std::mem::take(&mut all.happenings), sink).await?;
+            for waiting in all.waiting.drain(..) {
+                let _ = waiting.send(());
+            }
+        }
+        Ok(())
+    }
+
     async fn append(&mut self, batch: Vec<Happening>, sink: &mut (dyn FnMut(&Event) + Send)) -> Result<(), StoreError> {
         let at_ms = now_ms();
         let number = |(what, n)| Event { v: EVENT_VERSION, run: self.run.clone(), seq: self.seq + n, at_ms, what };

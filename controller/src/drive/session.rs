@@ -15,8 +15,8 @@ use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 use weiche_agent::protocol::{
-    Digest, Drift, Entry, Facts, Fault, Frame, HostPath, MAX_DATA, Manifest, Observation, Reply, Request, RunId, Scope,
-    Step, StepEvent, StepId, StepStatus,
+    Digest, Drift, Entry, Expect, Facts, Fault, Frame, HostPath, MAX_DATA, Manifest, Observation, Reply, Request,
+    RunId, Scope, Step, StepEvent, StepId, StepStatus,
 };
 
 use crate::drive::link::{Link, LinkError, Traffic};
@@ -27,6 +27,8 @@ pub use fetch::{Fetch, Fetched};
 /// An agent that answers.
 pub struct Session {
     link: Box<dyn Link>,
+    /// Which machine is to be at the other end: sent with everything that changes it.
+    expect: Expect,
     round_trips: u64,
     /// Set while a call is under way; a call that is not brought to its end leaves it set.
     over: bool,
@@ -87,7 +89,18 @@ type Result<T> = std::result::Result<T, SessionError>;
 impl Session {
     /// Starts a conversation over a link.
     pub fn new(link: impl Link + 'static) -> Session {
-        Session { link: Box::new(link), round_trips: 0, over: false }
+        Session { link: Box::new(link), expect: Expect::default(), round_trips: 0, over: false }
+    }
+
+    /// The same, with the machine that is to be at the other end.
+    #[must_use]
+    pub fn expecting(self, expect: Expect) -> Session {
+        Session { expect, ..self }
+    }
+
+    /// The machine that is to be at the other end.
+    pub fn expected(&self) -> &Expect {
+        &self.expect
     }
 
     /// Whether it is of no use any more: a call was not brought to its end.
@@ -106,7 +119,7 @@ impl Session {
     /// As for all methods: [`SessionError::Fault`] leaves the session usable, everything else ends it.
     pub async fn facts(&mut self, within: Duration) -> Result<Facts> {
         match self.ask(&Request::Facts, within).await? {
-            Reply::Facts(facts) => Ok(facts),
+            Reply::Facts(facts) => Ok(*facts),
             other => Err(self.unexpected(&other)),
         }
     }
@@ -134,7 +147,7 @@ impl Session {
             // Both answers are taken in whatever the first says, so that the session goes on after a fault.
             let (facts, seen) = (self.answer().await?, self.answer().await?);
             match (facts?, seen?) {
-                (Reply::Facts(facts), Reply::Observed(seen)) => Ok((facts, seen)),
+                (Reply::Facts(facts), Reply::Observed(seen)) => Ok((*facts, seen)),
                 (Reply::Facts(_), other) | (other, _) => Err(self.unexpected(&other)),
             }
         };
@@ -154,7 +167,8 @@ impl Session {
         on_event: &mut (dyn FnMut(StepEvent) + Send),
         within: Duration,
     ) -> Result<bool> {
-        let request = Request::Stage { run: run.clone(), steps, crash_after_records: None };
+        let request =
+            Request::Stage { run: run.clone(), steps, expect: self.expect.clone(), crash_after_records: None };
         match self.carry_out(run, contents, &request, on_event, within).await? {
             Reply::StageEnd { ok } => Ok(ok),
             other => Err(self.unexpected(&other)),
@@ -186,7 +200,8 @@ impl Session {
         within: Duration,
     ) -> Result<Vec<StepId>> {
         let stage = stage.map(str::to_owned);
-        let request = Request::Undo { run: run.clone(), stage, over_drift, crash_after_records: None };
+        let expect = self.expect.clone();
+        let request = Request::Undo { run: run.clone(), stage, over_drift, expect, crash_after_records: None };
         match self.carry_out(run, Vec::new(), &request, on_event, within).await? {
             Reply::UndoEnd { stuck } => Ok(stuck),
             other => Err(self.unexpected(&other)),
@@ -227,7 +242,8 @@ impl Session {
     /// # Errors
     /// See [`Session::facts`].
     pub async fn witness(&mut self, run: &RunId, scope: Scope, within: Duration) -> Result<Option<Manifest>> {
-        match self.ask(&Request::Witness { run: run.clone(), scope }, within).await? {
+        let request = Request::Witness { run: run.clone(), scope, expect: self.expect.clone() };
+        match self.ask(&request, within).await? {
             Reply::Witnessed(manifest) => Ok(manifest),
             other => Err(self.unexpected(&other)),
         }
@@ -336,15 +352,39 @@ impl Session {
         Ok(Fetch { session: self, until, within, ended: false })
     }
 
-    /// Runs a program that only looks; it is ended after `within`. Returns whether it succeeded, and what it said.
+    /// Asks the host to restart, if it still runs the boot with this id.
     ///
     /// # Errors
     /// See [`Session::facts`].
-    pub async fn check(&mut self, argv: Vec<String>, within: Duration) -> Result<(bool, String)> {
+    pub async fn reboot(&mut self, boot_id: &str, within: Duration) -> Result<()> {
+        let request = Request::Reboot { boot_id: boot_id.to_owned(), expect: self.expect.clone() };
+        match self.ask(&request, within).await? {
+            Reply::End => Ok(()),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// Reads a small text file, links followed; `None` if it cannot be read.
+    ///
+    /// # Errors
+    /// See [`Session::facts`].
+    pub async fn read(&mut self, path: &str, within: Duration) -> Result<Option<String>> {
+        match self.ask(&Request::Read { path: path.to_owned() }, within).await? {
+            Reply::Read(text) => Ok(text),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// Runs a program that only looks; it is ended after `within`. Returns whether it succeeded, what it said for
+    /// people, and the beginning of its standard output.
+    ///
+    /// # Errors
+    /// See [`Session::facts`].
+    pub async fn check(&mut self, argv: Vec<String>, within: Duration) -> Result<(bool, String, String)> {
         let timeout_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         // The agent ends the program in time; the line gets a little longer to say so.
         match self.ask(&Request::Check { argv, timeout_ms }, within + CHECK_GRACE).await? {
-            Reply::Checked { ok, detail } => Ok((ok, detail)),
+            Reply::Checked { ok, detail, output } => Ok((ok, detail, output)),
             other => Err(self.unexpected(&other)),
         }
     }

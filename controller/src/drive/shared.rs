@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Fault, FaultCode, Injection, Reply, Request, RunId, StepEvent, StepId, StepOutcome};
 
@@ -41,6 +41,8 @@ impl Shared {
     pub(super) fn blob(&self, digest: Digest) -> Option<Blob> {
         let (size, source) = match self.contents.get(&digest)? {
             Content::Text(text) => (text.len() as u64, Source::Bytes(text.clone().into_bytes())),
+            // Fetched before the run began, see `cli::work::fetch`.
+            Content::Url(_) => return None,
             Content::File { path, size } => (*size, Source::File(self.fleet_dir.join(path))),
         };
         Some(Blob { digest, size, source })
@@ -59,7 +61,37 @@ pub struct Rehearsal {
 }
 
 /// Sends what happens to the dispatcher.
-pub(super) type Events = mpsc::UnboundedSender<Happening>;
+#[derive(Clone)]
+pub(super) struct Events(mpsc::UnboundedSender<Told>);
+
+/// What happened, and who wants to know when it is in the run log.
+pub(super) struct Told {
+    pub(super) happening: Happening,
+    pub(super) written: Option<oneshot::Sender<()>>,
+}
+
+impl Events {
+    /// A way to the dispatcher, and its end.
+    pub(super) fn channel() -> (Events, mpsc::UnboundedReceiver<Told>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Events(sender), receiver)
+    }
+
+    /// Tells; nobody listens any more once the run is through.
+    pub(super) fn send(&self, happening: Happening) {
+        let _ = self.0.send(Told { happening, written: None });
+    }
+
+    /// Tells, and waits until it is in the run log.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub(super) async fn record(&self, happening: Happening) -> Result<(), Fault> {
+        let (written, wait) = oneshot::channel();
+        let _ = self.0.send(Told { happening, written: Some(written) });
+        wait.await.map_err(|_| Fault::new(FaultCode::Io, "the run log was not written"))
+    }
+}
 
 /// Sends contents and steps to the host's agent: one round trip. Returns whether all steps succeeded.
 pub(super) async fn stage(
@@ -71,7 +103,8 @@ pub(super) async fn stage(
     on_event: &mut (dyn FnMut(StepEvent) + Send),
 ) -> Result<bool, Fault> {
     let crash_after_records = shared.rehearsal.crash_agent.as_ref().filter(|(name, _)| name == host).map(|(_, n)| *n);
-    let request = Request::Stage { run: shared.run.clone(), steps, crash_after_records };
+    let expect = session.expected().clone();
+    let request = Request::Stage { run: shared.run.clone(), steps, expect, crash_after_records };
     let reply = session.carry_out(&shared.run, contents, &request, on_event, within).await;
     match reply.map_err(|e| as_fault(e.into()))? {
         Reply::StageEnd { ok } => Ok(ok),
@@ -84,7 +117,7 @@ pub(super) async fn stage(
 pub(super) fn report(events: &Events, host: &HostName, step: &StepId, what: StepOutcome, begin: Instant) {
     let took_us = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
     let event = StepEvent { step: step.clone(), what, took_us };
-    let _ = events.send(Happening::Step { host: host.clone(), event });
+    events.send(Happening::Step { host: host.clone(), event });
 }
 
 /// What crosses into the run log is data.

@@ -71,7 +71,7 @@ pub(super) async fn run(
     let mut outcome = StepOutcome::Unchanged;
     let mut on_event = |event: StepEvent| {
         outcome = event.what.clone();
-        let _ = events.send(Happening::Step { host: host.clone(), event });
+        events.send(Happening::Step { host: host.clone(), event });
     };
     let ok = stage(shared, host, here, (vec![blob], vec![step]), SCAN, &mut on_event).await?;
     match outcome {

@@ -1,21 +1,22 @@
 //! Resources rendered for one host: templates filled in, contents found, specs checked, references resolved.
 
+mod body;
 mod spec;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use handlebars::Context;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use weiche_agent::digest::Digest;
 use weiche_agent::resource::{Claim, Kind};
 
 use super::diagnostic::{Diagnostic, Problems};
-use super::files::{FileFault, Files, name_problem};
+use super::files::{FileFault, Files, Held};
 use super::fleet::{Fleet, Host};
 use super::resource::Resource;
-use super::shipped;
 use super::source::{Source, Span};
 use super::suggest;
 use super::template::Renderer;
@@ -48,6 +49,8 @@ pub enum Body {
     Text(String),
     /// A file, with its length.
     File(PathBuf, u64),
+    /// Not here yet: fetched from this address once it is known to be needed.
+    Url(String),
 }
 
 /// Renders resources, remembering templates and files between hosts.
@@ -56,6 +59,8 @@ pub struct Applier<'a> {
     /// Renders texts outside of resources, too.
     pub renderer: Renderer,
     texts: HashMap<String, Result<Source, FileFault>>,
+    /// Trees and archives, by what names them.
+    held: HashMap<String, Result<Arc<Held>, FileFault>>,
     /// Only checks: the digests of large files are not computed.
     check: bool,
 }
@@ -63,7 +68,7 @@ pub struct Applier<'a> {
 impl<'a> Applier<'a> {
     /// For a run.
     pub fn new(files: &'a dyn Files) -> Applier<'a> {
-        Applier { files, renderer: Renderer::default(), texts: HashMap::new(), check: false }
+        Applier { files, renderer: Renderer::default(), texts: HashMap::new(), held: HashMap::new(), check: false }
     }
 
     /// For a check of the fleet.
@@ -108,10 +113,7 @@ impl<'a> Applier<'a> {
             problems.extend(spec::problems(source, resource, &spec));
             return None;
         }
-        let mut bodies = Vec::new();
-        for key in resource.kind.sent() {
-            bodies.extend(self.body(source, resource, key, &mut spec, context, problems)?);
-        }
+        let bodies = self.bodies(source, resource, &mut spec, context, problems)?;
         let claims = match resource.kind.claims(&spec) {
             Ok(claims) => claims,
             Err(fault) => {
@@ -160,105 +162,9 @@ impl<'a> Applier<'a> {
         watches
     }
 
-    /// Turns `content`, `template` or `source` under a key (the empty one: of the spec itself) into a digest. `None` if
-    /// that failed.
-    #[expect(clippy::option_option, reason = "no content, and no usable content")]
-    fn body(
-        &mut self,
-        source: &Source,
-        resource: &Resource,
-        holder: &str,
-        spec: &mut Value,
-        context: &Context,
-        problems: &mut Problems,
-    ) -> Option<Option<(Digest, Body)>> {
-        let (spec, node) = match holder {
-            "" => (Some(spec), Some(&resource.spec)),
-            key => (spec.get_mut(key), resource.spec.get(key)),
-        };
-        let Some(map) = spec.and_then(Value::as_object_mut) else { return Some(None) };
-        let span = |key: &str| node.and_then(|node| node.get(key)).map_or(resource.key, |node| node.span);
-        let (digest, body) = if let Some(text) = text(map, "content") {
-            (Digest::of(text.as_bytes()), Body::Text(text))
-        } else if let Some(path) = text(map, "template") {
-            let rendered = match self.template(source, &path, span("template")) {
-                Ok(file) => self
-                    .renderer
-                    .text(file.text(), context)
-                    .map_err(|fault| fault.in_file(&file).related(source, span("template"), "used here")),
-                Err(problem) => Err(problem),
-            };
-            match rendered {
-                Ok(text) => (Digest::of(text.as_bytes()), Body::Text(text)),
-                Err(problem) => {
-                    problems.add(problem);
-                    return None;
-                }
-            }
-        } else if let Some(path) = text(map, "source") {
-            match self.file(&path) {
-                Ok(found) => found,
-                Err(message) => {
-                    problems.add(file_problem(source, span("source"), message));
-                    return None;
-                }
-            }
-        } else {
-            return Some(None);
-        };
-        let size = match &body {
-            Body::Text(text) => text.len() as u64,
-            Body::File(_, size) => *size,
-        };
-        map.insert("blob".into(), json!({ "digest": digest, "size": size }));
-        Some(Some((digest, body)))
-    }
-
-    fn template(&mut self, source: &Source, path: &str, span: Span) -> Result<Source, Diagnostic> {
-        if let Some(problem) = name_problem(path) {
-            return Err(file_problem(source, span, problem));
-        }
-        let read = || match (self.files.text(path), shipped::file(path)) {
-            (Ok(text), _) => Ok(Source::new(&format!("files/{path}"), text)),
-            (Err(FileFault::Missing(_)), Some(text)) => {
-                Ok(Source::new(&format!("{}files/{path}", shipped::PREFIX), text))
-            }
-            (Err(fault), _) => Err(fault),
-        };
-        let found = self.texts.entry(path.to_owned()).or_insert_with(read);
-        found.clone().map_err(|fault| file_problem(source, span, fault.to_string()))
-    }
-
-    fn file(&self, path: &str) -> Result<(Digest, Body), String> {
-        if let Some(problem) = name_problem(path) {
-            return Err(problem);
-        }
-        let read = if self.check {
-            self.files.size(path).map(|size| (Digest::of(b""), size))
-        } else {
-            self.files.digest(path)
-        };
-        match (read, shipped::file(path)) {
-            (Ok((digest, size)), _) => Ok((digest, Body::File(self.files.place(path), size))),
-            (Err(FileFault::Missing(_)), Some(text)) => Ok((Digest::of(text.as_bytes()), Body::Text(text.to_owned()))),
-            (Err(fault), _) => Err(fault.to_string()),
-        }
-    }
-
     /// The template files that were read, for messages that point into them.
     pub fn sources(&self) -> impl Iterator<Item = &Source> {
         self.texts.values().flatten()
-    }
-}
-
-fn file_problem(source: &Source, span: Span, message: String) -> Diagnostic {
-    Diagnostic::new(source, span, message).hint("paths are relative to the fleet's `files/`")
-}
-
-fn text(map: &mut Map<String, Value>, key: &str) -> Option<String> {
-    match map.remove(key)? {
-        Value::String(text) => Some(text),
-        _ => None,
     }
 }
 
@@ -287,9 +193,40 @@ fn owners(earlier: &[Applied], applied: &Applied, problems: &mut Problems) {
             );
         }
     }
+    for other in earlier {
+        if let Some(path) = other.holds(applied).or_else(|| applied.holds(other)) {
+            let (source, span) = &applied.place;
+            problems.add(
+                Diagnostic::new(source, *span, format!("two resources own path {} on the same host", path.display()))
+                    .hint("leave it out of the tree or archive (and do without `purge`), or drop the other")
+                    .related(&other.place.0, other.place.1, "the other owner"),
+            );
+        }
+    }
 }
 
 impl Applied {
+    /// A path of another resource that is this tree's or archive's own: in its entries, or purged by it. The metadata
+    /// of a directory in it may be another's.
+    fn holds(&self, other: &Applied) -> Option<PathBuf> {
+        let holder = matches!(self.kind.name(), "tree" | "archive");
+        let root = self.spec.get("path").and_then(Value::as_str).filter(|_| holder)?;
+        let purge = self.spec.get("purge").is_some_and(|purge| purge == true);
+        let held = |path: &PathBuf| {
+            let below = path.strip_prefix(root).ok().and_then(|below| below.to_str()).filter(|below| !below.is_empty());
+            match below.map(|below| self.spec.get("entries").and_then(|entries| entries.get(below))) {
+                None => false,
+                Some(None) => purge,
+                Some(Some(entry)) => !(entry == "directory" && other.kind.name() == "directory"),
+            }
+        };
+        let claims = other.claims.iter().filter_map(|claim| match claim {
+            Claim::Path(path) => Some(path.clone()),
+            Claim::Name(..) => None,
+        });
+        claims.chain(other.kind.edits(&other.spec)).find(held)
+    }
+
     /// Whether a reference means it: `KIND NAME`, or the name alone where that is a path.
     fn is(&self, reference: &str) -> bool {
         let path = |claim: &Claim| matches!(claim, Claim::Path(path) if path.as_os_str() == reference);

@@ -1,8 +1,10 @@
 //! The fleet's `files/`: templates and contents. A fence: the shell reads them, the pure layers only ask.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use weiche_agent::digest::Digest;
+use weiche_agent::resources::entries::Entries;
 
 /// What the pure layers ask of `files/`. Paths are relative to it and were checked by [`name_problem`].
 pub trait Files {
@@ -24,10 +26,57 @@ pub trait Files {
     /// See [`FileFault`].
     fn size(&self, path: &str) -> Result<u64, FileFault>;
 
+    /// What a directory holds. Without `hash` contents are not read, and their digests mean nothing.
+    ///
+    /// # Errors
+    /// See [`FileFault`].
+    fn tree(&self, path: &str, _hash: bool) -> Result<Held, FileFault> {
+        Err(FileFault::Missing(path.to_owned()))
+    }
+
+    /// What an archive holds, unpacked, without the first `strip` parts of its names.
+    ///
+    /// # Errors
+    /// See [`FileFault`].
+    fn archive(&self, origin: &Origin, _strip: u8) -> Result<Held, FileFault> {
+        Err(FileFault::Missing(match origin {
+            Origin::File { path, .. } => path.clone(),
+            Origin::Url { url, .. } => url.clone(),
+        }))
+    }
+
     /// Where a file is, relative to the fleet's directory.
     fn place(&self, path: &str) -> PathBuf {
         PathBuf::from("files").join(path)
     }
+}
+
+/// A directory in memory, contents by digest.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Held {
+    /// What is where.
+    pub entries: Entries,
+    /// Where each content is, relative to the fleet's directory, and its length.
+    pub bodies: BTreeMap<Digest, (PathBuf, u64)>,
+}
+
+/// Where an archive comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// `files/`.
+    File {
+        /// Relative to it.
+        path: String,
+        /// What it must be, if that is said.
+        sha256: Option<Digest>,
+    },
+    /// The network.
+    Url {
+        /// The address.
+        url: String,
+        /// What it must be.
+        sha256: Digest,
+    },
 }
 
 /// Why a file cannot be used.
@@ -45,6 +94,17 @@ pub enum FileFault {
     /// A template that is not UTF-8 or far too large.
     #[error("`{0}` is no text that could be a template")]
     NoText(String),
+    /// It is no directory where one is asked for.
+    #[error("`{0}` is no directory")]
+    NoDirectory(String),
+    /// What it holds is refused.
+    #[error("`{path}` cannot be used: {reason}")]
+    Unusable {
+        /// Which, or its address.
+        path: String,
+        /// Why.
+        reason: String,
+    },
     /// The operating system refused.
     #[error("`{path}` cannot be read: {reason}")]
     Unreadable {

@@ -59,6 +59,8 @@ pub struct Host {
     pub host_key: Option<String>,
     /// Serial number.
     pub serial: Option<String>,
+    /// machine-id(5) of its system.
+    pub machine_id: Option<String>,
     /// Model.
     pub model: Option<String>,
     /// A site of its member.

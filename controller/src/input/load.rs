@@ -2,19 +2,22 @@
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use weiche_agent::digest::Digest;
+use weiche_agent::resources::entries::Entry;
 
 use super::check::{self, Documents};
 use super::diagnostic::{Diagnostic, Problems, render};
-use super::files::{FileFault, Files};
+use super::files::{FileFault, Files, Held, Origin};
 use super::fleet::{Base, Fleet};
 use super::source::{Source, Sources, Span};
 use super::yaml::MAX_BYTES;
+use crate::content::cache::Cache;
+use crate::content::{ContentError, fetch, unpack, walk};
 
 /// Largest template: it is held in memory, and so is what comes of it for every host.
 const TEMPLATE_MAX: u64 = 1 << 20;
@@ -192,16 +195,22 @@ fn read(directory: &Path, name: &str, sources: &mut Sources, problems: &mut Prob
 #[derive(Debug)]
 pub struct DiskFiles {
     root: PathBuf,
+    cache: Cache,
     digests: Mutex<HashMap<PathBuf, (Digest, u64)>>,
 }
 
 impl DiskFiles {
     /// Of the fleet in this directory.
     pub fn new(directory: &Path) -> DiskFiles {
-        DiskFiles { root: directory.join("files"), digests: Mutex::default() }
+        DiskFiles { root: directory.join("files"), cache: Cache::new(directory), digests: Mutex::default() }
     }
 
     fn find(&self, path: &str) -> Result<(PathBuf, u64), FileFault> {
+        let (full, meta) = self.place_of(path)?;
+        if meta.is_file() { Ok((full, meta.len())) } else { Err(FileFault::NoFile(path.to_owned())) }
+    }
+
+    fn place_of(&self, path: &str) -> Result<(PathBuf, Metadata), FileFault> {
         let unreadable = |error: &std::io::Error| match error.kind() {
             ErrorKind::NotFound => FileFault::Missing(path.to_owned()),
             _ => FileFault::Unreadable { path: path.to_owned(), reason: error.to_string() },
@@ -212,10 +221,18 @@ impl DiskFiles {
             return Err(FileFault::Outside(path.to_owned()));
         }
         let meta = full.metadata().map_err(|error| unreadable(&error))?;
-        if !meta.is_file() {
-            return Err(FileFault::NoFile(path.to_owned()));
-        }
-        Ok((full, meta.len()))
+        Ok((full, meta))
+    }
+
+    /// Fetches into the cache. The caller may be asynchronous itself, so it is done on a thread of its own.
+    fn fetch(&self, url: &str, digest: &Digest) -> Result<u64, ContentError> {
+        let work = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(ContentError::io("begin to fetch"))?;
+            runtime.block_on(fetch::fetch(url, digest, fetch::LIMITS, &self.cache))
+        };
+        let done = std::thread::scope(|scope| scope.spawn(work).join());
+        done.unwrap_or_else(|_| Err(ContentError::refused("fetching it has failed")))
     }
 
     fn open(&self, path: &str) -> Result<(PathBuf, File, u64), FileFault> {
@@ -255,4 +272,43 @@ impl Files for DiskFiles {
     fn size(&self, path: &str) -> Result<u64, FileFault> {
         self.open(path).map(|(_, _, size)| size)
     }
+    fn tree(&self, path: &str, hash: bool) -> Result<Held, FileFault> {
+        let (full, meta) = self.place_of(path)?;
+        if !meta.is_dir() {
+            return Err(FileFault::NoDirectory(path.to_owned()));
+        }
+        let (entries, bodies) = walk::walk(&full, walk::LIMITS, hash).map_err(|error| unusable(path, &error))?;
+        let place = self.place(path);
+        let bodies = bodies.into_iter().map(|(digest, (below, size))| (digest, (place.join(below), size))).collect();
+        Ok(Held { entries, bodies })
+    }
+
+    fn archive(&self, origin: &Origin, strip: u8) -> Result<Held, FileFault> {
+        let (name, full, digest) = match origin {
+            Origin::File { path, sha256 } => {
+                let (digest, _) = self.digest(path)?;
+                if let Some(sha256) = sha256.as_ref().filter(|sha256| **sha256 != digest) {
+                    let reason = format!("it has SHA-256 {digest}, not {sha256}");
+                    return Err(FileFault::Unusable { path: path.clone(), reason });
+                }
+                (path, self.find(path)?.0, digest)
+            }
+            Origin::Url { url, sha256 } => {
+                self.fetch(url, sha256).map_err(|error| unusable(url, &error))?;
+                (url, self.cache.path(sha256), sha256.clone())
+            }
+        };
+        let unpacked = unpack::unpack(&full, &digest, strip, unpack::LIMITS, &self.cache);
+        let entries = unpacked.map_err(|error| unusable(name, &error))?;
+        let bodies = entries.values().filter_map(|entry| match entry {
+            Entry::File { digest, size, .. } => Some((digest.clone(), (Cache::place(digest), *size))),
+            _ => None,
+        });
+        let bodies = bodies.collect();
+        Ok(Held { entries, bodies })
+    }
+}
+
+fn unusable(path: &str, error: &ContentError) -> FileFault {
+    FileFault::Unusable { path: path.to_owned(), reason: error.told() }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::config::SshOverride;
+use super::probe::ProbeForm;
 use super::scalar::{Name, Period, WeekTime};
 use super::target::AgentPlace;
 use super::yaml::Located;
@@ -80,44 +81,6 @@ pub struct Service {
     pub downtime_budget: Option<Period>,
 }
 
-/// A way to look: exactly one of `tcp`, `http` and `command`.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ProbeForm {
-    /// `host:port` to which a TCP connection from the controller succeeds.
-    #[serde(default)]
-    pub tcp: Option<String>,
-    /// A URL that answers a GET from the controller.
-    #[serde(default)]
-    pub http: Option<String>,
-    /// The status it answers with; 200 if not given.
-    #[serde(default)]
-    pub status: Option<u16>,
-    /// Program and arguments on the host, which end with status 0; in playbooks only.
-    #[serde(default)]
-    pub command: Option<Vec<String>>,
-}
-
-impl ProbeForm {
-    /// Says what is wrong with it.
-    pub fn problem(&self) -> Option<String> {
-        match (&self.tcp, &self.http, &self.command) {
-            (Some(endpoint), None, None) if self.status.is_none() => super::scalar::endpoint_problem(endpoint),
-            (None, Some(url), None) => {
-                let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-                let good = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
-                (!good).then(|| format!("`{url}` is no URL with `http://` or `https://`"))
-            }
-            (None, None, Some(argv)) if self.status.is_none() => {
-                argv.first().is_none_or(String::is_empty).then(|| "`command` needs a program".into())
-            }
-            (None, None, None) => Some("say what is looked at: one of `tcp`, `http` and `command`".into()),
-            _ if self.http.is_none() => Some("`status` belongs to `http`".into()),
-            _ => Some("give only one of `tcp`, `http` and `command`".into()),
-        }
-    }
-}
-
 /// A server or PC as written.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -134,9 +97,13 @@ pub struct Device {
     /// The public host key, `ssh-ed25519 AAAA...`.
     #[serde(default)]
     pub host_key: Option<Located<String>>,
-    /// Serial number; checked before the first change.
+    /// Serial number of the machine; before the first change it must be what the machine itself says.
     #[serde(default)]
     pub serial: Option<String>,
+    /// `/etc/machine-id` of its system, likewise: for machines whose firmware tells no serial number.
+    #[serde(default)]
+    #[schemars(extend("pattern" = "^[0-9a-f]{32}$"))]
+    pub machine_id: Option<String>,
     /// Model, for people.
     #[serde(default)]
     pub model: Option<String>,

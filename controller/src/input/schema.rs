@@ -1,4 +1,5 @@
-//! JSON Schemas of what people write, from the types that read it: for editors and for checks without Weiche.
+//! JSON Schemas of what people write, from the types that read it: for editors and for checks without Weiche. And of
+//! the facts, which programs read.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,8 +11,9 @@ use serde_json::{Map, Value, json};
 use weiche_agent::resource::{Lens, Visitor, each};
 
 use super::config::Config;
-use super::member::{Member, ProbeForm};
+use super::member::Member;
 use super::playbook::{self, Input};
+use super::probe::ProbeForm;
 use super::profile;
 use super::resource::kind_names;
 use super::scalar::{Name, Period, Type};
@@ -28,11 +30,14 @@ pub enum Document {
     Profile,
     /// `playbooks/*.yaml`.
     Playbook,
+    /// What `weiche facts --json` prints of each host.
+    Facts,
 }
 
 impl Document {
     /// All, by name.
-    pub const ALL: [(&str, Document); 4] = [
+    pub const ALL: [(&str, Document); 5] = [
+        ("facts", Document::Facts),
         ("fleet", Document::Fleet),
         ("member", Document::Member),
         ("playbook", Document::Playbook),
@@ -48,6 +53,7 @@ pub fn schema(document: Document) -> Value {
         Document::Member => generator.into_root_schema_for::<Member>(),
         Document::Profile => generator.into_root_schema_for::<profile::Head>(),
         Document::Playbook => generator.into_root_schema_for::<playbook::Head>(),
+        Document::Facts => generator.into_root_schema_for::<weiche_agent::protocol::Facts>(),
     };
     schema.to_value()
 }
@@ -125,9 +131,17 @@ fn steps(generator: &mut SchemaGenerator) -> Vec<Value> {
     );
     let mut steps = vec![
         item(generator, "apply", &apply),
-        object(json!({ "check": probe, "within": period }), &["check"]),
+        object(json!({ "check": probe, "within": period, "every": period }), &["check"]),
         object(json!({ "manual": { "type": "string" } }), &["manual"]),
+        object(
+            json!({
+                "reboot": { "type": ["string", "null"], "description": "Why, for people; or nothing." },
+                "within": period,
+            }),
+            &["reboot"],
+        ),
         object(json!({ "transfer": transfer }), &["transfer"]),
+        object(json!({ "wait_for": probe, "within": period, "every": period }), &["wait_for"]),
     ];
     for (name, schema) in resources() {
         steps.push(item(generator, &name, &schema));
@@ -189,7 +203,8 @@ mod tests {
         for (name, document) in Document::ALL {
             let schema = schema(document);
             assert_eq!(schema["type"], "object", "{name}: {schema:#}");
-            assert_eq!(schema["additionalProperties"], false, "{name}");
+            // What people write has no unknown keys; what programs read may get some.
+            assert_eq!(schema["additionalProperties"] == false, document != Document::Facts, "{name}");
         }
         assert!(schema(Document::Profile).to_string().contains("\"template\""));
         assert!(schema(Document::Member)["properties"]["servers"].is_object());

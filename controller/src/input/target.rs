@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use weiche_agent::protocol::Expect;
 
 /// A host's name in full: `member/name`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +45,8 @@ pub struct Target {
     pub address: String,
     /// TCP port of its sshd.
     pub port: u16,
+    /// Which machine is to be there.
+    pub expect: Expect,
     /// Login name.
     pub user: String,
     /// Where the private key is.

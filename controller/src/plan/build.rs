@@ -8,7 +8,7 @@ use weiche_agent::resource::{Exactness, Kind, kind};
 use weiche_agent::resources::replica::{Manifest, unchanged};
 
 use super::diff::{self, Text};
-use super::procedure::{Action, Content, Probe, Procedure, Transfer};
+use super::procedure::{Action, Content, Procedure, Reboot, Transfer};
 use super::{Outlook, Plan, Seen, Stage, Step, Unplannable};
 use crate::input::target::HostName;
 
@@ -53,6 +53,7 @@ pub fn build(
                         .ok_or_else(|| Fault::new(FaultCode::NotFound, "the trees were not compared")),
                     Action::Check(_) => Ok(quiet("nothing to take back")),
                     Action::Manual(_) => Ok(quiet("a person takes it back, if need be")),
+                    Action::Reboot(_) => Ok(reboot()),
                 };
                 match outlook {
                     Ok(outlook) => steps.push(Step { action: action.clone(), title: title(action), outlook }),
@@ -74,6 +75,7 @@ pub fn build(
         inputs: procedure.inputs.clone(),
         simulated: seen.iter().filter(|(_, s)| s.facts.simulated).map(|(host, _)| host.clone()).collect(),
         watch: procedure.watch.clone(),
+        unidentified: seen.iter().filter(|(_, s)| s.unidentified).map(|(host, _)| host.clone()).collect(),
         stages,
     })
 }
@@ -106,7 +108,7 @@ pub fn transfer_outlook(transfer: &Transfer, tree: Tree<'_>) -> Outlook {
         (true, true) => "remove the tree again",
         (true, false) => "put back the tree as it is now (replaced contents are kept on the host)",
     };
-    Outlook { changes, diff, undo: undo.into(), irreversible: false, seen: None }
+    Outlook { changes, diff, undo: undo.into(), irreversible: false, contents: Vec::new(), seen: None }
 }
 
 /// Bytes in a unit that a person reads.
@@ -144,7 +146,9 @@ fn resource_outlook(
         None => diff::lines(&seen.state, &seen.wanted, text),
     };
     let undo = undo(step, kind, seen, changes);
-    Outlook { changes, diff, undo, irreversible, seen: Some(Digest::of_json(&seen.state)) }
+    let contents = kind.needs(&step.spec, &seen.state, &seen.wanted).unwrap_or_default();
+    let contents = if changes { contents } else { Vec::new() };
+    Outlook { changes, diff, undo, irreversible, contents, seen: Some(Digest::of_json(&seen.state)) }
 }
 
 fn undo(
@@ -174,7 +178,25 @@ fn undo(
 }
 
 fn quiet(undo: &str) -> Outlook {
-    Outlook { changes: false, diff: Vec::new(), undo: undo.into(), irreversible: false, seen: None }
+    Outlook {
+        changes: false,
+        diff: Vec::new(),
+        undo: undo.into(),
+        irreversible: false,
+        contents: Vec::new(),
+        seen: None,
+    }
+}
+
+/// A restart is a change that cannot be seen afterwards, and nothing that is taken back.
+fn reboot() -> Outlook {
+    Outlook {
+        changes: true,
+        diff: vec!["~ the host restarts: sessions end, services are away until it is up again".into()],
+        undo: "nothing to take back; what is taken back of other steps may take another restart to work".into(),
+        irreversible: false,
+        seen: None,
+    }
 }
 
 fn title(action: &Action) -> String {
@@ -184,11 +206,10 @@ fn title(action: &Action) -> String {
             format!("{} {title}", step.kind)
         }
         Action::Transfer(transfer) => format!("transfer {} from {}", transfer.path, transfer.from),
-        Action::Check(check) => match &check.probe {
-            Probe::Tcp(address) => format!("check tcp {address}"),
-            Probe::Http { url, status } => format!("check http {url} answers {status}"),
-            Probe::Command(argv) => format!("check command {}", argv.join(" ")),
-        },
+        Action::Check(check) if check.waits => format!("wait for {}", check.probe),
+        Action::Check(check) => format!("check {}", check.probe),
+        Action::Reboot(Reboot { reason: Some(reason), .. }) => format!("reboot: {reason}"),
+        Action::Reboot(_) => "reboot".into(),
         Action::Manual(manual) => format!("manual {}", manual.text),
     }
 }

@@ -2,6 +2,7 @@
 //! step ids. Pure; all problems at once.
 
 mod input;
+mod probe;
 mod stage;
 #[cfg(test)]
 mod tests;
@@ -73,6 +74,7 @@ impl From<Body> for Content {
         match body {
             Body::Text(text) => Content::Text(text),
             Body::File(path, size) => Content::File { path, size },
+            Body::Url(url) => Content::Url(url),
         }
     }
 }

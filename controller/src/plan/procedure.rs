@@ -1,6 +1,7 @@
 //! A playbook expanded for its hosts: what is to be done where and in which order, before any host was looked at.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Step, StepId};
 
+use crate::input::probe::RecordType;
 use crate::input::target::{HostName, Watch};
 
 /// A playbook with its inputs filled in and its templates rendered.
@@ -46,6 +48,8 @@ pub enum Action {
     Check(Check),
     /// An instruction to a person, who confirms it.
     Manual(Manual),
+    /// A restart of the host.
+    Reboot(Reboot),
 }
 
 impl Action {
@@ -56,6 +60,7 @@ impl Action {
             Action::Transfer(transfer) => &transfer.id,
             Action::Check(check) => &check.id,
             Action::Manual(manual) => &manual.id,
+            Action::Reboot(reboot) => &reboot.id,
         }
     }
 }
@@ -82,6 +87,10 @@ pub struct Check {
     pub probe: Probe,
     /// The probe is repeated until it succeeds or this much time has passed.
     pub within: Duration,
+    /// Pause between two attempts.
+    pub every: Duration,
+    /// Success is waited for rather than expected; for people.
+    pub waits: bool,
 }
 
 /// Ways to look.
@@ -97,8 +106,97 @@ pub enum Probe {
         /// The expected status.
         status: u16,
     },
+    /// The DNS, asked from the controller, has records of this name.
+    Dns {
+        /// The name in full.
+        name: String,
+        /// Type of the records.
+        r#type: RecordType,
+        /// IP address of the server, perhaps with a port; `None`: those of the controller's system.
+        server: Option<String>,
+        /// Just these values, in any order; empty: any.
+        expect: Vec<String>,
+    },
+    /// A TLS server, asked from the controller, has a certificate for a name that is valid for some time.
+    Certificate {
+        /// `host:port`.
+        endpoint: String,
+        /// The name; `None`: the endpoint's.
+        name: Option<String>,
+        /// Days that must be left.
+        days_left: u32,
+    },
+    /// The same of a PEM file on the host.
+    CertificateFile {
+        /// Absolute.
+        path: String,
+        /// The name; `None`: any.
+        name: Option<String>,
+        /// Days that must be left.
+        days_left: u32,
+    },
+    /// A unit on the host is active.
+    Unit(String),
+    /// The PostgreSQL on the host answers its user `postgres`.
+    Postgres {
+        /// Its database.
+        database: String,
+        /// SQL.
+        query: String,
+        /// The answer; `None`: any.
+        expect: Option<String>,
+    },
     /// A program on the host ends with status 0.
     Command(Vec<String>),
+}
+
+impl Probe {
+    /// Whether it is looked at on the host, not from the controller.
+    pub fn on_host(&self) -> bool {
+        match self {
+            Probe::Tcp(_) | Probe::Http { .. } | Probe::Dns { .. } | Probe::Certificate { .. } => false,
+            Probe::CertificateFile { .. } | Probe::Unit(_) | Probe::Postgres { .. } | Probe::Command(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let certificate = |f: &mut fmt::Formatter<'_>, place: &str, name: &Option<String>, days: &u32| {
+            let name = name.as_ref().map(|name| format!(" for {name}")).unwrap_or_default();
+            write!(f, "certificate of {place}{name}, valid for {days} days")
+        };
+        match self {
+            Probe::Tcp(address) => write!(f, "tcp {address}"),
+            Probe::Http { url, status } => write!(f, "http {url} answers {status}"),
+            Probe::Dns { name, r#type, server, expect } => {
+                write!(f, "dns {} {name}", r#type.as_str())?;
+                if !expect.is_empty() {
+                    write!(f, " is {}", expect.join(", "))?;
+                }
+                server.iter().try_for_each(|server| write!(f, " at {server}"))
+            }
+            Probe::Certificate { endpoint, name, days_left } => certificate(f, endpoint, name, days_left),
+            Probe::CertificateFile { path, name, days_left } => certificate(f, path, name, days_left),
+            Probe::Unit(unit) => write!(f, "unit {unit} is active"),
+            Probe::Postgres { database, query, expect } => {
+                write!(f, "postgres {database}: {query}")?;
+                expect.iter().try_for_each(|expect| write!(f, " answers {expect}"))
+            }
+            Probe::Command(argv) => write!(f, "command {}", argv.join(" ")),
+        }
+    }
+}
+
+/// A restart of the host; success is a new boot id.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reboot {
+    /// The step.
+    pub id: StepId,
+    /// Why, for people.
+    pub reason: Option<String>,
+    /// The host must answer from a new boot before this much time has passed.
+    pub within: Duration,
 }
 
 /// An instruction to a person.
@@ -122,4 +220,6 @@ pub enum Content {
         /// Length in bytes when it was read.
         size: u64,
     },
+    /// Fetched from this address before a run begins, if a host needs it.
+    Url(String),
 }

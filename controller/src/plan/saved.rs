@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     fn plan() -> Plan {
-        let (inputs, simulated) = Default::default();
+        let (inputs, simulated, unidentified) = Default::default();
         let (fleet, playbook) = ("kitu".into(), "server-swap".into());
         Plan {
             nonce: "n".into(),
@@ -73,6 +73,7 @@ mod tests {
             playbook,
             inputs,
             simulated,
+            unidentified,
             watch: Default::default(),
             stages: Vec::new(),
         }

@@ -24,6 +24,10 @@ fn render(plan: &Plan, out: &mut String) -> std::fmt::Result {
         let names: Vec<String> = plan.simulated.iter().map(ToString::to_string).collect();
         writeln!(out, "  simulated packages and units on: {}", names.join(", "))?;
     }
+    if !plan.unidentified.is_empty() {
+        let names: Vec<String> = plan.unidentified.iter().map(ToString::to_string).collect();
+        writeln!(out, "  simulated, so not compared with the inventory's serial number: {}", names.join(", "))?;
+    }
     for stage in &plan.stages {
         writeln!(out, "\nStage {}", stage.name)?;
         for (host, steps) in &stage.hosts {

@@ -94,6 +94,7 @@ impl Progress {
             Happening::HostWitnessed { .. } => return None,
             Happening::HostVerified { host, verdict } => super::verdict::text(host, verdict, TOLD),
             Happening::RollbackStarted { reason, .. } => format!("== taking back: {reason}"),
+            Happening::Rebooting { host, step, .. } => format!("   {host}: restarts: {step}"),
             Happening::HostUndone { host, stage } => format!("   {host}: {stage} taken back"),
             Happening::HostStuck { host, fault, steps, .. } => {
                 let names: Vec<String> = steps.iter().map(ToString::to_string).collect();

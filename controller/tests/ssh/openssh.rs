@@ -152,6 +152,7 @@ pub(crate) fn target(scratch: &Scratch, port: u16, host_key: &str, identity: Ide
         },
         key_exchange: Vec::new(),
         connect_timeout: Duration::from_secs(20),
+        expect: weiche_agent::protocol::Expect::default(),
         silence_timeout: Duration::from_secs(60),
     }
 }

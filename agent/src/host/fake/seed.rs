@@ -116,6 +116,7 @@ impl FakeHost {
             ("in the way", FakeHost::in_the_way()),
             ("older packages", FakeHost::older_packages()),
             ("newer packages", FakeHost::newer_packages()),
+            ("dropped packages", FakeHost::dropped_packages()),
         ]
     }
 
@@ -137,7 +138,29 @@ impl FakeHost {
         host.link("/srv/current", "release-1");
         host.link("/srv/stale", "/nowhere");
         host.dir("/var/lib/council", 0o755);
-        for path in ["/etc/motd", "/etc/old.conf", "/srv/data", "/srv/empty", "/srv/share/letter.txt"] {
+        host.dir("/srv/forms", 0o2750);
+        host.file("/srv/forms/letter.txt", "an older letter\n", 0o600);
+        host.file("/srv/forms/twin.txt", "Antrag auf Wohngeld\n", 0o640);
+        host.dir("/srv/forms/empty", 0o700);
+        host.file("/srv/forms/empty/others", "not ours\n", 0o644);
+        host.dir("/srv/forms/empty/deep", 0o700);
+        host.link("/srv/forms/empty/deep/out", "/etc/passwd");
+        // A link where a directory is wanted, and what lies behind it is nobody's business.
+        host.dir("/srv/elsewhere", 0o755);
+        host.file("/srv/elsewhere/run", "elsewhere\n", 0o644);
+        host.link("/srv/forms/bin", "/srv/elsewhere");
+        host.dir("/etc/council", 0o755);
+        host.file("/etc/council/letter.txt", "an older letter\n", 0o755);
+        host.file("/etc/council/own.conf", "not ours\n", 0o644);
+        host.dir("/etc/council/bin", 0o755);
+        host.dir("/srv/viewer", 0o755);
+        host.dir("/srv/viewer/letter.txt", 0o755);
+        host.file("/srv/viewer/letter.txt/part", "x", 0o644);
+        host.file("/srv/viewer/bin", "a file\n", 0o644);
+        host.file("/srv/viewer.jar", "an older one\n", 0o755);
+        for path in
+            ["/etc/motd", "/etc/old.conf", "/srv/data", "/srv/empty", "/srv/share/letter.txt", "/srv/forms/letter.txt"]
+        {
             host.attributes(path, &noted);
         }
         // Hard links: one name is replaced, one is removed; and a file with holes.
@@ -256,6 +279,12 @@ impl FakeHost {
         host.dir("/etc/ssl/town-hall.chain", 0o755);
         host.link("/etc/nftables.conf", "/etc/nftables.d");
         host.link("/etc/systemd/system/minutes.timer", "/dev/null");
+        host.file("/srv/forms", "a file\n", 0o644);
+        host.link("/etc/council", "/srv/share");
+        host.dir("/srv/viewer", 0o755);
+        let made = host.tree.device(Path::new("/srv/viewer/device"));
+        debug_assert!(made.is_ok());
+        host.link("/srv/viewer.jar", "/etc/hostname");
         host
     }
 
@@ -267,6 +296,9 @@ impl FakeHost {
         host.link("/srv/current", "release-2");
         host.dir("/var/lib/council", 0o755);
         host.file("/var/lib/council/initialised", "", 0o644);
+        host.dir("/srv/forms", 0o755);
+        host.file("/srv/forms/letter.txt", "Antrag auf Wohngeld\n", 0o644);
+        host.file("/srv/viewer.jar", "a simulated download\n", 0o600);
         host.does("apt-get install -y nginx");
         host.file("/etc/hosts", &format!("{HOSTS}192.0.2.9\tprint.town.example print\n"), 0o644);
         host.dir("/root/.ssh", 0o700);
@@ -309,6 +341,22 @@ impl FakeHost {
         host
     }
 
+    /// Versions that no source offers any more: of one apt has a copy, of the other it has none.
+    fn dropped_packages() -> FakeHost {
+        let mut host = FakeHost::debian();
+        host.dir("/var/cache/apt", 0o755);
+        host.dir("/var/cache/apt/archives", 0o755);
+        for package in ["nginx-common", "nginx"] {
+            let path = format!("/var/cache/apt/archives/{package}_1.14.2-2_amd64.deb");
+            host.file(&path, package, 0o644);
+            host.does(&format!("apt-get install -y {path}"));
+        }
+        host.file("/tmp/telnet_0.17-41_amd64.deb", "telnet", 0o644);
+        host.does("apt-get install -y /tmp/telnet_0.17-41_amd64.deb");
+        host.does("apt-mark auto nginx-common");
+        host
+    }
+
     fn dir(&mut self, path: &str, mode: u32) {
         let meta = Attributes { mode: Some(mode), ..Attributes::default() };
         let made = self.tree.make_dir(Path::new(path), &meta);
@@ -338,7 +386,8 @@ impl FakeHost {
         self.effects = 0;
     }
 
-    fn link(&mut self, path: &str, target: &str) {
+    /// Makes a link while the host is being set up.
+    pub(crate) fn link(&mut self, path: &str, target: &str) {
         let made = self.tree.symlink(Path::new(path), Path::new(target), &Attributes::default());
         debug_assert!(made.is_ok(), "{made:?}");
     }
@@ -374,8 +423,13 @@ impl FakeHost {
         self.effects = 0;
     }
 
-    /// Puts a file there while the host is being set up.
+    /// Puts a file there while the host is being set up, with the directories above it.
     pub fn has(&mut self, path: &str, text: &str) {
+        for (at, _) in path.match_indices('/').skip(1) {
+            if self.tree.lstat(Path::new(&path[..at])).is_ok_and(|there| there.is_none()) {
+                self.dir(&path[..at], 0o755);
+            }
+        }
         self.file(path, text, 0o644);
     }
 }

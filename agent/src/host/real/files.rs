@@ -17,6 +17,7 @@ use super::attributes::{self, apply, apply_to_link};
 use super::refusal::explain;
 use super::sparse;
 use crate::fault::{Fault, FaultCode};
+use crate::protocol::facts::Space;
 
 type Result<T> = std::result::Result<T, Fault>;
 
@@ -128,6 +129,14 @@ pub(super) fn open_dir(root: &OwnedFd, path: &Path) -> Result<OwnedFd> {
     let above = path.parent().unwrap_or(path);
     let opened = resolve(root, path, flags | OFlags::NOFOLLOW).or_else(|_| resolve(root, above, flags));
     opened.map_err(|e| Fault::path("open directory", above, &e.into()))
+}
+
+pub(super) fn space(root: &OwnedFd, path: &Path) -> Result<Space> {
+    let fault = |e: Errno| Fault::path("ask for the free space of", path, &e.into());
+    let fd = resolve(root, path, OFlags::PATH | OFlags::CLOEXEC).map_err(fault)?;
+    let stat = rustix::fs::fstatvfs(&fd).map_err(fault)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    Ok(Space { size_bytes: bytes(stat.f_blocks), free_bytes: bytes(stat.f_bavail) })
 }
 
 pub(super) fn open(root: &OwnedFd, path: &Path) -> Result<File> {

@@ -141,7 +141,8 @@ impl StateDir {
         Ok(())
     }
 
-    fn at(&self, name: &str) -> Result<PathBuf, Fault> {
+    /// Where a file is.
+    pub(super) fn at(&self, name: &str) -> Result<PathBuf, Fault> {
         let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
         if !name.split('/').all(plain) {
             return Err(Fault::new(FaultCode::Invalid, format!("`{name}` is no name in the state directory")));

@@ -1,10 +1,10 @@
-//! apt-get(8), apt-cache(8), apt-mark(8), dpkg(1) and dpkg-query(1), as far as the `package` kind uses them.
+//! apt-get(8), apt-mark(8), dpkg(1), dpkg-deb(1) and dpkg-query(1), as far as the `package` kind uses them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::catalogue::{entry, unit_file, versions};
-use super::{Host, Output, Package, World, fails, file_attributes, says, unit};
+use super::{Host, Output, Package, World, fails, file_attributes, says, state_name, unit};
 use crate::fault::Fault;
 use crate::host::{Attributes, FileType};
 
@@ -18,15 +18,35 @@ enum Change {
     Remove,
 }
 
-pub(super) fn apt_cache(_host: &mut dyn Host, _world: &mut World, arguments: &[&str]) -> Result<Output, Fault> {
-    let [verb, names @ ..] = arguments else { return Ok(fails(100, "E: no command")) };
-    if *verb != "madison" {
-        return Ok(fails(100, format!("E: Invalid operation {verb}")));
-    }
-    let line = |name: &str, version: &str| {
-        format!("{name:>10} | {version} | http://archive.example sim/main amd64 Packages\n")
+/// Reads `/DIRECTORY/NAME_VERSION_ARCH.deb`, if such a file is there, as `NAME=VERSION`.
+fn local(host: &mut dyn Host, word: &str) -> Result<Option<String>, Fault> {
+    let Some(file) = word.strip_suffix(".deb").filter(|word| word.starts_with('/')) else { return Ok(None) };
+    let there = match state_name(host, word)? {
+        Some(name) => host.state_open(&name)?.is_some(),
+        None => host.lstat(Path::new(word))?.is_some(),
     };
-    Ok(says(names.iter().flat_map(|n| versions(n).iter().map(|v| line(n, v))).collect::<String>()))
+    let mut parts = file.rsplit('/').next().unwrap_or_default().split('_');
+    let (name, version) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    Ok(there.then(|| format!("{name}={}", version.replace("%3a", ":"))))
+}
+
+/// What `--download-only` leaves of what the archive offers.
+fn download(host: &mut dyn Host, archives: &str, names: &[&str]) -> Result<Output, Fault> {
+    for (name, version) in names.iter().filter_map(|word| word.split_once('=')) {
+        let path = format!("{archives}{name}_{}_amd64.deb", version.replace(':', "%3a"));
+        if let Some(path) = state_name(host, &path)?.filter(|_| versions(name).contains(&version)) {
+            host.state_write(&path, &mut format!("{name} {version}\n").as_bytes())?;
+        }
+    }
+    Ok(Output::default())
+}
+
+pub(super) fn dpkg_deb(host: &mut dyn Host, _world: &mut World, arguments: &[&str]) -> Result<Output, Fault> {
+    let Some(path) = arguments.last() else { return Ok(fails(2, "dpkg-deb: error: need an action")) };
+    match local(host, path)? {
+        Some(package) => Ok(says(package.replace('=', "\t") + "\n")),
+        None => Ok(fails(2, "dpkg-deb: error: no such file")),
+    }
 }
 
 pub(super) fn apt_get(host: &mut dyn Host, world: &mut World, arguments: &[&str]) -> Result<Output, Fault> {
@@ -51,11 +71,21 @@ pub(super) fn apt_get(host: &mut dyn Host, world: &mut World, arguments: &[&str]
     if !matches!(*verb, "install" | "remove" | "purge") {
         return Ok(fails(100, format!("E: Invalid operation {verb}")));
     }
+    let archives = arguments.iter().find_map(|a| a.strip_prefix("Dir::Cache::archives="));
+    if arguments.contains(&"--print-uris") {
+        return Ok(says(""));
+    }
+    if let Some(archives) = archives.filter(|_| arguments.contains(&"--download-only")) {
+        return download(host, archives, names);
+    }
     if !simulate && world.packages.values().any(broken) {
         let message = "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem. ";
         return Ok(fails(100, message));
     }
-    let changes = match solve(world, *verb == "install", names) {
+    let files = names.iter().map(|name| local(host, name)).collect::<Result<Vec<_>, Fault>>()?;
+    let names: Vec<&str> = names.iter().zip(&files).map(|(name, file)| file.as_deref().unwrap_or(name)).collect();
+    let files: Vec<&str> = files.iter().flatten().map(String::as_str).collect();
+    let changes = match solve(world, *verb == "install", &names, &files) {
         Ok(changes) => changes,
         Err(message) => return Ok(fails(100, message)),
     };
@@ -174,7 +204,8 @@ fn there(world: &World, name: &str) -> Option<String> {
 }
 
 /// What apt would do about the words after `install` or `remove`, dependencies first.
-fn solve(world: &World, install: bool, words: &[&str]) -> Result<Vec<(String, Change)>, String> {
+/// Of packages that are there as `files`, any version will do.
+fn solve(world: &World, install: bool, words: &[&str], files: &[&str]) -> Result<Vec<(String, Change)>, String> {
     let mut wanted: BTreeMap<&str, Option<&str>> = BTreeMap::new();
     let mut removed: Vec<String> = Vec::new();
     for word in words {
@@ -190,7 +221,11 @@ fn solve(world: &World, install: bool, words: &[&str]) -> Result<Vec<(String, Ch
         }
         match version {
             _ if versions(name).is_empty() => return Err(format!("E: Unable to locate package {name}")),
-            Some(version) if !versions(name).contains(&version) && there(world, name).as_deref() != Some(version) => {
+            Some(version)
+                if !versions(name).contains(&version)
+                    && !files.contains(word)
+                    && there(world, name).as_deref() != Some(version) =>
+            {
                 return Err(format!("E: Version '{version}' for '{name}' was not found"));
             }
             _ => drop(wanted.insert(name, version)),

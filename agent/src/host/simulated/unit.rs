@@ -22,6 +22,9 @@ const PATHS: [&str; 4] =
 struct Instances {
     last: u64,
     units: BTreeMap<String, u64>,
+    /// How often the host was restarted.
+    #[serde(default)]
+    boots: u64,
 }
 
 impl Instances {
@@ -36,15 +39,33 @@ impl Instances {
         let mut instances = Instances::load(host)?;
         instances.last += 1;
         instances.units.insert(unit.to_owned(), instances.last);
-        let text = serde_json::to_vec(&instances).unwrap_or_default();
+        instances.save(host)
+    }
+
+    fn save(&self, host: &mut dyn Host) -> Result<(), Fault> {
+        let text = serde_json::to_vec(self).unwrap_or_default();
         host.state_write(INSTANCES, &mut text.as_slice())
     }
+}
+
+/// In the form of the kernel's, a version 4 UUID.
+pub(super) fn boot_id(host: &mut dyn Host) -> Result<String, Fault> {
+    Ok(format!("00000000-0000-4000-8000-{:012x}", Instances::load(host)?.boots))
+}
+
+/// A restart of which nothing is seen but a new boot id: units that were running are running again.
+fn reboot(host: &mut dyn Host) -> Result<Output, Fault> {
+    let mut instances = Instances::load(host)?;
+    instances.boots += 1;
+    instances.save(host)?;
+    Ok(Output::default())
 }
 
 pub(super) fn systemctl(host: &mut dyn Host, world: &mut World, arguments: &[&str]) -> Result<Output, Fault> {
     let names = |rest: &[&str]| rest.iter().map(|n| full(n)).collect::<Vec<_>>();
     match arguments {
         ["daemon-reload"] => Ok(Output::default()),
+        ["reboot"] => reboot(host),
         ["show", "-p", properties, name] => show(host, world, properties, &full(name)),
         ["is-active", name] => {
             let active = world.units.get(&full(name)).map_or("inactive", |u| u.active.as_str());

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use super::Installed;
+use super::{Installed, archive};
 use crate::fault::{Fault, FaultCode};
 use crate::host::{Command, Output};
 use crate::resource::Cx;
 
 /// Nothing is asked; edited configuration files stay as they are; another apt is waited for; exactly the packages that
 /// were shown are touched.
-const OPTIONS: [&str; 12] = [
+pub(super) const OPTIONS: [&str; 12] = [
     "-y",
     "-q",
     "-o",
@@ -27,7 +27,7 @@ const OPTIONS: [&str; 12] = [
 ];
 
 /// Only said of packages that we ourselves name with their version.
-const EXACTLY: [&str; 2] = ["--allow-downgrades", "--allow-change-held-packages"];
+pub(super) const EXACTLY: [&str; 2] = ["--allow-downgrades", "--allow-change-held-packages"];
 
 /// Tab-separated, because versions have no tabs.
 const FORMAT: &str = r"${Package}\t${Architecture}\t${db:Status-Want}\t${db:Status-Status}\t${Version}\n";
@@ -156,7 +156,9 @@ pub(super) fn make(to: &Packages, cx: &mut Cx<'_>) -> Result<(), Fault> {
         let is = &have[name];
         match should {
             Installed::Installed { version, .. } if is.version() != Some(version) => {
-                words.push(format!("{name}={version}"))
+                // Undo does not depend on what the sources still offer.
+                let word = archive::kept(name, version, cx)?.unwrap_or_else(|| format!("{name}={version}"));
+                words.push(word);
             }
             Installed::Absent | Installed::ConfigFiles if !is.gone() => words.push(format!("{name}-")),
             _ => {}
@@ -193,40 +195,6 @@ pub(super) fn make(to: &Packages, cx: &mut Cx<'_>) -> Result<(), Fault> {
     let differs = names.iter().filter(|name| !alike(&have[*name], &to[*name]));
     let differs: Vec<String> = differs.map(|n| format!("{n} is {:?}, not {:?}", have[n], to[n])).collect();
     if differs.is_empty() { Ok(()) } else { Err(Fault::new(FaultCode::NotConverged, differs.join("; "))) }
-}
-
-/// Refuses to give up versions that nobody offers any more.
-pub(super) fn obtainable(replaced: &[(String, String)], cx: &mut Cx<'_>) -> Result<(), Fault> {
-    if replaced.is_empty() {
-        return Ok(());
-    }
-    let names: Vec<String> = replaced.iter().map(|(name, _)| name.clone()).collect();
-    let output = read(["apt-cache", "madison"], &names, cx)?;
-    // name | version | source Packages
-    let offered: BTreeSet<(&str, &str)> = output
-        .stdout
-        .lines()
-        .filter(|line| line.trim_end().ends_with("Packages"))
-        .filter_map(|line| line.split_once('|').and_then(|(n, r)| Some((n.trim(), r.split_once('|')?.0.trim()))))
-        .collect();
-    let archives = Path::new("/var/cache/apt/archives");
-    let cached = match cx.host.lstat(archives)? {
-        Some(_) => cx.host.read_dir(archives)?,
-        None => Vec::new(),
-    };
-    for (name, version) in replaced {
-        let plain = name.split(':').next().unwrap_or(name);
-        // apt writes the colon of an epoch as `%3a` in file names.
-        let file = format!("{plain}_{}_", version.replace(':', "%3a"));
-        let kept = cached.iter().any(|f| f.to_string_lossy().starts_with(&file));
-        if !kept && !offered.contains(&(plain, version.as_str())) {
-            let message =
-                format!("{name} {version} could not be brought back: no apt source offers it and apt has no copy");
-            let hint = format!("put {file}*.deb into /var/cache/apt/archives, or add a source that has it");
-            return Err(Fault::new(FaultCode::Irreversible, message).hint(hint));
-        }
-    }
-    Ok(())
 }
 
 /// Whether dpkg was stopped while it wrote its database (dpkg leaves its unmerged updates then).
@@ -334,7 +302,11 @@ pub(super) fn read<'a>(
     run(Command { timeout, ..Command::reading(argv) }, cx)
 }
 
-fn change<'a>(argv: impl IntoIterator<Item = &'a str>, more: &[String], cx: &mut Cx<'_>) -> Result<Output, Fault> {
+pub(super) fn change<'a>(
+    argv: impl IntoIterator<Item = &'a str>,
+    more: &[String],
+    cx: &mut Cx<'_>,
+) -> Result<Output, Fault> {
     let argv = argv.into_iter().map(str::to_owned).chain(more.iter().cloned());
     run(Command::changing(argv, cx.timeout), cx)
 }

@@ -20,6 +20,7 @@ fn target(r#become: Become) -> Target {
         agent: AgentPlace::default(),
         key_exchange: Vec::new(),
         connect_timeout: Duration::from_secs(1),
+        expect: weiche_agent::protocol::Expect::default(),
         silence_timeout: Duration::from_secs(1),
     }
 }

@@ -153,8 +153,18 @@ fn check(
         }
         None => {}
     }
+    let place = |key: &str| item.get(key).map_or(device.name.span, |node| node.span);
+    if device.serial.as_deref().is_some_and(|serial| serial.trim().is_empty()) {
+        let problem = Diagnostic::new(source, place("serial"), "an empty serial number identifies no machine");
+        problems.add(problem.hint("leave `serial` out, or see what `weiche facts` shows"));
+    }
+    let is_id = |id: &str| id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if device.machine_id.as_deref().is_some_and(|id| !is_id(id)) {
+        let problem = Diagnostic::new(source, place("machine_id"), "a machine id is 32 digits and letters from a to f");
+        problems.add(problem.hint("copy /etc/machine-id of that host; `weiche facts` shows it"));
+    }
     if device.port == Some(0) {
-        let span = item.get("port").map_or(device.name.span, |node| node.span);
+        let span = place("port");
         problems.add(Diagnostic::new(source, span, "0 is no port"));
     }
 }
@@ -178,6 +188,7 @@ fn resolve(source: &Source, item: &Node, kind: HostKind, device: Device, member:
         port: device.port,
         host_key: device.host_key.map(|v| v.value),
         serial: device.serial,
+        machine_id: device.machine_id,
         model: device.model,
         site: device.site.map(|v| v.value),
         profile: device.profile.map(|v| v.value),
@@ -244,10 +255,8 @@ fn replacements(source: &Source, printers: &[Printer], problems: &mut Problems) 
 
 fn services(source: &Source, services: &BTreeMap<Name, Located<Service>>, problems: &mut Problems) {
     for service in services.values() {
-        let problem = match &service.probe.command {
-            Some(_) => Some("a service is probed from outside: `tcp` or `http`".to_owned()),
-            None => service.probe.problem(),
-        };
+        let outside = "a service is probed from outside: `tcp`, `http`, `dns` or the `certificate` of an `endpoint`";
+        let problem = service.probe.problem().or_else(|| service.probe.on_host().then(|| outside.to_owned()));
         if let Some(problem) = problem {
             let hint = "write e.g. { tcp: \"fs.example:445\" } or { http: \"https://intranet.example/\" }";
             problems.add(Diagnostic::new(source, service.span, problem).hint(hint));

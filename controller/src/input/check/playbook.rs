@@ -9,8 +9,8 @@ use crate::input::apply::Applier;
 use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::files::Files;
 use crate::input::fleet::{Fleet, HOST_KEYS};
-use crate::input::member::ProbeForm;
 use crate::input::playbook::{Playbook, Step, StepAction};
+use crate::input::probe::ProbeForm;
 use crate::input::resource::Resource;
 use crate::input::scalar::{Type, path_problem};
 use crate::input::selector::On;
@@ -75,6 +75,7 @@ impl Checker<'_, '_> {
                 }
             }
             StepAction::Manual(text) => self.templates(text),
+            StepAction::Reboot { reason, .. } => reason.iter().for_each(|reason| self.templates(reason)),
         }
     }
 

@@ -120,6 +120,7 @@ fn example(profile: &str) -> Host {
         port: None,
         host_key: None,
         serial: Some("EXAMPLE".into()),
+        machine_id: None,
         model: Some("example".into()),
         site: Some("example".into()),
         profile: Some(profile.to_owned()),

@@ -1,4 +1,4 @@
-//! A step as written: exactly one action, perhaps with `timeout` or `within`.
+//! A step as written: exactly one action, perhaps with `timeout`, `within` or `every`.
 
 use std::time::Duration;
 
@@ -10,9 +10,15 @@ use crate::input::suggest;
 use crate::input::yaml::{Key, Node, Value, decode, expected};
 
 /// The actions that are no resource kinds.
-const ACTIONS: [&str; 4] = ["apply", "check", "manual", "transfer"];
-/// How long a check is repeated, unless it says otherwise.
-const WITHIN: Duration = Duration::from_secs(30);
+const ACTIONS: [&str; 6] = ["apply", "check", "manual", "reboot", "transfer", "wait_for"];
+/// The keys of a way to look.
+const PROBE: [&str; 8] = ["tcp", "http", "status", "dns", "certificate", "unit", "postgres", "command"];
+/// For how long a check is repeated, and how often, unless it says otherwise.
+const CHECK: (Duration, Duration) = (Duration::from_secs(30), Duration::from_millis(500));
+/// The same for what is waited for: something slow.
+const WAIT: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(5));
+/// How long a host may take to come back: servers test their memory for minutes.
+const REBOOT: Duration = Duration::from_secs(600);
 
 /// A step as written.
 #[derive(Clone, Debug)]
@@ -52,9 +58,20 @@ pub enum StepAction {
         probe: Node,
         /// For how long it is repeated.
         within: Duration,
+        /// Pause between two attempts.
+        every: Duration,
+        /// Success is waited for: written as `wait_for`.
+        waits: bool,
     },
     /// An instruction to a person.
     Manual(Node),
+    /// A restart of the host.
+    Reboot {
+        /// Why, for people.
+        reason: Option<Node>,
+        /// How long it may take.
+        within: Duration,
+    },
 }
 
 /// Reads an item of `steps:`.
@@ -65,7 +82,7 @@ pub(super) fn parse(source: &Source, mut item: Node, problems: &mut Problems) ->
     }
     let timeout_key = item.entry("timeout").map(|(key, _)| key.span);
     let timeout = resource::timeout(source, &mut item, problems);
-    let within = item.take("within");
+    let (within, every) = (item.take("within"), item.take("every"));
     let Value::Map(entries) = item.value else { return None };
     let mut entries = entries.into_iter();
     let Some((key, value)) = entries.next() else {
@@ -74,28 +91,39 @@ pub(super) fn parse(source: &Source, mut item: Node, problems: &mut Problems) ->
         return None;
     };
     for (second, _) in entries {
-        let hint = "start each step with `- `; only `timeout` and, for a check, `within` may stand beside an action";
+        let hint = "start each step with `- `; only `timeout`, `within` and `every` may stand beside an action";
         let message = format!("`{}` does not belong to this step", second.name);
         problems.add(Diagnostic::new(source, second.span, message).hint(hint));
     }
-    if let (Some((at, _)), true) = (&within, key.name != "check") {
-        let message = "`within` belongs to a `check`";
+    let repeats = matches!(key.name.as_str(), "check" | "wait_for");
+    if let (Some((at, _)), false) = (&within, repeats || key.name == "reboot") {
+        let message = "`within` belongs to a `check`, a `wait_for` or a `reboot`";
         problems.add(Diagnostic::new(source, at.span, message).hint("use `timeout` for other steps"));
     }
-    if let (Some(at), "check" | "manual" | "transfer") = (timeout_key, key.name.as_str()) {
-        let hint = if key.name == "check" { "use `within`" } else { "leave it out" };
+    if let (Some((at, _)), false) = (&every, repeats) {
+        problems.add(Diagnostic::new(source, at.span, "`every` belongs to a `check` or a `wait_for`"));
+    }
+    if let (Some(at), "check" | "manual" | "reboot" | "transfer" | "wait_for") = (timeout_key, key.name.as_str()) {
+        let hint = if repeats || key.name == "reboot" { "use `within`" } else { "leave it out" };
         problems.add(Diagnostic::new(source, at, format!("`{}` has no timeout", key.name)).hint(hint));
     }
     let action = match key.name.as_str() {
         "apply" => apply(source, &key, value, timeout, problems)?,
         "transfer" => transfer(source, &key, value, problems)?,
-        "check" => {
-            let within = match within {
-                Some((_, node)) => decode::<Period>(source, &node, problems).map_or(WITHIN, |period| period.0),
-                None => WITHIN,
+        "check" | "wait_for" => {
+            let (waits, (usual, often)) = if key.name == "check" { (false, CHECK) } else { (true, WAIT) };
+            let within = period(source, within, usual, problems);
+            let every = period(source, every, often, problems);
+            known_keys(source, &key.name, &value, &PROBE, problems);
+            StepAction::Check { probe: mapping(source, &key, value, problems)?, within, every, waits }
+        }
+        "reboot" => {
+            let within = period(source, within, REBOOT, problems);
+            let reason = match value.value {
+                Value::Null => None,
+                _ => Some(text(source, &key, value, problems)?),
             };
-            known_keys(source, "check", &value, &["tcp", "http", "status", "command"], problems);
-            StepAction::Check { probe: mapping(source, &key, value, problems)?, within }
+            StepAction::Reboot { reason, within }
         }
         "manual" => StepAction::Manual(text(source, &key, value, problems)?),
         name => match resource::find(name) {
@@ -107,6 +135,16 @@ pub(super) fn parse(source: &Source, mut item: Node, problems: &mut Problems) ->
         },
     };
     Some(Step { key: key.span, action })
+}
+
+/// A time that stands beside an action; it is longer than nothing.
+fn period(source: &Source, given: Option<(Key, Node)>, usual: Duration, problems: &mut Problems) -> Duration {
+    let Some((key, node)) = given else { return usual };
+    let period = decode::<Period>(source, &node, problems).map_or(usual, |period| period.0);
+    if period.is_zero() {
+        problems.add(Diagnostic::new(source, node.span, format!("`{}` must be longer than nothing", key.name)));
+    }
+    period
 }
 
 fn known() -> impl Iterator<Item = &'static str> {

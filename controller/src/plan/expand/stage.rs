@@ -13,15 +13,15 @@ use super::input::{Given, unreachable};
 use crate::input::apply::{Applied, Applier, profile_context};
 use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::fleet::{Fleet, Host};
-use crate::input::member::ProbeForm;
 use crate::input::playbook::{self, Playbook, StepAction};
+use crate::input::probe::{ProbeForm, WAYS};
 use crate::input::profile::typed;
 use crate::input::scalar::path_problem;
 use crate::input::selector::On;
 use crate::input::source::{Source, Span};
 use crate::input::suggest;
 use crate::input::yaml::{Key, Node};
-use crate::plan::procedure::{Action, Check, Content, Manual, Probe, Stage, Transfer};
+use crate::plan::procedure::{Action, Check, Content, Manual, Probe, Reboot, Stage, Transfer};
 
 /// Expands the stages of one playbook.
 pub(super) struct Expansion<'a, 'b> {
@@ -39,6 +39,7 @@ enum Draft {
     Transfer(Transfer),
     Check(Check),
     Manual(Manual),
+    Reboot(Reboot),
 }
 
 impl<'a> Expansion<'a, '_> {
@@ -152,17 +153,19 @@ impl<'a> Expansion<'a, '_> {
                     drafts.push(Draft::Transfer(transfer));
                 }
             }
-            StepAction::Check { probe, within } => {
+            StepAction::Check { probe, within, every, waits } => {
                 if let Some(probe) = self.probe(probe, step.key, known) {
-                    drafts.push(Draft::Check(Check { id, probe, within: *within }));
+                    drafts.push(Draft::Check(Check { id, probe, within: *within, every: *every, waits: *waits }));
                 }
             }
             StepAction::Manual(text) => {
-                let text = self.applier.renderer.node(source, text, known, self.problems);
-                if let Some(text) = text {
-                    let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
+                if let Some(text) = self.text(text, known) {
                     drafts.push(Draft::Manual(Manual { id, text }));
                 }
+            }
+            StepAction::Reboot { reason, within } => {
+                let reason = reason.as_ref().and_then(|reason| self.text(reason, known));
+                drafts.push(Draft::Reboot(Reboot { id, reason, within: *within }));
             }
         }
     }
@@ -277,6 +280,12 @@ impl<'a> Expansion<'a, '_> {
         Some(list)
     }
 
+    /// A text for people.
+    fn text(&mut self, node: &Node, known: &Context) -> Option<String> {
+        let value = self.applier.renderer.node(self.source(), node, known, self.problems)?;
+        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    }
+
     fn probe(&mut self, probe: &Node, key: Span, known: &Context) -> Option<Probe> {
         let source = self.source();
         let value = self.applier.renderer.node(source, probe, known, self.problems)?;
@@ -286,14 +295,10 @@ impl<'a> Expansion<'a, '_> {
             Err(error) => Some(format!("the check cannot be read: {error}")),
         };
         if let Some(wrong) = wrong {
-            self.problems.add(Diagnostic::new(source, key, wrong).hint("write one of `tcp`, `http` and `command`"));
+            self.problems.add(Diagnostic::new(source, key, wrong).hint(format!("write {WAYS}")));
             return None;
         }
-        match form.unwrap_or_default() {
-            ProbeForm { tcp: Some(endpoint), .. } => Some(Probe::Tcp(endpoint)),
-            ProbeForm { http: Some(url), status, .. } => Some(Probe::Http { url, status: status.unwrap_or(200) }),
-            ProbeForm { command, .. } => Some(Probe::Command(command.unwrap_or_default())),
-        }
+        form.ok().map(super::probe::probe)
     }
 }
 
@@ -345,6 +350,7 @@ fn number(
             }
             Draft::Transfer(transfer) => actions.push(Action::Transfer(Transfer { id: next(), ..transfer })),
             Draft::Check(check) => actions.push(Action::Check(Check { id: next(), ..check })),
+            Draft::Reboot(reboot) => actions.push(Action::Reboot(Reboot { id: next(), ..reboot })),
             Draft::Manual(manual) => actions.push(Action::Manual(Manual { id: next(), ..manual })),
         }
     }

@@ -41,6 +41,7 @@ fn outline(procedure: &Procedure) -> String {
                     }
                     Action::Transfer(t) => format!("transfer {} from {}, delete {}", t.path, t.from, t.delete),
                     Action::Check(check) => format!("check {:?} within {:?}", check.probe, check.within),
+                    Action::Reboot(reboot) => format!("reboot {:?} within {:?}", reboot.reason, reboot.within),
                     Action::Manual(manual) => format!("manual {}", manual.text),
                 };
                 lines.push(format!("  {} {text}", action.id()));
@@ -183,6 +184,119 @@ two on alpha/fs-old
 "###);
     let Action::Resource(step) = &procedure.stages[0].hosts[&HostName::new("alpha", "fs-new")][0] else { panic!() };
     assert_eq!(step.timeout_ms, 90_000);
+}
+
+#[test]
+fn ways_to_look_and_restarts() {
+    let mut texts = good();
+    let playbook = "
+playbook: x
+inputs: { on: host }
+stages:
+  - stage: one
+    on: on
+    steps:
+      - check: { dns: { name: fs.example, server: \"{{host.address}}\", expect: 192.0.2.12 } }
+      - check: { dns: { name: example, type: MX, expect: [\"10 a.example\", \"20 b.example\"] } }
+      - check: { certificate: { endpoint: \"x.example:443\" } }
+      - check: { certificate: { path: /etc/x.pem, name: x.example, days_left: 3 } }
+      - check: { unit: smbd }
+      - check: { postgres: {} }
+        every: 2s
+      - reboot: new kernel for {{host.name}}
+        within: 5m
+      - reboot:
+      - wait_for: { postgres: { database: intranet, query: SELECT 2, expect: \"2\" } }
+";
+    texts.insert("playbooks/x.yaml", playbook.into());
+    let procedure = run(&texts, "x", &[("on", "fs-new")]).unwrap();
+    let lines = |action: &Action| match action {
+        Action::Check(c) => format!("{} {:?} {:?} {}", c.probe, c.within, c.every, c.waits),
+        action => format!("{action:?}"),
+    };
+    let lines: Vec<String> = procedure.stages[0].hosts.values().flatten().map(lines).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r###"
+dns A fs.example is 192.0.2.12 at 192.0.2.12 30s 500ms false
+dns MX example is 10 a.example, 20 b.example 30s 500ms false
+certificate of x.example:443, valid for 14 days 30s 500ms false
+certificate of /etc/x.pem for x.example, valid for 3 days 30s 500ms false
+unit smbd is active 30s 500ms false
+postgres postgres: SELECT 1 30s 2s false
+Reboot(Reboot { id: StepId("one.7"), reason: Some("new kernel for fs-new"), within: 300s })
+Reboot(Reboot { id: StepId("one.8"), reason: None, within: 600s })
+postgres intranet: SELECT 2 answers 2 600s 5s true
+"###);
+
+    let wrong = "
+playbook: x
+inputs: { on: host }
+stages:
+  - stage: one
+    on: on
+    steps:
+      - check: { unit: --all }
+      - wait_for: { dns: { name: a.example, type: B } }
+      - check: { tcp: \"a:1\" }
+        every: 0s
+      - reboot: []
+      - manual: x
+        every: 1s
+      - reboot: x
+        timeout: 1s
+";
+    texts.insert("playbooks/x.yaml", wrong.into());
+    insta::assert_snapshot!(crate::input::tests::complaint(&texts), @r###"
+  x `--all` is no name of a unit
+   ,-[playbooks/x.yaml:8:9]
+ 7 |     steps:
+ 8 |       - check: { unit: --all }
+   :         ^^^^^
+ 9 |       - wait_for: { dns: { name: a.example, type: B } }
+   `----
+
+  x unknown value `B`
+    ,-[playbooks/x.yaml:9:51]
+  8 |       - check: { unit: --all }
+  9 |       - wait_for: { dns: { name: a.example, type: B } }
+    :                                                   ^
+ 10 |       - check: { tcp: "a:1" }
+    `----
+  help: did you mean `A`?
+
+  x `every` must be longer than nothing
+    ,-[playbooks/x.yaml:11:16]
+ 10 |       - check: { tcp: "a:1" }
+ 11 |         every: 0s
+    :                ^^
+ 12 |       - reboot: []
+    `----
+
+  x expected a text, found a list
+    ,-[playbooks/x.yaml:12:17]
+ 11 |         every: 0s
+ 12 |       - reboot: []
+    :                 ^
+ 13 |       - manual: x
+    `----
+
+  x `every` belongs to a `check` or a `wait_for`
+    ,-[playbooks/x.yaml:14:9]
+ 13 |       - manual: x
+ 14 |         every: 1s
+    :         ^^^^^
+ 15 |       - reboot: x
+    `----
+
+  x `reboot` has no timeout
+    ,-[playbooks/x.yaml:16:9]
+ 15 |       - reboot: x
+ 16 |         timeout: 1s
+    :         ^^^^^^^
+    `----
+  help: use `within`
+
+6 errors
+"###);
 }
 
 #[test]
