@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use serde_json::Value;
+use serde_json::{Value, json};
 use weiche_agent::engine;
 use weiche_agent::fault::FaultCode;
-use weiche_agent::host::Host;
+use weiche_agent::host::{Attributes, Host};
 use weiche_agent::host::fake::FakeHost;
 use weiche_agent::journal::Journal;
 use weiche_agent::protocol::StepOutcome;
-use weiche_agent::resource::{Kind, examples};
+use weiche_agent::resource::{Kind, examples, kind};
 
 use super::corpus::cases;
 use super::{heap, id, step};
@@ -66,7 +66,7 @@ fn host_with(path: &Path, text: &[u8]) -> FakeHost {
     let mut host = FakeHost::debian();
     for dir in path.ancestors().skip(1).collect::<Vec<_>>().into_iter().rev() {
         if host.lstat(dir).unwrap().is_none() {
-            host.make_dir(dir, &Default::default()).unwrap();
+            host.make_dir(dir, &Attributes::default()).unwrap();
         }
     }
     let old = host.lstat(path).unwrap().map(|meta| meta.attributes).unwrap_or_default();
@@ -110,6 +110,33 @@ fn every_kind_that_edits_is_tried() {
     let mut names: Vec<&str> = edits().iter().map(|(kind, ..)| kind.name()).collect();
     names.dedup();
     assert!(names.len() >= 7, "{names:?}");
+}
+
+/// Texts of which an edit was once not taken back, though others had only put a line at their end.
+#[test]
+fn what_was_once_too_much_is_taken_back() {
+    let cases: [(&str, Value, &[u8]); 3] = [
+        // An empty line sets the section apart only where something is above it.
+        ("ini", json!({ "path": "/etc/x", "section": "mail", "key": "relay", "value": "y" }), b""),
+        // Two places that change, and others' lines come between them.
+        ("locale", json!({ "lang": "C.UTF-8", "variables": { "LC_MESSAGES": "C" } }), b"LANG=C\n"),
+        // Latin-1; what is left of it without the block is ASCII.
+        ("block", json!({ "path": "/etc/x", "name": "n", "state": "absent" }), b"# BEGIN weiche n\n\xfc\n# END weiche n\nx\n"),
+    ];
+    for (name, spec, text) in cases {
+        let kind = kind(name).unwrap();
+        let path = kind.edits(&spec).remove(0);
+        let mut host = host_with(&path, text);
+        assert_eq!(apply("run-1", kind, &spec, &mut host), Some(StepOutcome::Changed), "{name}");
+        let touched = [content(&mut host, &path), b"# of others\n".to_vec()].concat();
+        host.write(&path, &mut touched.as_slice(), &Attributes::default()).unwrap();
+        assert!(undo(&mut host), "{name} is stuck");
+        assert_eq!(shown(&content(&mut host, &path)), shown(&[text, b"# of others\n"].concat()), "{name}");
+    }
+    let (ini, continued) = (kind("ini").unwrap(), b"a = \\".as_slice());
+    let mut host = host_with(Path::new("/etc/x"), continued);
+    let made = apply("run-1", ini, &json!({ "path": "/etc/x", "key": "b", "value": "1" }), &mut host);
+    assert!(matches!(made, Some(StepOutcome::Failed(fault)) if fault.code == FaultCode::Conflict));
 }
 
 proptest! {

@@ -8,7 +8,7 @@ use weiche_agent::engine;
 use weiche_agent::fault::FaultCode;
 use weiche_agent::host::fake::FakeHost;
 use weiche_agent::journal::{Journal, runs};
-use weiche_agent::protocol::{Frame, HostPath, MAX_DATA, Reply, Request, Scope, read_frame, write_data, write_message};
+use weiche_agent::protocol::{Frame, HostPath, MAX_DATA, MAX_MESSAGE, Reply, Request, Scope, read_frame, write_data, write_message};
 use weiche_agent::serve::serve;
 
 use super::corpus::{cases, corpus, damage};
@@ -146,6 +146,17 @@ fn the_corpus_is_read() {
     for (name, bytes) in corpus("frames") {
         frames(&name, &bytes);
         conversation(&name, &bytes);
+    }
+}
+
+#[test]
+fn a_frame_over_its_bound_is_not_read() {
+    for (kind, bound) in [(b'D', MAX_DATA), (b'J', MAX_MESSAGE)] {
+        let mut bytes = u32::try_from(bound + 1).unwrap().to_be_bytes().to_vec();
+        bytes.push(kind);
+        bytes.resize(bound + 6, b' ');
+        let read = heap::within(of_frame(0), "a frame over its bound", || read_frame::<Value>(&mut bytes.as_slice()));
+        assert!(read.is_err(), "{bound}");
     }
 }
 
