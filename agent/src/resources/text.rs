@@ -35,7 +35,8 @@ pub trait Edit {
     fn path(spec: &Self::Spec) -> String;
     /// Which part of the file it owns, in a few words: two owners of one part are refused.
     fn part(spec: &Self::Spec) -> String;
-    /// The mode of a file that is made if there is none; `None`: then there is a fault.
+    /// The mode of a file that is made if there is none; `None`: then there is a fault before the change. (A plan may
+    /// be made without the file: a package of the same run may bring it.)
     fn create(_spec: &Self::Spec) -> Option<Mode> {
         None
     }
@@ -131,7 +132,13 @@ impl<E: Edit> Lens for Edited<E> {
     }
 
     fn keep(spec: &E::Spec, now: &State, wanted: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        now.file.keep(Path::new(&E::path(spec)), &wanted.file, cx)
+        let path = E::path(spec);
+        let forward = wanted.change.is_none();
+        if forward && now.file == Node::Absent && now.change.as_ref().is_some_and(|change| change.create.is_none()) {
+            let hint = "declare what brings it before this, make it with `file`, or give `create` a mode";
+            return Err(Fault::new(FaultCode::NotFound, format!("there is no file {path}")).hint(hint));
+        }
+        now.file.keep(Path::new(&path), &wanted.file, cx)
     }
 
     fn same(_spec: &E::Spec, a: &State, b: &State) -> bool {
@@ -169,7 +176,7 @@ pub(crate) type EditText<'e> = &'e dyn Fn(&mut Text) -> Result<(), Fault>;
 /// Reads a file and what an edit would make of it.
 ///
 /// # Errors
-/// `NotFound` for a file that is needed and not there, `Conflict` if no regular file stands there, `Invalid` over
+/// `Conflict` if no regular file stands there, `Invalid` over
 /// 4 MiB.
 pub(crate) fn look(
     path: &Path,
@@ -203,10 +210,6 @@ fn seen(
     edit(&mut text)?;
     if text == *old {
         return Ok(State { file, change: None });
-    }
-    if file == Node::Absent && create.is_none() {
-        let hint = "make it with `file`, or give `create` a mode where the kind has it";
-        return Err(Fault::new(FaultCode::NotFound, format!("there is no file {}", path.display())).hint(hint));
     }
     let bytes = text.bytes(path)?;
     let hunk = (!sensitive).then(|| Hunk::between(&old.lines, &text.lines));

@@ -195,6 +195,7 @@ fn reboot() -> Outlook {
         diff: vec!["~ the host restarts: sessions end, services are away until it is up again".into()],
         undo: "nothing to take back; what is taken back of other steps may take another restart to work".into(),
         irreversible: false,
+        contents: Vec::new(),
         seen: None,
     }
 }
