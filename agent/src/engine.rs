@@ -48,6 +48,11 @@ pub fn observe(steps: &[Step], host: &mut dyn Host) -> Vec<Observation> {
 /// # Errors
 /// If the machinery broke (journal unreadable, disk full before a change). What was changed before is journalled.
 pub fn apply(steps: &[Step], journal: &mut Journal, host: &mut dyn Host, report: Report<'_>) -> Result<bool, Fault> {
+    // The journal has no place for two of one name.
+    let mut ids = BTreeSet::new();
+    if let Some(twice) = steps.iter().find(|step| !ids.insert(&step.id)) {
+        return Err(Fault::new(FaultCode::Invalid, format!("two steps have the name {}", twice.id)));
+    }
     let unfinished = |s: &&Journalled| !matches!(s.status, Status::Done | Status::Undone);
     let unfinished: Vec<StepId> = journal.steps.iter().rev().filter(unfinished).map(|s| s.step.id.clone()).collect();
     if !undo::steps(&unfinished, false, journal, host, report)?.is_empty() {

@@ -1,9 +1,9 @@
 //! The write-ahead undo log of one run on one host: `runs/RUN/journal` in the agent's state directory.
 //!
 //! One record a line: the first 16 digits of the SHA-256 of the rest, a space, JSON. A `Begin` is durable before the
-//! host is touched. Records are only appended. A last line that is cut or damaged was never acted upon and is ignored;
-//! damage anywhere else is a fault that needs a person. Where a step stands is computed by [`Status::next`] alone, in
-//! live execution and in recovery alike.
+//! host is touched. Records are only appended. A last line that is cut off was never acted upon and is ignored; any
+//! other damage, also to the last line, is a fault that needs a person: the record may have been acted upon. Where a step
+//! stands is computed by [`Status::next`] alone, in live execution and in recovery alike.
 
 mod runs;
 
@@ -27,6 +27,9 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// Space set aside per run, in bytes: enough for the undo records of about a thousand steps.
 const RESERVE: u64 = 64 << 10;
+
+/// Length of a line's checksum.
+const SUM: usize = 16;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -154,7 +157,8 @@ impl Journal {
     /// Reads the journal of a run; an empty one if there is none.
     ///
     /// # Errors
-    /// `Corrupt` for damage before the last line, `Unsupported` for a newer major version; a person has to look.
+    /// `Corrupt` for damage other than a last line that is cut off, `Unsupported` for a newer major version; a person has
+    /// to look.
     pub fn open(run: &RunId, host: &mut dyn Host) -> Result<Journal, Fault> {
         let name = format!("runs/{run}/journal");
         let mut journal = Journal {
@@ -169,13 +173,10 @@ impl Journal {
         if let Some(reader) = host.state_open(&journal.name)? {
             reader.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|e| Fault::io("read the journal", &e))?;
         }
-        let mut lines = bytes.split_inclusive(|b| *b == b'\n').peekable();
-        let mut number = 0;
-        while let Some(line) = lines.next() {
-            number += 1;
+        for (number, line) in (1..).zip(bytes.split_inclusive(|b| *b == b'\n')) {
             match parse(line) {
                 Some(record) => journal.fold(&record)?,
-                None if lines.peek().is_none() => journal.torn = true,
+                None if cut_off(line) => journal.torn = true,
                 None => {
                     let message = format!("line {number} of the journal {} is damaged", journal.name);
                     let hint = "nothing was changed; compare the host with the plan by hand";
@@ -316,13 +317,41 @@ fn line(record: &Record, text: &mut Vec<u8>) -> Result<(), Fault> {
     let json = serde_json::to_string(record)
         .map_err(|e| Fault::new(FaultCode::Invalid, format!("a journal record cannot be written: {e}")))?;
     let digest = Digest::of(json.as_bytes());
-    text.extend_from_slice(format!("{} {json}\n", &digest.as_str()[..16]).as_bytes());
+    text.extend_from_slice(format!("{} {json}\n", &digest.as_str()[..SUM]).as_bytes());
     Ok(())
 }
 
 fn parse(line: &[u8]) -> Option<Record> {
-    let text = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
+    record(line.strip_suffix(b"\n")?)
+}
+
+/// Whether a power cut while it was appended can have left this line: the beginning of one, perhaps all but its newline.
+/// A whole record with something else in its newline's place is not, nor are the zeros of a sector that was lost.
+fn cut_off(line: &[u8]) -> bool {
+    if line.ends_with(b"\n") {
+        return false;
+    }
+    let text = match std::str::from_utf8(line) {
+        Ok(text) => text,
+        // Within a letter.
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&line[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    let (sum, json) = text.split_once(' ').unwrap_or((text, ""));
+    if sum.len() > SUM || !sum.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return false;
+    }
+    match serde_json::from_str::<Value>(json) {
+        Ok(_) => record(line).is_some(),
+        Err(error) => error.is_eof(),
+    }
+}
+
+fn record(line: &[u8]) -> Option<Record> {
+    let text = std::str::from_utf8(line).ok()?;
     let (sum, json) = text.split_once(' ')?;
     let digest = Digest::of(json.as_bytes());
-    (digest.as_str()[..16] == *sum).then(|| serde_json::from_str(json).ok()).flatten()
+    (digest.as_str()[..SUM] == *sum).then(|| serde_json::from_str(json).ok()).flatten()
 }

@@ -4,7 +4,7 @@
 //! once, and is refused when the hosts are no longer what it was computed from.
 
 mod build;
-mod diff;
+pub mod diff;
 pub mod expand;
 pub mod procedure;
 mod saved;
@@ -49,7 +49,7 @@ pub struct Plan {
 /// What differs between two states of a resource, a line each.
 pub fn differences(kind: &str, from: &serde_json::Value, to: &serde_json::Value) -> Vec<String> {
     let words = weiche_agent::resource::kind(kind).and_then(|kind| kind.change(from, to));
-    words.unwrap_or_else(|| diff::lines(from, to, diff::Text::Shown { old: None, new: None }))
+    words.map(diff::fit).unwrap_or_else(|| diff::lines(from, to, diff::Text::Shown { old: None, new: None }))
 }
 
 /// A stage of the plan: hosts in parallel, the steps of each in order.

@@ -3,6 +3,7 @@
 //! Every call that may change something is an *effect* and is counted. After a crash every call fails with `Crashed`
 //! until [`FakeHost::reboot`]. Times come from a counter. It never touches the machine it runs on.
 
+mod picture;
 mod seed;
 mod tree;
 
@@ -32,7 +33,7 @@ pub enum Moment {
 }
 
 /// The agent's state directory: contents by name.
-type State = BTreeMap<String, Vec<u8>>;
+pub type State = BTreeMap<String, Vec<u8>>;
 
 /// A host in memory. A clone is a second host that happens to be equal.
 #[derive(Clone, Debug, Default)]

@@ -168,7 +168,12 @@ impl Edit for InFile {
             return Ok(());
         }
         match (place.end, &spec.section) {
-            (Some(at), _) => text.insert(at, &Style::near(text, at).line(&spec.key, value)),
+            (Some(at), _) => {
+                // The last line of the file: what is put behind it would be the rest of its value.
+                let continues = at == text.len() && text.lines().next_back().is_some_and(|line| line.ends_with('\\'));
+                refuse_continued(spec, at.saturating_sub(1), continues)?;
+                text.insert(at, &Style::near(text, at).line(&spec.key, value));
+            }
             (None, None) => text.insert(0, &Style::near(text, 0).line(&spec.key, value)),
             (None, Some(section)) => {
                 let style = Style { indent: String::new(), ..Style::near(text, text.len()) };

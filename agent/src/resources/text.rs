@@ -4,6 +4,7 @@
 //! change that the edit would make to it. Undo restores the file exactly if nobody else has touched it since, and else
 //! takes back only its own lines, found by themselves and their neighbours, as patch(1) does.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -76,6 +77,9 @@ pub struct Change {
     /// Mode of a file that is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create: Option<Mode>,
+    /// The file is no UTF-8; what the edit leaves of it may well be, and the lines are to come back as they were.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub latin1: bool,
     /// The lines that change; `None` if they are sensitive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hunk: Option<Hunk>,
@@ -210,7 +214,8 @@ fn seen(
     let bytes = text.bytes(path)?;
     let hunk = (!sensitive).then(|| Hunk::between(&old.lines, &text.lines));
     let create = create.filter(|_| file == Node::Absent);
-    Ok(State { file, change: Some(Change { digest: Digest::of(&bytes), size: bytes.len() as u64, create, hunk }) })
+    let (digest, size, latin1) = (Digest::of(&bytes), bytes.len() as u64, old.latin1);
+    Ok(State { file, change: Some(Change { digest, size, create, latin1, hunk }) })
 }
 
 /// The bytes of the file as it is, and as the edit would make it: for a check before anything is written.
@@ -261,6 +266,7 @@ pub(crate) fn put(path: &Path, edit: EditText<'_>, now: &State, to: &State, cx: 
     }
     // Others have edited it since: only our lines go back.
     let mut text = read(path, &now.file, cx)?;
+    text.latin1 |= change.latin1 && text.lines.iter().all(|line| line.is_ascii());
     if change.hunk.as_ref().is_some_and(|hunk| hunk.take_back(&mut text.lines)) {
         let bytes = text.bytes(path)?;
         cx.offer(&bytes);
@@ -280,8 +286,20 @@ pub(crate) fn put(path: &Path, edit: EditText<'_>, now: &State, to: &State, cx: 
 
 /// Whether the file is as before, or at least our part of it.
 pub(crate) fn same(before: &State, now: &State) -> bool {
-    let ours = |state: &State| state.change.as_ref()?.hunk.as_ref().map(|h| (h.old.clone(), h.new.clone()));
-    before.file.same(&now.file) || (ours(before).is_some() && ours(before) == ours(now))
+    before.file.same(&now.file) || (part(before).is_some() && part(before) == part(now))
+}
+
+/// How many more of each line the edit would leave; fewer where it removes some. Others' lines between two places that
+/// change are in the hunk as well, and an empty line that sets our part apart depends on what is above it: neither counts.
+fn part(state: &State) -> Option<BTreeMap<&str, isize>> {
+    let hunk = state.change.as_ref()?.hunk.as_ref()?;
+    let mut more = BTreeMap::new();
+    let each = hunk.old.iter().map(|line| (line, -1)).chain(hunk.new.iter().map(|line| (line, 1)));
+    for (line, n) in each {
+        *more.entry(line.trim_end_matches('\r')).or_insert(0) += n;
+    }
+    more.retain(|line, n| !line.is_empty() && *n != 0);
+    Some(more)
 }
 
 /// The change as lines of a diff.
@@ -487,53 +505,4 @@ pub(crate) fn line_problem(key: &str, text: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lines(text: &str) -> Vec<String> {
-        text.split(' ').filter(|w| !w.is_empty()).map(str::to_owned).collect()
-    }
-
-    fn back(old: &str, new: &str, now: &str) -> Option<String> {
-        let mut now = lines(now);
-        Hunk::between(&lines(old), &lines(new)).take_back(&mut now).then(|| now.join(" "))
-    }
-
-    #[test]
-    fn any_bytes_come_back() {
-        for bytes in [&b""[..], b"\n", b"a", b"a\n", b"a\r\nb", b"\n\n", b"gr\xfc\xdfe\n", b"\xff\x00\n\r"] {
-            assert_eq!(Text::parse(bytes).bytes(Path::new("/x")).unwrap(), bytes);
-        }
-    }
-
-    #[test]
-    fn a_last_line_without_an_ending_stays_without() {
-        let edited = |edit: &dyn Fn(&mut Text)| {
-            let mut text = Text::parse(b"a\r\nb");
-            edit(&mut text);
-            String::from_utf8(text.bytes(Path::new("/x")).unwrap()).unwrap()
-        };
-        assert_eq!(edited(&|text| text.insert(2, "c")), "a\r\nb\r\nc");
-        assert_eq!(edited(&|text| text.insert(1, "c")), "a\r\nc\r\nb");
-        assert_eq!(edited(&|text| text.replace(1, "c")), "a\r\nc");
-        assert_eq!(edited(&|text| text.remove(1)), "a");
-        assert_eq!(edited(&|text| text.retain(|line| line == "a")), "a");
-        assert_eq!(edited(&|text| text.remove(0)), "b");
-    }
-
-    #[test]
-    fn only_our_lines_go_back() {
-        assert_eq!(back("a c", "a b c", "x a b c y").as_deref(), Some("x a c y"));
-        assert_eq!(back("a c", "a b c", "a b x c").as_deref(), Some("a x c"));
-        assert_eq!(back("a b c", "a c", "a c x").as_deref(), Some("a b c x"));
-        assert_eq!(back("a b c", "a B c", "a x B y c").as_deref(), Some("a x b y c"));
-        assert_eq!(back("", "b", "x b").as_deref(), Some("x"));
-    }
-
-    #[test]
-    fn what_others_changed_is_not_guessed() {
-        assert_eq!(back("a c", "a b c", "a B c"), None);
-        assert_eq!(back("a b c", "a c", "x y"), None);
-        assert_eq!(back("", "b", "b x b"), None);
-    }
-}
+mod tests;

@@ -142,7 +142,7 @@ fn resource_outlook(
     };
     let diff = match kind.change(&seen.state, &seen.wanted) {
         _ if !changes => Vec::new(),
-        Some(lines) => lines,
+        Some(lines) => diff::fit(lines),
         None => diff::lines(&seen.state, &seen.wanted, text),
     };
     let undo = undo(step, kind, seen, changes);

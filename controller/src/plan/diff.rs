@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use similar::TextDiff;
 
-/// Longest diff of one content, in lines; the rest is counted.
-const MAX_LINES: usize = 200;
+/// Most lines of one difference of fields, and of one of text; the rest is counted.
+pub const MAX_LINES: usize = 200;
 
 /// What may be shown of a content.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Text<'a> {
+pub enum Text<'a> {
     /// Nothing: it is sensitive.
     Masked,
     /// Both sides, where they are known and text.
@@ -22,8 +22,9 @@ pub(super) enum Text<'a> {
     },
 }
 
-/// Lists the differences.
-pub(super) fn lines(state: &Value, wanted: &Value, text: Text<'_>) -> Vec<String> {
+/// Lists the differences: at most [`MAX_LINES`] of fields and as many of text, each fit for a terminal. What is compared
+/// was read from hosts, its names as well.
+pub fn lines(state: &Value, wanted: &Value, text: Text<'_>) -> Vec<String> {
     let (mut old, mut new) = (flat(state), flat(wanted));
     let mut lines = Vec::new();
     if let Some(line) = appears(state, wanted) {
@@ -54,8 +55,20 @@ pub(super) fn lines(state: &Value, wanted: &Value, text: Text<'_>) -> Vec<String
             (None, None) => {}
         }
     }
+    let mut lines = fit(lines);
     if content {
         lines.extend(content_lines(&old, &new, text));
+    }
+    lines
+}
+
+/// Bounded, and without characters that a terminal would obey.
+pub(super) fn fit(mut lines: Vec<String>) -> Vec<String> {
+    let rest = lines.len().saturating_sub(MAX_LINES);
+    lines.truncate(MAX_LINES);
+    let mut lines: Vec<String> = lines.iter().map(|line| printable(line)).collect();
+    if rest > 0 {
+        lines.push(format!("... {rest} more lines"));
     }
     lines
 }
@@ -81,12 +94,7 @@ fn content_lines(old: &BTreeMap<String, Value>, new: &BTreeMap<String, Value>, t
         Text::Shown { new: Some(new), old: old_text } if old_text.is_some() || old_size == 0 => {
             let diff = TextDiff::from_lines(old_text.unwrap_or(""), new);
             let unified = diff.unified_diff().context_radius(2).to_string();
-            let mut lines: Vec<String> = unified.lines().map(printable).collect();
-            if lines.len() > MAX_LINES {
-                let rest = lines.len() - MAX_LINES;
-                lines.truncate(MAX_LINES);
-                lines.push(format!("... {rest} more lines"));
-            }
+            let lines = fit(unified.lines().map(str::to_owned).collect());
             if lines.is_empty() { vec![summary] } else { lines }
         }
         Text::Shown { .. } => vec![summary],

@@ -16,28 +16,28 @@ const MAX_LINKS: u32 = 40;
 /// A whole file system, by resolved path.
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
-    nodes: BTreeMap<PathBuf, Node>,
+    pub(super) nodes: BTreeMap<PathBuf, Node>,
     /// Inodes that have a name in the agent's state directory, which may be their only one by now.
-    kept: BTreeMap<i64, Node>,
-    clock: i64,
+    pub(super) kept: BTreeMap<i64, Node>,
+    pub(super) clock: i64,
 }
 
 #[derive(Clone, Debug)]
-struct Node {
+pub(super) struct Node {
     /// Names with the same number are hard links to one file.
-    inode: i64,
-    body: Body,
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    mtime: (i64, u32),
-    xattrs: BTreeMap<String, Vec<u8>>,
+    pub(super) inode: i64,
+    pub(super) body: Body,
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) mtime: (i64, u32),
+    pub(super) xattrs: BTreeMap<String, Vec<u8>>,
     /// Has holes; of the fake, no more than a mark.
-    sparse: bool,
+    pub(super) sparse: bool,
 }
 
 #[derive(Clone, Debug)]
-enum Body {
+pub(super) enum Body {
     File(Vec<u8>),
     Directory,
     Symlink(PathBuf),

@@ -1,0 +1,91 @@
+//! Archives, each in the memory that the formats need. What is in good and hostile ones is tried in
+//! `content/unpack/tests.rs`; here it is what they cost, and those that were once too much.
+#![expect(clippy::disallowed_methods, reason = "shell")]
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use weiche::content::cache::Cache;
+use weiche::content::unpack::{Limits, unpack};
+use weiche_agent::digest::Digest;
+
+use super::corpus::{cases, corpus, damage};
+use super::heap;
+
+const SMALL: Limits = Limits { entries: 100, bytes: 1 << 20, ratio: 250, ratio_from: 256 << 10 };
+
+/// What an archive may cost, whatever it says of itself: buffers, a deflate window, the listing; a zstd window can be
+/// as large as what is unpacked, or as a frame declares, up to 128 MiB, and is doubled while it grows.
+const BOUND: usize = 8 << 20;
+
+/// The same with a zstd window.
+const BOUND_ZST: usize = 300 << 20;
+
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Place {
+        let path = std::env::temp_dir().join(format!("weiche-fuzz-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Place(path)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn is_zst(bytes: &[u8]) -> bool {
+    bytes.get(1..4) == Some(&[0xb5, 0x2f, 0xfd]) || bytes.get(1..4) == Some(&[0x2a, 0x4d, 0x18])
+}
+
+/// Unpacks it; whether it was accepted.
+fn unpacks(place: &Place, name: &str, bytes: &[u8]) -> bool {
+    let archive = place.0.join("archive");
+    fs::write(&archive, bytes).unwrap();
+    let (cache, digest) = (Cache::new(&place.0), Digest::of(bytes));
+    let bound = if is_zst(bytes) { BOUND_ZST } else { BOUND };
+    let unpacked = heap::within(bound, name, || unpack(&archive, &digest, 0, SMALL, &cache));
+    if let Ok(entries) = &unpacked {
+        assert!(entries.len() <= 2 * SMALL.entries, "{name}: {} entries", entries.len());
+        assert!(entries.keys().all(|name| !name.starts_with('/') && name.split('/').all(|part| part != "..")));
+    }
+    let around = fs::read_dir(&place.0).unwrap().count();
+    assert!(around <= 2, "{name} has left something besides the cache");
+    unpacked.is_ok()
+}
+
+#[test]
+fn the_corpus_is_read() {
+    let place = Place::new("corpus");
+    for (name, bytes) in corpus("archive") {
+        assert_eq!(unpacks(&place, &name, &bytes), name.starts_with("good"), "{name}");
+    }
+}
+
+#[test]
+fn a_bomb_costs_no_memory() {
+    let place = Place::new("bomb");
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gz.write_all(&vec![0; 32 << 20]).unwrap();
+    let gz = gz.finish().unwrap();
+    assert!(!unpacks(&place, "zeros in gzip", &gz));
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    #[test]
+    fn damaged_archives_stay_in_their_bound(which in any::<prop::sample::Index>(), damages in prop::collection::vec(damage(), 1..5)) {
+        let place = Place::new("damaged");
+        let good: Vec<_> = corpus("archive").into_iter().filter(|(name, _)| name.starts_with("good")).collect();
+        let (name, mut bytes) = good[which.index(good.len())].clone();
+        damages.iter().for_each(|damage| damage.happen(&mut bytes));
+        unpacks(&place, &name, &bytes);
+    }
+}
