@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use weiche_tests::lab::{HostOptions, Lab, LabHost};
+use weiche_agent::journal::KEPT_UNDONE;
 use weiche_tests::disk;
 
 use crate::fleet::{Fleet, assert_same, packages, state};
@@ -89,4 +90,51 @@ fn a_whole_server_is_set_up_and_taken_back() {
     assert!(back.stderr.contains("identical to before"), "{}", back.stderr);
     fleet.weiche(&["verify", "latest"]).expect(0);
     assert_same(&seen(&host), &before, "taken back");
+}
+
+/// What CUPS keeps in `/etc` for itself: it writes there when a queue comes and when it goes.
+const CUPS: [&str; 3] = ["/etc/cups/printers.conf", "/etc/cups/subscriptions.conf", "/etc/cups/ppd"];
+
+/// Runs that a host remembers, and the bytes in its state directory.
+fn remembered(host: &LabHost) -> (usize, u64) {
+    let runs = host.run(&["sh", "-c", "ls /var/lib/weiche/runs | wc -l"]);
+    let bytes = host.run(&["sh", "-c", "find /var/lib/weiche -type f -printf '%s\\n' | awk '{ sum += $1 } END { print sum }'"]);
+    (runs.parse().expect("a number"), bytes.parse().expect("a number"))
+}
+
+/// The same profile on a host that has the large packages already: installing them 25 times would take most of an
+/// hour. The package `cron` still comes and goes each time.
+#[test]
+fn a_server_is_set_up_and_taken_back_25_times_without_residue() {
+    if let Err(why) = Lab::available() {
+        return weiche_tests::skip("a_server_is_set_up_and_taken_back_25_times_without_residue", &why);
+    }
+    let lab = Lab::new("cycles");
+    let host = lab.boot(HostOptions::named("srv"));
+    host.run(&["apt-get", "install", "-q", "-y", "cups", "locales", "nginx", "postgresql", "samba"]);
+    let fleet = server(&lab, &host, "town-server");
+    let member = std::fs::read_to_string(fleet.path().join("members/rathaus.yaml")).expect("the member");
+    let unwatched = format!("unwatched: [{}, {}.O, {}, {}.O, {}, ", CUPS[0], CUPS[0], CUPS[1], CUPS[1], CUPS[2]);
+    fleet.write("members/rathaus.yaml", &member.replace("unwatched: [", &unwatched));
+    let seen = || {
+        let of_cups = |line: &&str| !["cups/printers.conf", "cups/subscriptions.conf", "cups/ppd"].iter().any(|n| line.contains(n));
+        seen(&host).lines().filter(of_cups).collect::<Vec<_>>().join("\n")
+    };
+    let before = seen();
+    let mut sizes = Vec::new();
+    for cycle in 1..=25 {
+        fleet.weiche(&APPLY).expect(0);
+        let back = fleet.weiche(&["rollback", "latest"]).expect(0);
+        assert!(back.stderr.contains("identical to before"), "cycle {cycle}: {}", back.stderr);
+        if [1, 2, 10, 25].contains(&cycle) {
+            assert_same(&seen(), &before, &format!("cycle {cycle}"));
+        }
+        sizes.push(remembered(&host));
+        let (runs, _) = sizes[cycle - 1];
+        // Those before this run, and this run.
+        assert!(runs <= KEPT_UNDONE + 1, "cycle {cycle}: {runs} runs");
+    }
+    // Run names and times have their own lengths; a kept file or a journal is far larger.
+    let (tenth, last) = (sizes[9].1, sizes[24].1);
+    assert!(last <= tenth + 512, "the state directory has grown from {tenth} to {last} bytes: {sizes:?}");
 }
