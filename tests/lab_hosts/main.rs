@@ -4,6 +4,7 @@
 
 mod fleet;
 mod interrupted;
+mod profile;
 mod refusals;
 mod server;
 mod steps;

@@ -5,6 +5,7 @@
 //! never run. The packages of versions that are given up are kept for the run, so undo needs no source that still
 //! offers them. When the host already is as wanted, one `dpkg-query` is all that happens.
 
+mod accounts;
 mod apt;
 mod archive;
 mod conffile;
@@ -96,8 +97,9 @@ impl Lens for Package {
     const NAME: &'static str = "package";
     const WITNESS: Witness = Witness::Packages;
     const UNDO: Exactness = Exactness::BestEffort(
-        "what packages wrote while they ran, configuration files that only another version has, data that removing a \
-         newly installed package deletes, whether units that a package stops and starts were running",
+        "what packages wrote while they were set up and ran (logs, caches, /var/lib, /var/www), configuration files that \
+         only another version has, data that removing a newly installed package deletes, whether units that a package \
+         stops and starts were running",
     );
     const BARRIER: bool = true;
     type Spec = Spec;
@@ -188,8 +190,12 @@ impl Lens for Package {
         Ok(State { packages, ..State::default() })
     }
 
-    fn put(_spec: &Spec, _now: &State, to: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
+    fn put(_spec: &Spec, now: &State, to: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
         apt::make(&to.packages, cx)?;
+        if to.transaction.is_empty() {
+            return accounts::note(now, cx);
+        }
+        accounts::put(to, cx)?;
         conffile::put(&to.conffiles, cx)
     }
 
@@ -200,6 +206,7 @@ impl Lens for Package {
             (wanted.packages.contains_key(name) && then != Some(old)).then(|| (name.clone(), old.to_owned()))
         });
         archive::keep(&replaced.collect::<Vec<_>>(), cx)?;
+        accounts::keep(now, cx)?;
         conffile::keep(&now.conffiles, cx)
     }
 

@@ -15,6 +15,12 @@ static PROFILES: &[Shipped] = &[
     ("profiles/file-server.yaml", include_str!("../../../playbooks/profiles/file-server.yaml")),
     ("profiles/intranet.yaml", include_str!("../../../playbooks/profiles/intranet.yaml")),
     ("profiles/office-workplace.yaml", include_str!("../../../playbooks/profiles/office-workplace.yaml")),
+    ("profiles/server-base.yaml", include_str!("../../../playbooks/profiles/server-base.yaml")),
+    ("profiles/town-database.yaml", include_str!("../../../playbooks/profiles/town-database.yaml")),
+    ("profiles/town-files.yaml", include_str!("../../../playbooks/profiles/town-files.yaml")),
+    ("profiles/town-intranet.yaml", include_str!("../../../playbooks/profiles/town-intranet.yaml")),
+    ("profiles/town-print.yaml", include_str!("../../../playbooks/profiles/town-print.yaml")),
+    ("profiles/town-server.yaml", include_str!("../../../playbooks/profiles/town-server.yaml")),
 ];
 
 static FILES: &[Shipped] = &[
@@ -22,6 +28,10 @@ static FILES: &[Shipped] = &[
     ("files/intranet/nginx.conf", include_str!("../../../playbooks/files/intranet/nginx.conf")),
     ("files/motd", include_str!("../../../playbooks/files/motd")),
     ("files/samba/smb.conf", include_str!("../../../playbooks/files/samba/smb.conf")),
+    ("files/town/index.html", include_str!("../../../playbooks/files/town/index.html")),
+    ("files/town/nftables.conf", include_str!("../../../playbooks/files/town/nftables.conf")),
+    ("files/town/nginx.conf", include_str!("../../../playbooks/files/town/nginx.conf")),
+    ("files/town/queue.service", include_str!("../../../playbooks/files/town/queue.service")),
     ("files/workplace/policies.json", include_str!("../../../playbooks/files/workplace/policies.json")),
 ];
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::catalogue::{entry, unit_file, versions};
 use super::{Host, Output, Package, World, fails, file_attributes, says, state_name, unit};
 use crate::fault::Fault;
-use crate::host::{Attributes, FileType};
+use crate::host::{Attributes, FileType, read_text};
 
 /// Directory of the unit files that packages ship.
 const UNITS: &str = "/lib/systemd/system";
@@ -321,6 +321,17 @@ fn unpack(host: &mut dyn Host, world: &mut World, name: &str, version: &str, aut
     Ok(())
 }
 
+/// Makes a group that is left behind when its package is purged, as many are.
+fn group(host: &mut dyn Host, line: &str) -> Result<(), Fault> {
+    let path = Path::new("/etc/group");
+    match read_text(host, path)? {
+        Some(text) if !text.lines().any(|known| known == line) => {
+            host.write(path, &mut format!("{text}{line}\n").as_bytes(), &file_attributes())
+        }
+        _ => Ok(()),
+    }
+}
+
 fn configure(host: &mut dyn Host, world: &mut World) -> Result<(), Fault> {
     let waiting: Vec<String> = world.packages.iter().filter(|(_, p)| broken(p)).map(|(n, _)| n.clone()).collect();
     for name in waiting {
@@ -330,6 +341,9 @@ fn configure(host: &mut dyn Host, world: &mut World) -> Result<(), Fault> {
             "unpacked" => unit::Come::Newer,
             _ => unit::Come::Back,
         };
+        if name == "samba" {
+            group(host, "sambashare:x:997:")?;
+        }
         // An interrupted unpacking left files out: they are made now.
         "installed".clone_into(&mut package.status);
         for (unit, config) in entry(&name).map(|e| e.units).unwrap_or_default() {
