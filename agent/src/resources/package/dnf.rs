@@ -107,7 +107,7 @@ pub(super) fn plan(spec: &Spec, cx: &mut Cx<'_>) -> Result<Outcome, Fault> {
     let output = read(["dnf"].into_iter().chain(OPTIONS).chain(["--assumeno"]), &request, cx)?;
     let said = format!("{}\n{}", output.stdout, output.stderr);
     if !output.ok() && !said.contains("Operation aborted") {
-        return Err(refusal(&output, &request));
+        return Err(refusal(&output, &request.join(" ")));
     }
     let names = std::slice::from_ref(&spec.name);
     let rows = table(&output.stdout)?;
@@ -147,16 +147,22 @@ pub(super) fn make(to: &Packages, cx: &mut Cx<'_>) -> Result<(), Fault> {
     let names: Vec<String> = to.keys().cloned().collect();
     repair(to, &names, cx)?;
     let mut have = query(&names, true, cx)?;
-    let mut lines = Vec::new();
+    let (mut come, mut go) = (Vec::new(), Vec::new());
     for (name, should) in to {
         match should {
             Installed::Installed { version, .. } if have[name].version() != Some(version) => {
-                lines.push(format!("install {}", source(name, version, cx)?));
+                come.push(source(name, version, cx)?);
             }
-            Installed::Absent | Installed::ConfigFiles if !have[name].gone() => lines.push(format!("remove {name}")),
+            Installed::Absent | Installed::ConfigFiles if !have[name].gone() => go.push(name.clone()),
             _ => {}
         }
     }
+    // Files have to come in the first command, all in one.
+    let lines: Vec<String> = [("install", come), ("remove", go)]
+        .into_iter()
+        .filter(|(_, words)| !words.is_empty())
+        .map(|(verb, words)| format!("{verb} {}", words.join(" ")))
+        .collect();
     if !lines.is_empty() {
         let said = shell(&lines, "--assumeno", cx)?;
         let outcome = keyed(&table(&said.stdout)?, &names);
@@ -170,7 +176,9 @@ pub(super) fn make(to: &Packages, cx: &mut Cx<'_>) -> Result<(), Fault> {
             let (own, others): (Vec<&str>, Vec<&str>) =
                 differing.into_iter().map(String::as_str).partition(|name| to.contains_key(*name));
             if others.is_empty() {
-                return Err(refusal(&said, &lines).within(format!("dnf would not change {}", own.join(", "))));
+                return Err(
+                    refusal(&said, &lines.join("; ")).within(format!("dnf would not change {}", own.join(", ")))
+                );
             }
             let message = format!("dnf would also change {}, which this step does not cover", others.join(", "));
             let hint = "packages were installed or upgraded since that depend on the old state: remove or declare them";
@@ -211,16 +219,18 @@ fn repair(to: &Packages, names: &[String], cx: &mut Cx<'_>) -> Result<(), Fault>
     let (mut whole, mut unknown) = (Vec::new(), Vec::new());
     for (name, version) in &cut {
         match (have.get(name), version) {
-            (Some(Installed::Installed { version, .. }), _) => {
-                whole.push(format!("reinstall {}", source(name, version, cx)?))
-            }
+            (Some(Installed::Installed { version, .. }), _) => whole.push(source(name, version, cx)?),
             // rpm knows nothing of it, and yet its files may be there: it comes in full, and is removed below.
-            (Some(_), Some(version)) => unknown.push(format!("install {}", source(name, version, cx)?)),
+            (Some(_), Some(version)) => unknown.push(source(name, version, cx)?),
             _ => {}
         }
     }
-    whole.extend(unknown);
-    if whole.is_empty() { Ok(()) } else { carry_out(&whole, cx) }
+    for (verb, words) in [("reinstall", whole), ("install", unknown)] {
+        if !words.is_empty() {
+            carry_out(&[format!("{verb} {}", words.join(" "))], cx)?;
+        }
+    }
+    Ok(())
 }
 
 /// Where a version is taken from: undo does not depend on what the repositories still offer.
@@ -233,7 +243,7 @@ fn source(name: &str, version: &str, cx: &mut Cx<'_>) -> Result<String, Fault> {
 fn carry_out(lines: &[String], cx: &mut Cx<'_>) -> Result<(), Fault> {
     let output = shell(lines, "-y", cx)?;
     let failed = said::lines(&output).any(|line| line.starts_with("Error"));
-    if output.ok() && !failed { Ok(()) } else { Err(refusal(&output, lines)) }
+    if output.ok() && !failed { Ok(()) } else { Err(refusal(&output, &lines.join("; "))) }
 }
 
 fn shell(lines: &[String], option: &str, cx: &mut Cx<'_>) -> Result<Output, Fault> {

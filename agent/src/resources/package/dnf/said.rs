@@ -98,7 +98,7 @@ pub(super) fn lines(output: &Output) -> impl Iterator<Item = &str> {
 }
 
 /// Says what dnf means.
-pub(super) fn refusal(output: &Output, request: &[String]) -> Fault {
+pub(super) fn refusal(output: &Output, request: &str) -> Fault {
     let said = format!("{}\n{}", output.stderr, output.stdout);
     let any = |words: &[&str]| words.iter().any(|word| said.contains(word));
     let (code, hint) = if any(&["lready running", "process with pid", "Failed to obtain"]) || output.status == 200 {
@@ -121,7 +121,7 @@ pub(super) fn refusal(output: &Output, request: &[String]) -> Fault {
         (FaultCode::CommandFailed, "see /var/log/dnf.log and /var/log/dnf.rpm.log on the host")
     };
     let telling = |line: &&str| {
-        let begins = ["Error", "Problem", "- ", "No match", "No package", "error:", "Failed", "Package "];
+        let begins = ["Error", "Problem", "- ", "No match", "No package", "error:", "Failed"];
         begins.iter().any(|word| line.starts_with(word)) && !line.ends_with(':') && *line != "Error: Operation aborted."
     };
     let mut errors: Vec<&str> = lines(output).filter(telling).collect();
@@ -129,7 +129,7 @@ pub(super) fn refusal(output: &Output, request: &[String]) -> Fault {
     let errors = errors.join("; ");
     let cause = if errors.is_empty() { said.trim() } else { &errors };
     let end = cause.char_indices().nth_back(1999).map_or(cause, |(at, _)| &cause[at..]);
-    Fault::new(code, end).within(format!("`dnf {}` ended with status {}", request.join("; "), output.status)).hint(hint)
+    Fault::new(code, end).within(format!("`dnf {request}` ended with status {}", output.status)).hint(hint)
 }
 
 #[cfg(test)]

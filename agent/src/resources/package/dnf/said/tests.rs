@@ -109,7 +109,7 @@ fn refusals_are_told_apart() {
     ];
     for (stderr, code, cause) in cases {
         let output = Output { status: 1, stdout: String::new(), stderr: stderr.into() };
-        let fault = refusal(&output, &["install x".into()]);
+        let fault = refusal(&output, "install x");
         assert_eq!(fault.code, code, "{stderr}");
         assert!(format!("{fault:?}").contains(cause), "{fault:?}");
     }
