@@ -11,8 +11,10 @@ acl:getfacl
 apt-utils:apt-ftparchive
 attr:getfattr
 btrfs-progs:mkfs.btrfs
+createrepo-c:createrepo_c
 debian-archive-keyring:/usr/share/keyrings/debian-archive-keyring.gpg
 debootstrap:debootstrap
+dnf:dnf
 dpkg-dev:dpkg-scanpackages
 e2fsprogs:mkfs.ext4
 iproute2:ip
@@ -24,6 +26,7 @@ openssh-client:ssh
 openssh-server:sshd
 python3-pytest:/usr/lib/python3/dist-packages/pytest
 python3-testinfra:/usr/lib/python3/dist-packages/testinfra
+rpm:rpmbuild
 rsync:rsync
 sudo:sudo
 systemd-container:systemd-nspawn

@@ -1,14 +1,19 @@
-//! `package`: a Debian package is there (in any or in one exact version) or not.
+//! `package`: a package is there (in any or in one exact version) or not, by apt on Debian and its kin, or by dnf 4 on
+//! Fedora, Red Hat and theirs.
 //!
 //! The state covers every package that the transaction would touch, because undo has to bring all of them back. What
-//! the transaction would be is asked of apt itself (`apt-get --simulate`), from the local index: `apt-get update` is
-//! never run. The packages of versions that are given up are kept for the run, so undo needs no source that still
-//! offers them. When the host already is as wanted, one `dpkg-query` is all that happens.
+//! the transaction would be is asked of apt or dnf itself (`apt-get --simulate`, `dnf --assumeno`), from the local
+//! index: `apt-get update` or `dnf makecache` is never run. The packages of versions that are given up are kept for the
+//! run, so undo needs no source that still offers them. When the host already is as wanted, one `dpkg-query` or `rpm -q`
+//! is all that happens.
 
 mod accounts;
 mod apt;
 mod archive;
 mod conffile;
+mod dnf;
+mod manager;
+mod rpms;
 
 use std::collections::BTreeMap;
 
@@ -19,23 +24,24 @@ use serde_json::{Value, json};
 use super::node::{Node, Presence};
 use crate::fault::{Fault, FaultCode};
 use crate::resource::{Circumstances, Claim, Cx, Exactness, Lens, Witness};
+use manager::Manager;
 
-/// A Debian package.
+/// A package.
 #[derive(Debug)]
 pub struct Package;
 
-/// A Debian package, installed from the sources that the host has.
+/// A package of Debian (apt) or of Fedora and Red Hat (dnf 4), installed from the sources that the host has.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "package")]
 pub struct Spec {
     /// Name, e.g. `nginx`.
     pub name: String,
-    /// `present` (default) or `absent`; a removed package leaves its configuration files.
+    /// `present` (default) or `absent`; of a removed package, apt leaves the configuration files, dnf only edited ones.
     #[serde(default)]
     pub state: Presence,
-    /// Exactly this version, e.g. `"1.22.1-9"`; without it any installed version will do, and a new package comes in
-    /// the version that apt prefers.
+    /// Exactly this version, e.g. `"1.22.1-9"`, with its release on dnf hosts, e.g. `"1:1.20.1-16.el9"`; without it any
+    /// installed version will do, and a new package comes in the version that apt or dnf prefers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
@@ -48,7 +54,7 @@ pub struct State {
     /// What would become of those that change; empty if the host is as wanted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub transaction: BTreeMap<String, Installed>,
-    /// The configuration files of the touched packages as they are; empty in a wanted state, which leaves them to dpkg.
+    /// The configuration files of the touched packages as they are; empty in a wanted state, which leaves them to dpkg or rpm.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub conffiles: BTreeMap<String, Node>,
     /// Why the change cannot be made.
@@ -60,7 +66,7 @@ pub struct State {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Installed {
-    /// Not known to dpkg.
+    /// Not known to dpkg or rpm.
     Absent,
     /// Removed, its configuration files are left.
     ConfigFiles,
@@ -107,14 +113,14 @@ impl Lens for Package {
 
     fn problems(spec: &Spec) -> Vec<String> {
         let mut problems = Vec::new();
-        // Debian policy 5.6.1, with an architecture behind a colon.
-        let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.:".contains(&b);
+        // Debian policy 5.6.1, with an architecture behind a colon; rpm's names also have capitals and `_`.
+        let ok = |b: u8| b.is_ascii_alphanumeric() || b"+-.:_".contains(&b);
         let begins = spec.name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
         if !begins || !spec.name.bytes().all(ok) || spec.name.ends_with('-') {
-            problems.push(format!("`{}` is no package name (lower-case letters, digits, `+`, `-` and `.`)", spec.name));
+            problems.push(format!("`{}` is no package name (letters, digits, `+`, `-`, `.` and `_`)", spec.name));
         }
-        // Debian policy 5.6.12.
-        let ok = |b: u8| b.is_ascii_alphanumeric() || b".+-~:".contains(&b);
+        // Debian policy 5.6.12; rpm's versions also have `_` and `^`.
+        let ok = |b: u8| b.is_ascii_alphanumeric() || b".+-~:_^".contains(&b);
         if let Some(version) = &spec.version
             && (!version.bytes().next().is_some_and(|b| b.is_ascii_digit()) || !version.bytes().all(ok))
         {
@@ -132,11 +138,14 @@ impl Lens for Package {
 
     fn get(spec: &Spec, cx: &mut Cx<'_>) -> Result<State, Fault> {
         let named = vec![spec.name.clone()];
-        let mut packages = apt::query(&named, false, cx)?;
+        let manager = Manager::of(cx)?;
+        let mut packages = manager.query(&named, false, cx)?;
         let now = packages.get(&spec.name).cloned().unwrap_or(Installed::Absent);
         let as_wanted = match (&now, spec.state, &spec.version) {
             (Installed::Installed { .. }, Presence::Present, None) => true,
-            (Installed::Installed { version, .. }, Presence::Present, Some(wanted)) => version == wanted,
+            (Installed::Installed { version, .. }, Presence::Present, Some(wanted)) => {
+                manager.is_version(version, wanted)
+            }
             (now, Presence::Absent, _) => now.gone(),
             _ => false,
         };
@@ -149,15 +158,15 @@ impl Lens for Package {
                 .hint("an installation was interrupted: run `dpkg --configure -a` on the host");
             return Ok(State { packages, problem: Some(problem), ..State::default() });
         }
-        let outcome = match apt::simulate(&request(spec), cx) {
+        let outcome = match manager.plan(spec, cx) {
             Ok(outcome) => outcome,
             Err(fault) if fault.code == FaultCode::Crashed => return Err(fault),
             Err(problem) => return Ok(State { packages, problem: Some(problem), ..State::default() }),
         };
-        packages = apt::query(&outcome.keys().cloned().collect::<Vec<_>>(), true, cx)?;
+        packages = manager.query(&outcome.keys().cloned().collect::<Vec<_>>(), true, cx)?;
         let known = packages.iter().filter(|(_, package)| **package != Installed::Absent);
         let known: Vec<String> = known.map(|(name, _)| name.clone()).collect();
-        let conffiles = conffile::get(&known, cx)?;
+        let conffiles = manager.config_files(&known, cx)?;
         let mut state = State { packages, conffiles, ..State::default() };
         for (name, version) in outcome {
             let now = state.packages.get(&name).unwrap_or(&Installed::Absent);
@@ -174,7 +183,7 @@ impl Lens for Package {
                 }
                 (Some(version), _) => Installed::Installed { version, auto: name != spec.name, hold: false },
                 (None, Installed::Absent) => Installed::Absent,
-                (None, _) => Installed::ConfigFiles,
+                (None, _) => manager.removed(),
             };
             state.transaction.insert(name, then);
         }
@@ -191,7 +200,7 @@ impl Lens for Package {
     }
 
     fn put(_spec: &Spec, now: &State, to: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        apt::make(&to.packages, cx)?;
+        Manager::of(cx)?.make(&to.packages, cx)?;
         if to.transaction.is_empty() {
             return accounts::note(now, cx);
         }
@@ -205,7 +214,8 @@ impl Lens for Package {
             let then = wanted.packages.get(name).and_then(Installed::version);
             (wanted.packages.contains_key(name) && then != Some(old)).then(|| (name.clone(), old.to_owned()))
         });
-        archive::keep(&replaced.collect::<Vec<_>>(), cx)?;
+        let replaced: Vec<_> = replaced.collect();
+        Manager::of(cx)?.keep(&replaced, cx)?;
         accounts::keep(now, cx)?;
         conffile::keep(&now.conffiles, cx)
     }
@@ -251,14 +261,5 @@ impl Lens for Package {
 /// # Errors
 /// Those of the host.
 pub fn inventory(cx: &mut Cx<'_>) -> Result<BTreeMap<String, String>, Fault> {
-    apt::inventory(cx)
-}
-
-/// The words behind `apt-get` that ask for what the spec wants.
-fn request(spec: &Spec) -> Vec<String> {
-    match (spec.state, &spec.version) {
-        (Presence::Absent, _) => vec!["remove".into(), spec.name.clone()],
-        (Presence::Present, None) => vec!["install".into(), spec.name.clone()],
-        (Presence::Present, Some(version)) => vec!["install".into(), format!("{}={version}", spec.name)],
-    }
+    Manager::of(cx)?.inventory(cx)
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Installed, archive};
+use super::{Installed, Spec, archive};
 use crate::fault::{Fault, FaultCode};
 use crate::host::{Command, Output};
 use crate::resource::Cx;
+use crate::resources::node::Presence;
 
 /// Nothing is asked; edited configuration files stay as they are; another apt is waited for; exactly the packages that
 /// were shown are touched.
@@ -93,9 +94,33 @@ pub(super) fn inventory(cx: &mut Cx<'_>) -> Result<BTreeMap<String, String>, Fau
     Ok(packages)
 }
 
+/// The paths of packages' configuration files.
+pub(super) fn config_files(names: &[String], cx: &mut Cx<'_>) -> Result<Vec<String>, Fault> {
+    let output = read(["dpkg-query", "-W", "-f", "${Conffiles}\\n"], names, cx)?;
+    Ok(expect_answer(output)?.lines().filter_map(conffile).map(str::to_owned).collect())
+}
+
+/// Reads a line ` PATH MD5` or ` PATH MD5 obsolete`.
+fn conffile(line: &str) -> Option<&str> {
+    let line = line.trim();
+    let line = line.strip_suffix(" obsolete").unwrap_or(line);
+    let (path, md5) = line.rsplit_once(' ')?;
+    // A new file that was never unpacked has `newconffile` for a digest.
+    (path.starts_with('/') && !md5.is_empty()).then_some(path)
+}
+
 /// What `dpkg-query` says. Status 1 tells that a name is unknown to dpkg, which is an answer.
-pub(super) fn expect_answer(output: Output) -> Result<String, Fault> {
+fn expect_answer(output: Output) -> Result<String, Fault> {
     if output.status <= 1 { Ok(output.stdout) } else { output.expect_ok(&["dpkg-query".into()]).map(|o| o.stdout) }
+}
+
+/// The words behind `apt-get` that ask for what the spec wants.
+pub(super) fn request(spec: &Spec) -> Vec<String> {
+    match (spec.state, &spec.version) {
+        (Presence::Absent, _) => vec!["remove".into(), spec.name.clone()],
+        (Presence::Present, None) => vec!["install".into(), spec.name.clone()],
+        (Presence::Present, Some(version)) => vec!["install".into(), format!("{}={version}", spec.name)],
+    }
 }
 
 /// What apt would do: each touched package with its new version, `None` for a removal.
@@ -311,7 +336,7 @@ pub(super) fn change<'a>(
     run(Command::changing(argv, cx.timeout), cx)
 }
 
-fn run(command: Command, cx: &mut Cx<'_>) -> Result<Output, Fault> {
+pub(super) fn run(command: Command, cx: &mut Cx<'_>) -> Result<Output, Fault> {
     cx.host.run(&command).map_err(|fault| match fault.code {
         FaultCode::NotFound => unsupported(&command.argv[0]),
         _ => fault,
@@ -320,12 +345,12 @@ fn run(command: Command, cx: &mut Cx<'_>) -> Result<Output, Fault> {
 
 fn unsupported(program: &str) -> Fault {
     let message = format!("there is no `{program}` on this host");
-    Fault::new(FaultCode::Unsupported, message).hint("`package` works on Debian and what descends from it")
+    Fault::new(FaultCode::Unsupported, message).hint("`package` needs apt and dpkg, or dnf 4 and rpm")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{parse, telling};
+    use super::{conffile, parse, telling};
 
     #[test]
     fn the_words_of_a_script_come_first() {
@@ -351,5 +376,12 @@ mod tests {
             ("old", None),
         ];
         assert_eq!(parse(said), expected.map(|(name, v)| (name.to_owned(), v)).into());
+    }
+
+    #[test]
+    fn lines_of_dpkg_are_read() {
+        assert_eq!(conffile(" /etc/a.conf 0cc175b9c0f1b6a831c399e269772661"), Some("/etc/a.conf"));
+        assert_eq!(conffile(" /etc/b c 0cc175b9c0f1b6a831c399e269772661 obsolete"), Some("/etc/b c"));
+        assert_eq!(conffile(""), None);
     }
 }

@@ -1,12 +1,11 @@
-//! The configuration files of packages (dpkg's conffiles, deb-conffiles(5)) and what dpkg lays beside them.
+//! The configuration files of packages (deb-conffiles(5), `%config` of rpm) and what dpkg or rpm lays beside them.
 //!
-//! dpkg keeps an edited file and takes a pristine one back on a downgrade, but leaves its own version beside the edited
+//! Both keep an edited file and take a pristine one back on a downgrade, but leave their own version beside the edited
 //! one, over whatever lay there; and maintainer scripts do what they like. So undo puts all of them back itself.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::apt::{expect_answer, read};
 use crate::fault::Fault;
 use crate::resource::Cx;
 use crate::resources::node::Node;
@@ -14,24 +13,17 @@ use crate::resources::node::Node;
 /// Paths and what stands there.
 pub(super) type Files = BTreeMap<String, Node>;
 
-/// What dpkg(1) lays beside a configuration file: its own version, the one before it, one that is being unpacked.
-const BESIDE: [&str; 4] = ["", ".dpkg-dist", ".dpkg-old", ".dpkg-new"];
-
-/// Reads those of packages that dpkg knows.
+/// Reads configuration files at these paths, and what has one of these endings beside them.
 ///
 /// # Errors
 /// Those of the host.
-pub(super) fn get(names: &[String], cx: &mut Cx<'_>) -> Result<Files, Fault> {
+pub(super) fn get(paths: &[String], beside: &[&str], cx: &mut Cx<'_>) -> Result<Files, Fault> {
     let mut files = Files::new();
-    if names.is_empty() {
-        return Ok(files);
-    }
-    let output = read(["dpkg-query", "-W", "-f", "${Conffiles}\\n"], names, cx)?;
-    for path in expect_answer(output)?.lines().filter_map(parse) {
-        for beside in BESIDE {
-            let path = format!("{path}{beside}");
+    for path in paths {
+        for ending in [""].iter().chain(beside) {
+            let path = format!("{path}{ending}");
             match Node::get(Path::new(&path), cx)? {
-                // Nothing that dpkg would replace.
+                // Nothing that a package would replace.
                 Node::Directory { .. } | Node::Other => {}
                 node => drop(files.insert(path, node)),
             }
@@ -65,25 +57,4 @@ pub(super) fn put(files: &Files, cx: &mut Cx<'_>) -> Result<(), Fault> {
         cx.host.sync()?;
     }
     differing.into_iter().try_for_each(|(path, was, now)| was.put(path, &now, cx))
-}
-
-/// Reads a line ` PATH MD5` or ` PATH MD5 obsolete`.
-fn parse(line: &str) -> Option<&str> {
-    let line = line.trim();
-    let line = line.strip_suffix(" obsolete").unwrap_or(line);
-    let (path, md5) = line.rsplit_once(' ')?;
-    // A new file that was never unpacked has `newconffile` for a digest.
-    (path.starts_with('/') && !md5.is_empty()).then_some(path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse;
-
-    #[test]
-    fn lines_of_dpkg_are_read() {
-        assert_eq!(parse(" /etc/a.conf 0cc175b9c0f1b6a831c399e269772661"), Some("/etc/a.conf"));
-        assert_eq!(parse(" /etc/b c 0cc175b9c0f1b6a831c399e269772661 obsolete"), Some("/etc/b c"));
-        assert_eq!(parse(""), None);
-    }
 }
