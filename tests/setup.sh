@@ -15,6 +15,7 @@ debian-archive-keyring:/usr/share/keyrings/debian-archive-keyring.gpg
 debootstrap:debootstrap
 dpkg-dev:dpkg-scanpackages
 e2fsprogs:mkfs.ext4
+gnupg:gpg
 iproute2:ip
 libcap2-bin:setcap
 mount:mount

@@ -4,6 +4,9 @@
 
 mod fleet;
 mod interrupted;
+mod kinds;
+mod office;
 mod refusals;
 mod server;
 mod steps;
+mod witness;

@@ -15,6 +15,7 @@ static PROFILES: &[Shipped] = &[
     ("profiles/file-server.yaml", include_str!("../../../playbooks/profiles/file-server.yaml")),
     ("profiles/intranet.yaml", include_str!("../../../playbooks/profiles/intranet.yaml")),
     ("profiles/office-workplace.yaml", include_str!("../../../playbooks/profiles/office-workplace.yaml")),
+    ("profiles/support-access.yaml", include_str!("../../../playbooks/profiles/support-access.yaml")),
 ];
 
 static FILES: &[Shipped] = &[

@@ -20,7 +20,7 @@ fn every_shipped_playbook_and_profile_is_used() {
     let playbooks: Vec<&str> = fleet.playbooks().keys().map(String::as_str).collect();
     assert_eq!(playbooks, ["converge", "server-swap"]);
     let profiles: Vec<&str> = fleet.profiles().keys().map(String::as_str).collect();
-    assert_eq!(profiles, ["base", "demo", "file-server", "intranet", "office-workplace"]);
+    assert_eq!(profiles, ["base", "demo", "file-server", "intranet", "office-workplace", "support-access"]);
 }
 
 #[test]
