@@ -4,7 +4,10 @@
 
 mod fleet;
 mod interrupted;
+mod kinds;
+mod office;
 mod profile;
 mod refusals;
 mod server;
 mod steps;
+mod witness;

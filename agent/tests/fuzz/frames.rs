@@ -8,7 +8,9 @@ use weiche_agent::engine;
 use weiche_agent::fault::FaultCode;
 use weiche_agent::host::fake::FakeHost;
 use weiche_agent::journal::{Journal, runs};
-use weiche_agent::protocol::{Frame, HostPath, MAX_DATA, MAX_MESSAGE, Reply, Request, Scope, read_frame, write_data, write_message};
+use weiche_agent::protocol::{
+    Frame, HostPath, MAX_DATA, MAX_MESSAGE, Reply, Request, Scope, read_frame, write_data, write_message,
+};
 use weiche_agent::serve::serve;
 
 use super::corpus::{cases, corpus, damage};

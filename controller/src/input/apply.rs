@@ -143,18 +143,16 @@ impl<'a> Applier<'a> {
                     continue;
                 }
             };
-            match earlier.iter().position(|other| other.is(&text)) {
-                Some(at) => watches.push(at),
-                None => {
-                    let known: Vec<String> = earlier.iter().flat_map(Applied::references).collect();
-                    let hint = suggest::nearest(&text, known.iter().map(String::as_str))
-                        .map(|near| format!("did you mean `{near}`?"))
-                        .unwrap_or_else(|| {
-                            "name a resource above this one as `KIND NAME`, e.g. `file /etc/x.conf`".into()
-                        });
-                    let message = format!("there is no resource `{text}` above this unit");
-                    problems.add(Diagnostic::new(source, *span, message).hint(hint));
-                }
+            let means = earlier.iter().enumerate().filter(|(_, other)| other.is(&text)).map(|(at, _)| at);
+            let before = watches.len();
+            watches.extend(means);
+            if watches.len() == before {
+                let known: Vec<String> = earlier.iter().flat_map(Applied::references).collect();
+                let hint = suggest::nearest(&text, known.iter().map(String::as_str))
+                    .map(|near| format!("did you mean `{near}`?"))
+                    .unwrap_or_else(|| "name a resource above this one as `KIND NAME`, e.g. `file /etc/x.conf`".into());
+                let message = format!("there is no resource `{text}` above this unit");
+                problems.add(Diagnostic::new(source, *span, message).hint(hint));
             }
         }
         watches.sort_unstable();
@@ -227,10 +225,12 @@ impl Applied {
         claims.chain(other.kind.edits(&other.spec)).find(held)
     }
 
-    /// Whether a reference means it: `KIND NAME`, or the name alone where that is a path.
+    /// Whether a reference means it: `KIND NAME`, or the name alone where that is a path. Of a file of which several
+    /// resources edit a part, its path means them all.
     fn is(&self, reference: &str) -> bool {
         let path = |claim: &Claim| matches!(claim, Claim::Path(path) if path.as_os_str() == reference);
-        self.references().any(|known| known == reference) || self.claims.iter().any(path)
+        let edited = self.edits.iter().any(|path| path.as_os_str() == reference);
+        edited || self.references().any(|known| known == reference) || self.claims.iter().any(path)
     }
 
     fn references(&self) -> impl Iterator<Item = String> {
@@ -238,6 +238,7 @@ impl Applied {
             Claim::Path(path) => path.display().to_string(),
             Claim::Name(_, name) => name.clone(),
         });
+        let claims = claims.chain(self.edits.iter().map(|path| path.display().to_string()));
         // As it is written, too: `unit nginx` owns `nginx.service`.
         let name = self.spec.get("name").and_then(Value::as_str).map(str::to_owned);
         claims.chain(name).map(|name| format!("{} {name}", self.kind.name()))

@@ -16,6 +16,7 @@ static PROFILES: &[Shipped] = &[
     ("profiles/intranet.yaml", include_str!("../../../playbooks/profiles/intranet.yaml")),
     ("profiles/office-workplace.yaml", include_str!("../../../playbooks/profiles/office-workplace.yaml")),
     ("profiles/server-base.yaml", include_str!("../../../playbooks/profiles/server-base.yaml")),
+    ("profiles/support-access.yaml", include_str!("../../../playbooks/profiles/support-access.yaml")),
     ("profiles/town-database.yaml", include_str!("../../../playbooks/profiles/town-database.yaml")),
     ("profiles/town-files.yaml", include_str!("../../../playbooks/profiles/town-files.yaml")),
     ("profiles/town-intranet.yaml", include_str!("../../../playbooks/profiles/town-intranet.yaml")),

@@ -10,7 +10,7 @@ use super::base::SUITE;
 use crate::tool;
 
 /// What can be installed; alphabetical.
-pub(crate) const OFFERED: [&str; 10] = [
+pub(crate) const OFFERED: [&str; 11] = [
     "cron",
     "cups",
     // `ippeveprinter`: a printer that takes jobs.
@@ -22,6 +22,7 @@ pub(crate) const OFFERED: [&str; 10] = [
     "postgresql",
     "samba",
     "smbclient",
+    "systemd-timesyncd",
 ];
 
 /// The keys that sign Debian's releases.

@@ -20,8 +20,8 @@ fn every_shipped_playbook_and_profile_is_used() {
     let playbooks: Vec<&str> = fleet.playbooks().keys().map(String::as_str).collect();
     assert_eq!(playbooks, ["converge", "server-swap"]);
     let profiles: Vec<&str> = fleet.profiles().keys().map(String::as_str).collect();
-    let server = ["server-base", "town-database", "town-files", "town-intranet", "town-print", "town-server"];
-    let others = ["base", "demo", "file-server", "intranet", "office-workplace"];
+    let server = ["town-database", "town-files", "town-intranet", "town-print", "town-server"];
+    let others = ["base", "demo", "file-server", "intranet", "office-workplace", "server-base", "support-access"];
     assert_eq!(profiles, [others.as_slice(), &server].concat());
 }
 
