@@ -17,9 +17,8 @@ pub(crate) fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert!(!files.is_empty(), "the corpus {name} is empty");
-    let file = |path: std::path::PathBuf| {
-        (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap())
-    };
+    let file =
+        |path: std::path::PathBuf| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap());
     files.into_iter().map(file).collect()
 }
 
@@ -79,5 +78,10 @@ impl Damage {
 /// hand.
 pub(crate) fn cases(cases: u32) -> ProptestConfig {
     let times = std::env::var("WEICHE_FUZZ_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
-    ProptestConfig { cases: cases.saturating_mul(times), failure_persistence: None, max_shrink_iters: 300, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases: cases.saturating_mul(times),
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        ..ProptestConfig::default()
+    }
 }

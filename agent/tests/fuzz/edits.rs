@@ -9,8 +9,8 @@ use proptest::sample::Index;
 use serde_json::{Value, json};
 use weiche_agent::engine;
 use weiche_agent::fault::FaultCode;
-use weiche_agent::host::{Attributes, Host};
 use weiche_agent::host::fake::FakeHost;
+use weiche_agent::host::{Attributes, Host};
 use weiche_agent::journal::Journal;
 use weiche_agent::protocol::StepOutcome;
 use weiche_agent::resource::{Kind, examples, kind};
@@ -25,11 +25,46 @@ fn of_text(bytes: usize) -> usize {
 
 /// What the kinds look for, and what is like it.
 const LINES: [&str; 40] = [
-    "", "", " ", "#", "# x", "; x", "old", "old = true", "old=1", "old = true # x", " old = true", "[mail]", "[mail", "[ MAIL ]",
-    "[x]", "relay = y", "relay", "token=", "[api]", "[global]", "[council]", "[Council]", "path = /x", "path = \\", "   comment =",
-    "# BEGIN weiche notice", "# END weiche notice", "; BEGIN weiche cache", "; END weiche cache", "# BEGIN weiche",
-    "Wartung am Samstag", "192.0.2.9", "192.0.2.9 print", "192.0.2.8 old # x", "127.0.1.1\tfake fake.x", "::1 localhost", "LANG=C",
-    "LC_MESSAGES", "# de_DE.UTF-8 UTF-8", "no-pty ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f old",
+    "",
+    "",
+    " ",
+    "#",
+    "# x",
+    "; x",
+    "old",
+    "old = true",
+    "old=1",
+    "old = true # x",
+    " old = true",
+    "[mail]",
+    "[mail",
+    "[ MAIL ]",
+    "[x]",
+    "relay = y",
+    "relay",
+    "token=",
+    "[api]",
+    "[global]",
+    "[council]",
+    "[Council]",
+    "path = /x",
+    "path = \\",
+    "   comment =",
+    "# BEGIN weiche notice",
+    "# END weiche notice",
+    "; BEGIN weiche cache",
+    "; END weiche cache",
+    "# BEGIN weiche",
+    "Wartung am Samstag",
+    "192.0.2.9",
+    "192.0.2.9 print",
+    "192.0.2.8 old # x",
+    "127.0.1.1\tfake fake.x",
+    "::1 localhost",
+    "LANG=C",
+    "LC_MESSAGES",
+    "# de_DE.UTF-8 UTF-8",
+    "no-pty ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f old",
 ];
 
 fn line() -> impl Strategy<Value = Vec<u8>> {
@@ -43,17 +78,19 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
 /// Any text: its lines' endings may differ, and the last one may have none.
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let ending = prop_oneof![Just(0_u8), Just(1), Just(2)];
-    (prop::collection::vec((line(), any::<bool>()), 0..14), ending, any::<bool>()).prop_map(|(lines, endings, ended)| {
-        let mut text = Vec::new();
-        for (line, crlf) in lines {
-            text.extend_from_slice(&line);
-            text.extend_from_slice(if endings == 1 || (endings == 2 && crlf) { b"\r\n" } else { b"\n" });
-        }
-        if !ended {
-            text.pop();
-        }
-        text
-    })
+    (prop::collection::vec((line(), any::<bool>()), 0..14), ending, any::<bool>()).prop_map(
+        |(lines, endings, ended)| {
+            let mut text = Vec::new();
+            for (line, crlf) in lines {
+                text.extend_from_slice(&line);
+                text.extend_from_slice(if endings == 1 || (endings == 2 && crlf) { b"\r\n" } else { b"\n" });
+            }
+            if !ended {
+                text.pop();
+            }
+            text
+        },
+    )
 }
 
 /// Every example that edits a file, and a host on which it can be carried out.
@@ -121,7 +158,11 @@ fn what_was_once_too_much_is_taken_back() {
         // Two places that change, and others' lines come between them.
         ("locale", json!({ "lang": "C.UTF-8", "variables": { "LC_MESSAGES": "C" } }), b"LANG=C\n"),
         // Latin-1; what is left of it without the block is ASCII.
-        ("block", json!({ "path": "/etc/x", "name": "n", "state": "absent" }), b"# BEGIN weiche n\n\xfc\n# END weiche n\nx\n"),
+        (
+            "block",
+            json!({ "path": "/etc/x", "name": "n", "state": "absent" }),
+            b"# BEGIN weiche n\n\xfc\n# END weiche n\nx\n",
+        ),
     ];
     for (name, spec, text) in cases {
         let kind = kind(name).unwrap();

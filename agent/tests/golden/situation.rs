@@ -170,11 +170,7 @@ fn steps() -> Vec<Step> {
         Step { anchor: true, ..step("s.09", "unit", json!({ "name": "nginx", "settle": true })) },
         step("s.10", "file", json!({ "path": "/etc/nginx/nginx.conf", "blob": blob(SERVER) })),
         Step { watches: vec![StepId("s.10".into())], ..step("s.11", "unit", unit) },
-        step(
-            "s.12",
-            "replica",
-            json!({ "path": "/srv/share", "wanted": wanted, "manifest": blob(&to_lines(&share)) }),
-        ),
+        step("s.12", "replica", json!({ "path": "/srv/share", "wanted": wanted, "manifest": blob(&to_lines(&share)) })),
         step("s.13", "user", json!({ "name": "last", "state": "absent" })),
     ]
 }

@@ -50,7 +50,8 @@ fn value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 24, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((name.clone(), inner), 0..6).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            prop::collection::vec((name.clone(), inner), 0..6)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
         ]
     })
 }
@@ -62,7 +63,11 @@ fn the_corpus_is_read() {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let (old, new) = text.split_once("====\n").unwrap_or_else(|| panic!("{name} has no two sides"));
         let state = |text: &str| json!({ "digest": text.len(), "size": text.len() });
-        differ(&state(old), &json!({ "digest": "other", "size": new.len() }), Text::Shown { old: Some(old), new: Some(new) });
+        differ(
+            &state(old),
+            &json!({ "digest": "other", "size": new.len() }),
+            Text::Shown { old: Some(old), new: Some(new) },
+        );
         if let (Ok(old), Ok(new)) = (serde_json::from_str(old), serde_json::from_str(new)) {
             differ(&old, &new, Text::Masked);
             kinds().iter().for_each(|kind| tame(&differences(kind.name(), &old, &new)));
