@@ -9,7 +9,7 @@ use weiche_agent::fault::FaultCode;
 use weiche_agent::host::fake::FakeHost;
 use weiche_agent::journal::{Journal, runs};
 use weiche_agent::protocol::{
-    Frame, HostPath, MAX_DATA, MAX_MESSAGE, Reply, Request, Scope, read_frame, write_data, write_message,
+    Expect, Frame, HostPath, MAX_DATA, MAX_MESSAGE, Reply, Request, Scope, read_frame, write_data, write_message,
 };
 use weiche_agent::serve::serve;
 
@@ -94,19 +94,25 @@ fn requests() -> Vec<Said> {
     vec![
         message(&Request::Facts),
         message(&Request::Observe { steps: steps.clone() }),
-        message(&Request::Witness { run: run.clone(), scope }),
+        message(&Request::Witness { run: run.clone(), expect: Expect::default(), scope }),
         message(&Request::Blob { run: run.clone(), digest: digest.clone(), size: content.len() as u64 }),
         Said::Data(content.clone()),
         message(&Request::BlobStream { run: run.clone() }),
         Said::Data(content.clone()),
         message(&Request::BlobEnd { digest }),
-        message(&Request::Stage { run: run.clone(), steps, crash_after_records: None }),
+        message(&Request::Stage { run: run.clone(), expect: Expect::default(), steps, crash_after_records: None }),
         message(&Request::Journal { run: run.clone() }),
         message(&Request::Drift),
         message(&Request::Scan { path: "/srv".into() }),
         message(&Request::Fetch { paths: vec![text, bytes] }),
         message(&Request::Check { argv: vec!["test".into(), "-d".into(), "/srv/data".into()], timeout_ms: 1000 }),
-        message(&Request::Undo { run: run.clone(), stage: None, over_drift: false, crash_after_records: None }),
+        message(&Request::Undo {
+            run: run.clone(),
+            expect: Expect::default(),
+            stage: None,
+            over_drift: false,
+            crash_after_records: None,
+        }),
         message(&Request::Verify { run: run.clone() }),
         message(&Request::Export { run }),
     ]

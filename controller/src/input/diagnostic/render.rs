@@ -33,7 +33,23 @@ pub fn render(problems: &Problems, sources: &Sources, colour: bool) -> String {
         .filter(|(n, _)| *n > 0)
         .map(|(n, word)| if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") })
         .collect::<Vec<_>>();
+    let text = tame(&text, colour);
     text.lines().map(str::trim_end).chain([said.join(", ").as_str()]).flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Without characters that a terminal would obey, but for colours (SGR, ECMA-48 8.3.117), if there are to be any: files
+/// and messages may hold anything.
+fn tame(text: &str, colour: bool) -> String {
+    let mut tame = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        let codes = rest.as_str().strip_prefix('[').filter(|_| colour && c == '\u{1b}');
+        let ours =
+            codes.is_some_and(|codes| codes.trim_start_matches(|c| matches!(c, '0'..='9' | ';')).starts_with('m'));
+        let obeyed = c.is_control() && !matches!(c, '\n' | '\t') && !ours;
+        tame.push(if obeyed { '\u{fffd}' } else { c });
+    }
+    tame
 }
 
 /// A problem in miette's terms.
