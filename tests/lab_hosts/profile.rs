@@ -3,15 +3,14 @@
 use std::path::Path;
 use std::process::Command;
 
-use weiche_tests::lab::{HostOptions, Lab, LabHost};
 use weiche_agent::journal::KEPT_UNDONE;
 use weiche_tests::disk;
+use weiche_tests::lab::{HostOptions, Lab, LabHost};
 
 use crate::fleet::{Fleet, assert_same, packages, state};
 
 /// The public key of a technician, made up.
-const KEY: &str =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f frida@town.example";
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f frida@town.example";
 
 /// What is compared by `weiche` itself besides what it manages.
 const WATCH: &str = "watch: [/etc, /srv, /home, /usr/local, /var/spool]\nunwatched: [/etc/ld.so.cache, /srv/apt]\n";
@@ -98,7 +97,8 @@ const CUPS: [&str; 3] = ["/etc/cups/printers.conf", "/etc/cups/subscriptions.con
 /// Runs that a host remembers, and the bytes in its state directory.
 fn remembered(host: &LabHost) -> (usize, u64) {
     let runs = host.run(&["sh", "-c", "ls /var/lib/weiche/runs | wc -l"]);
-    let bytes = host.run(&["sh", "-c", "find /var/lib/weiche -type f -printf '%s\\n' | awk '{ sum += $1 } END { print sum }'"]);
+    let bytes =
+        host.run(&["sh", "-c", "find /var/lib/weiche -type f -printf '%s\\n' | awk '{ sum += $1 } END { print sum }'"]);
     (runs.parse().expect("a number"), bytes.parse().expect("a number"))
 }
 
@@ -117,7 +117,9 @@ fn a_server_is_set_up_and_taken_back_25_times_without_residue() {
     let unwatched = format!("unwatched: [{}, {}.O, {}, {}.O, {}, ", CUPS[0], CUPS[0], CUPS[1], CUPS[1], CUPS[2]);
     fleet.write("members/rathaus.yaml", &member.replace("unwatched: [", &unwatched));
     let seen = || {
-        let of_cups = |line: &&str| !["cups/printers.conf", "cups/subscriptions.conf", "cups/ppd"].iter().any(|n| line.contains(n));
+        let of_cups = |line: &&str| {
+            !["cups/printers.conf", "cups/subscriptions.conf", "cups/ppd"].iter().any(|n| line.contains(n))
+        };
         seen(&host).lines().filter(of_cups).collect::<Vec<_>>().join("\n")
     };
     let before = seen();

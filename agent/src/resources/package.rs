@@ -206,7 +206,10 @@ impl Lens for Package {
             (wanted.packages.contains_key(name) && then != Some(old)).then(|| (name.clone(), old.to_owned()))
         });
         archive::keep(&replaced.collect::<Vec<_>>(), cx)?;
-        accounts::keep(now, cx)?;
+        // Going back, what was kept on the way here is still needed.
+        if wanted.transaction.is_empty() {
+            accounts::keep(now, cx)?;
+        }
         conffile::keep(&now.conffiles, cx)
     }
 
