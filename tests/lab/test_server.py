@@ -42,8 +42,9 @@ def test_name_and_clock_and_language(host):
 
 
 def test_kernel(host):
-    assert host.sysctl("vm.swappiness") == 10
-    assert "vm.swappiness" in host.file("/etc/sysctl.d/60-weiche-vm.swappiness.conf").content_string
+    assert host.sysctl("net.ipv4.tcp_keepalive_time") == 600
+    own = "/etc/sysctl.d/60-weiche-net.ipv4.tcp_keepalive_time.conf"
+    assert "600" in host.file(own).content_string
 
 
 def test_technicians_may_log_in(host):

@@ -49,7 +49,7 @@ fn certificate(dir: &Path) {
 /// What independent tools see of a host: mtree(8) and getfattr(1), from outside; packages and units, from inside; what
 /// the kernel was told.
 fn seen(host: &LabHost) -> String {
-    let kernel = "hostname; sysctl vm.swappiness; nft -s list ruleset; findmnt --noheadings --raw --output TARGET,FSTYPE \
+    let kernel = "hostname; sysctl net.ipv4.tcp_keepalive_time; nft -s list ruleset; findmnt --noheadings --raw --output TARGET,FSTYPE \
                   --type tmpfs,ext4 | sort";
     let mut parts: Vec<String> = SEEN.iter().map(|dir| disk::manifest(&host.root().join(dir))).collect();
     parts.extend([packages(host), host.run(&["sh", "-c", kernel]), state(host)]);

@@ -216,7 +216,10 @@ impl Lens for Package {
         });
         let replaced: Vec<_> = replaced.collect();
         Manager::of(cx)?.keep(&replaced, cx)?;
-        accounts::keep(now, cx)?;
+        // Going back, what was kept on the way here is still needed.
+        if wanted.transaction.is_empty() {
+            accounts::keep(now, cx)?;
+        }
         conffile::keep(&now.conffiles, cx)
     }
 
