@@ -5,6 +5,7 @@
 mod fleet;
 mod interrupted;
 mod kinds;
+mod moments;
 mod office;
 mod profile;
 mod refusals;

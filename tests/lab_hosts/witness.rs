@@ -19,16 +19,16 @@ const LEFT_OUT: &str = "./var\n./proc\n./sys\n./dev\n./run\n./tmp\n./etc/ld.so.c
 pub(crate) fn manifest(host: &LabHost) -> String {
     let left_out = tempfile::NamedTempFile::new().expect("a temporary file");
     fs::write(left_out.path(), LEFT_OUT).expect("write");
-    let mut mtree = Command::new("mtree");
-    // Without comments; directories' own times and sizes say nothing of what is in them.
-    mtree.args(["-c", "-n", "-j", "-k", "type,mode,uid,gid,link,sha256", "-X"]).arg(left_out.path());
-    let tree = mtree.arg("-p").arg(host.root()).output().expect("run mtree");
+    // Directories' own times and sizes say nothing of what is in them; `-C` writes a whole path on every line.
+    let script = "set -e; tree=$(mtree -c -k $0 -X $1 -p $2); printf '%s\\n' \"$tree\" | mtree -C -k $0";
+    let mut mtree = Command::new("sh");
+    mtree.args(["-c", script, "type,mode,uid,gid,link,sha256"]).arg(left_out.path()).arg(host.root());
+    let tree = mtree.output().expect("run mtree");
     assert!(tree.status.success(), "mtree: {}", String::from_utf8_lossy(&tree.stderr));
     let tree = String::from_utf8_lossy(&tree.stdout).into_owned();
-    let tree: String = tree.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
     let inside = "\
         find /etc /home /root /srv -xdev ! -type d ! -path /etc/ld.so.cache ! -path '/etc/.pwd.lock' \
-            -printf '%p %T@ %n\\n' | sort
+            -printf '%p %T@\\n' | sort
         getfattr -R -h -P -d -m - -e hex --absolute-names /etc /home /root /srv 2>/dev/null
         getfacl -R -P -n -s -p /etc /home /root /srv
         findmnt --raw --noheadings --output TARGET,SOURCE,FSTYPE,OPTIONS | grep -v '^/run/user/\\|binfmt' | sort

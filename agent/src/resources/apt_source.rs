@@ -211,17 +211,27 @@ fn text(spec: &Spec) -> String {
     text
 }
 
-/// How apt names the indexes of every address and suite: the address without its scheme, `/` as `_`.
+/// How apt names the indexes of every address and suite (`URItoFileName` of apt-pkg): the address without its scheme,
+/// `/` as `_`, and what else separates or surprises in hexadecimal digits.
 fn index_names(spec: &Spec) -> Vec<String> {
     let name = |uri: &String, suite: &String| {
-        let rest = uri.split_once("://").map_or(uri.as_str(), |(_, rest)| rest).trim_end_matches('/');
+        let rest = uri.split_once(':').map_or(uri.as_str(), |(_, rest)| rest);
+        let rest = rest.strip_prefix("//").unwrap_or(rest).trim_end_matches('/');
         let path = match suite.strip_suffix('/') {
             Some("" | ".") => format!("{rest}/"),
             Some(path) => format!("{rest}/{path}/"),
             None => format!("{rest}/dists/{suite}/"),
         };
-        // `_` is what separates, so one that was there is quoted, as apt's QuoteString does it.
-        path.replace('_', "%5f").replace('/', "_").replace('@', "%40")
+        let mut name = String::new();
+        for byte in path.bytes() {
+            match byte {
+                b'/' => name.push('_'),
+                0..=b' ' | 127.. => drop(write!(name, "%{byte:02x}")),
+                _ if b"\\|{}[]<>\"^~_=!@#$%&*".contains(&byte) => drop(write!(name, "%{byte:02x}")),
+                _ => name.push(char::from(byte)),
+            }
+        }
+        name
     };
     spec.uris.iter().flat_map(|uri| spec.suites.iter().map(move |suite| name(uri, suite))).collect()
 }
@@ -311,6 +321,7 @@ mod tests {
             ["deb.example:8080_a%5fb_dists_stable_updates_"]
         );
         assert_eq!(of("file:///srv/repo", "./"), ["_srv_repo_"]);
+        assert_eq!(of("file:/srv/our~repo", "./"), ["_srv_our%7erepo_"]);
     }
 
     #[test]

@@ -164,10 +164,13 @@ proptest! {
     }
 }
 
+/// Hosts with their journal, and where its steps truly stand.
+type Truths = std::rc::Rc<Vec<(FakeHost, Vec<u8>, Statuses)>>;
+
 /// [`hosts`] with their journals and what these say, made once for each test.
 fn some_hosts() -> std::rc::Rc<Vec<(FakeHost, Vec<u8>, Statuses)>> {
     thread_local! {
-        static HOSTS: std::cell::OnceCell<std::rc::Rc<Vec<(FakeHost, Vec<u8>, Statuses)>>> =
+        static HOSTS: std::cell::OnceCell<Truths> =
             const { std::cell::OnceCell::new() };
     }
     let with_truth = |mut host: FakeHost| {

@@ -121,7 +121,7 @@ fn set(lines: &[String]) -> BTreeSet<&String> {
 
 /// The lines that there are now, without what has come between `before` and `after`.
 fn merge(before: &[String], after: &[String], now: &[String]) -> Vec<String> {
-    fn name(line: &String) -> &str {
+    fn name(line: &str) -> &str {
         line.split(':').next().unwrap_or_default()
     }
     let find = |lines: &[String], who: &str| lines.iter().find(|line| name(line) == who).cloned();
