@@ -73,7 +73,7 @@ def test_a_scan_reaches_the_share(host):
     """With a password of its own, which goes again."""
     assert host.run("printf 'x\nx\n' | smbpasswd -s -a scan").rc == 0
     try:
-        put = host.run("smbclient //127.0.0.1/ablage -U scan%%x -c 'put /etc/hostname scan.txt; ls'")
+        put = host.run("smbclient //127.0.0.1/ablage -U scan%x -c 'put /etc/hostname scan.txt; ls'")
         assert put.rc == 0 and "scan.txt" in put.stdout, put.stdout + put.stderr
         scan = host.file(f"{SHARE}/scan.txt")
         assert (scan.user, scan.group) == ("scan", "verwaltung")
@@ -100,7 +100,7 @@ def test_printing(host):
 
 
 def test_database(host):
-    ask = "runuser -u postgres -- psql -XAtc \"%s\""
+    ask = "runuser -u postgres -- psql -XAtc %s"
     assert host.check_output(ask, "SHOW max_connections") == "50"
     role = host.check_output(ask, "SELECT rolcanlogin, rolsuper, rolconnlimit FROM pg_roles WHERE rolname = 'intranet'")
     assert role == "t|f|20"
