@@ -45,7 +45,7 @@ pub(super) async fn take(shared: &Shared, host: &HostName, events: &Events) -> R
     let session = held.session().await.map_err(|e| as_fault(e.into()))?;
     let taken = session.witness(&shared.run, scope, LOOK).await.map_err(|e| as_fault(e.into()))?;
     if let Some(manifest) = taken {
-        let _ = events.send(Happening::HostWitnessed { host: host.clone(), manifest });
+        events.send(Happening::HostWitnessed { host: host.clone(), manifest });
     }
     Ok(())
 }
@@ -59,7 +59,7 @@ pub(super) async fn verify(shared: &Shared, host: &HostName, events: &Events) {
     .await;
     match verdict {
         Ok(Some(verdict)) => {
-            let _ = events.send(Happening::HostVerified { host: host.clone(), verdict });
+            events.send(Happening::HostVerified { host: host.clone(), verdict });
         }
         Ok(None) => {}
         Err(error) => tracing::warn!(%host, "the host could not be compared with its manifest: {}", as_fault(error)),
