@@ -2,6 +2,7 @@
 //! systemd-sysusers(8) does it. Only the lines of the account in question are touched, so lines that others wrote
 //! meanwhile stay, and undo is exact to the byte. Shared by `user` and `group`.
 
+use std::io::Read as _;
 use std::path::Path;
 
 use schemars::JsonSchema;
@@ -214,6 +215,47 @@ impl Table {
     fn position(&self, name: &str) -> Option<usize> {
         self.lines.iter().position(|line| line.contains(':') && name_of(line) == name)
     }
+}
+
+/// The digest and time of each database, for [`put_times`]: times are in no state, because another account must make no
+/// plan stale.
+pub(crate) fn keep_times(before: &impl Serialize, cx: &mut Cx<'_>) -> Result<(), Fault> {
+    let name = times_name(before);
+    if cx.kept_bytes(&name).is_ok() {
+        // An undo that was cut off comes here again, with a time of its own.
+        return Ok(());
+    }
+    let mut times = Vec::new();
+    for path in [PASSWD, SHADOW, GROUP, GSHADOW] {
+        let Some(meta) = cx.host.lstat(Path::new(path))? else { continue };
+        let text = read_text(cx.host, Path::new(path))?.unwrap_or_default();
+        times.push((path, Digest::of(text.as_bytes()), meta.attributes.mtime));
+    }
+    cx.keep_bytes(&name, &serde_json::to_vec(&times).unwrap_or_default())
+}
+
+/// Gives each database that is as it was before, to the byte, its time back.
+pub(crate) fn put_times(before: &impl Serialize, cx: &mut Cx<'_>) -> Result<(), Fault> {
+    let mut bytes = Vec::new();
+    match cx.kept_bytes(&times_name(before)) {
+        // A state that was never left: nothing was kept.
+        Err(fault) if fault.code == FaultCode::NotFound => return Ok(()),
+        reader => reader?.read_to_end(&mut bytes).map_err(|e| Fault::io("read the times of the databases", &e))?,
+    };
+    let times: Vec<(String, Digest, Option<(i64, u32)>)> = serde_json::from_slice(&bytes).unwrap_or_default();
+    for (path, digest, mtime) in times {
+        let path = Path::new(&path);
+        let Some(meta) = cx.host.lstat(path)? else { continue };
+        let text = read_text(cx.host, path)?.unwrap_or_default();
+        if Digest::of(text.as_bytes()) == digest && meta.attributes.mtime != mtime {
+            cx.host.set_attributes(path, &Attributes { mtime, ..Attributes::default() })?;
+        }
+    }
+    Ok(())
+}
+
+fn times_name(before: &impl Serialize) -> String {
+    format!("times-{}", Digest::of(&serde_json::to_vec(before).unwrap_or_default()).short())
 }
 
 /// The number field of a new line.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::account::{GROUP, GSHADOW, Hidden, Line, PASSWD, Table, name_problem, number};
+use super::account::{GROUP, GSHADOW, Hidden, Line, PASSWD, Table, keep_times, name_problem, number, put_times};
 use super::node::Presence;
 use crate::fault::{Fault, FaultCode};
 use crate::resource::{Circumstances, Claim, Cx, Lens};
@@ -101,14 +101,15 @@ impl Lens for Group {
             }
             gshadow.save(cx)?;
         }
-        group.save(cx)
+        group.save(cx)?;
+        put_times(to, cx)
     }
 
     fn keep(spec: &Spec, now: &State, wanted: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
         if now.gshadow.is_some() && wanted.gshadow.is_none() {
             Table::needed(GSHADOW, cx)?.keep(&spec.name, cx)?;
         }
-        Ok(())
+        keep_times(now, cx)
     }
 
     /// Members, in both files, are the users' matter.

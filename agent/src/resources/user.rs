@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::account::{GROUP, GSHADOW, Hidden, Line, PASSWD, SHADOW, Table, field_problem, name_problem, number};
+use super::account::{
+    GROUP, GSHADOW, Hidden, Line, PASSWD, SHADOW, Table, field_problem, keep_times, name_problem, number, put_times,
+};
 use super::node::{Presence, path_problem};
 use crate::fault::{Fault, FaultCode};
 use crate::resource::{Circumstances, Claim, Cx, Lens};
@@ -170,14 +172,15 @@ impl Lens for User {
             shadow.put_hidden(name, to.shadow.as_ref(), &locked(name), cx)?;
             shadow.save(cx)?;
         }
-        passwd.save(cx)
+        passwd.save(cx)?;
+        put_times(to, cx)
     }
 
     fn keep(spec: &Spec, now: &State, wanted: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
         if now.shadow.is_some() && wanted.shadow.is_none() {
             Table::needed(SHADOW, cx)?.keep(&spec.name, cx)?;
         }
-        Ok(())
+        keep_times(now, cx)
     }
 
     fn same(_spec: &Spec, a: &State, b: &State) -> bool {

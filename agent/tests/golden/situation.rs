@@ -38,7 +38,7 @@ pub(crate) fn situations() -> Vec<Situation> {
         situation("undo-begun", |host| {
             assert!(apply(host, &steps()));
             // Everything above the files is back, and of those some.
-            crash_while(host, 1, Moment::After, |host| undo(host), |status| status("s.04") == Some(Status::Undoing));
+            crash_while(host, 1, Moment::After, undo, |status| status("s.04") == Some(Status::Undoing));
         }),
         Situation {
             name: "stuck",
