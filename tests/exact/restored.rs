@@ -170,7 +170,7 @@ fn a_tree_comes_back_with_links_holes_and_odd_names() {
         let wanted = json!({ "manifest": null, "entries": 0, "bytes": 0 });
         let manifest = json!({ "digest": Digest::of(b""), "size": 0 });
         let spec = json!({ "path": "/srv", "wanted": wanted, "manifest": manifest });
-        bench.apply(&[("tree", spec)], &[b""]).unwrap_or_else(|fault| panic!("{fault}"));
+        bench.apply(&[("replica", spec)], &[b""]).unwrap_or_else(|fault| panic!("{fault}"));
         assert!(!Path::new(&bench.at("/srv")).exists());
         bench.undo();
         assert_same(&bench.manifest(), &before, "undone");

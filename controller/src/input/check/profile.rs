@@ -14,6 +14,7 @@ use crate::input::files::Files;
 use crate::input::fleet::{Fleet, Host, HostKind};
 use crate::input::profile::{Profile, typed};
 use crate::input::scalar::Type;
+use crate::input::shipped;
 use crate::input::source::{Source, Sources, Span};
 use crate::input::suggest;
 use crate::input::target::HostName;
@@ -99,7 +100,10 @@ fn render(
         let context = profile_context(fleet, host, fleet.parameters_of(host));
         applier.profile(fleet, name, &context, problems);
     }
-    for name in fleet.profiles.keys().filter(|name| sound(fleet, name) && !used.iter().any(|(used, _)| used == name)) {
+    // A shipped profile that no host has may ask for files that this fleet has no reason to have.
+    let own = |name: &String| !fleet.profiles[name].source.name().starts_with(shipped::PREFIX);
+    let unused = |name: &&String| own(name) && sound(fleet, name) && !used.iter().any(|(used, _)| used == name);
+    for name in fleet.profiles.keys().filter(unused) {
         let host = example(name);
         let values = fleet.parameters(name).into_iter().map(|(n, p)| {
             let value = p.default.as_ref().map_or_else(|| placeholder(p.r#type), |default| default.value.clone());
