@@ -134,7 +134,17 @@ fn free_port() -> io::Result<u16> {
 }
 
 fn seed(root: &Path, name: &str) -> io::Result<()> {
-    let dirs = ["etc/skel", "etc/sysctl.d", "srv", "tmp", "usr/share/i18n", "var/lib", "var/www", "lib/systemd/system"];
+    let dirs = [
+        "etc/default",
+        "etc/skel",
+        "etc/sysctl.d",
+        "srv",
+        "tmp",
+        "usr/share/i18n",
+        "var/lib",
+        "var/www",
+        "lib/systemd/system",
+    ];
     let more = ["etc/systemd/system", "proc/sys/net/ipv4/conf/all", "usr/lib/locale", "usr/share/zoneinfo/Europe"];
     for dir in dirs.iter().chain(&more) {
         fs::create_dir_all(root.join(dir))?;
@@ -148,6 +158,10 @@ fn seed(root: &Path, name: &str) -> io::Result<()> {
         ("etc/os-release", "PRETTY_NAME=\"Sandbox\"\nID=debian\nVERSION_ID=\"12\"\n".to_owned()),
         ("etc/motd", format!("{name} of the town hall\n")),
         ("proc/sys/net/ipv4/conf/all/accept_redirects", "1\n".to_owned()),
+        (
+            "lib/systemd/system/systemd-timesyncd.service",
+            "[Service]\nExecStart=/lib/systemd/systemd-timesyncd\n[Install]\nWantedBy=sysinit.target\n".to_owned(),
+        ),
         ("usr/share/i18n/SUPPORTED", "de_DE.UTF-8 UTF-8\nen_GB.UTF-8 UTF-8\n".to_owned()),
         ("usr/share/zoneinfo/Europe/Berlin", "TZif2\n".to_owned()),
     ];
