@@ -217,6 +217,9 @@ impl Table {
     }
 }
 
+/// A database, the digest of its text, and its time.
+type Time = (String, Digest, Option<(i64, u32)>);
+
 /// The digest and time of each database, for [`put_times`]: times are in no state, because another account must make no
 /// plan stale.
 pub(crate) fn keep_times(before: &impl Serialize, cx: &mut Cx<'_>) -> Result<(), Fault> {
@@ -242,7 +245,7 @@ pub(crate) fn put_times(before: &impl Serialize, cx: &mut Cx<'_>) -> Result<(), 
         Err(fault) if fault.code == FaultCode::NotFound => return Ok(()),
         reader => reader?.read_to_end(&mut bytes).map_err(|e| Fault::io("read the times of the databases", &e))?,
     };
-    let times: Vec<(String, Digest, Option<(i64, u32)>)> = serde_json::from_slice(&bytes).unwrap_or_default();
+    let times: Vec<Time> = serde_json::from_slice(&bytes).unwrap_or_default();
     for (path, digest, mtime) in times {
         let path = Path::new(&path);
         let Some(meta) = cx.host.lstat(path)? else { continue };
