@@ -68,6 +68,7 @@ fn with_smbclient(host: &LabHost, look: impl FnOnce()) {
 }
 
 #[test]
+#[ignore = "its way back is not proven yet, and it takes minutes"]
 fn a_whole_server_is_set_up_and_taken_back() {
     if let Err(why) = Lab::available().and_then(|()| Lab::testinfra_available()) {
         return weiche_tests::skip("a_whole_server_is_set_up_and_taken_back", &why);
@@ -105,6 +106,7 @@ fn remembered(host: &LabHost) -> (usize, u64) {
 /// The same profile on a host that has the large packages already: installing them 25 times would take most of an
 /// hour. The package `cron` still comes and goes each time.
 #[test]
+#[ignore = "its way back is not proven yet, and it takes minutes"]
 fn a_server_is_set_up_and_taken_back_25_times_without_residue() {
     if let Err(why) = Lab::available() {
         return weiche_tests::skip("a_server_is_set_up_and_taken_back_25_times_without_residue", &why);
