@@ -1,3 +1,5 @@
+//! Cases of what dnf says.
+
 use super::{Row, interrupted, lines, refusal, table};
 use crate::fault::FaultCode;
 use crate::host::Output;
