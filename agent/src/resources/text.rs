@@ -4,6 +4,8 @@
 //! change that the edit would make to it. Undo restores the file exactly if nobody else has touched it since, and else
 //! takes back only its own lines, found by themselves and their neighbours, as patch(1) does.
 
+mod hunk;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::marker::PhantomData;
@@ -18,6 +20,9 @@ use super::node::{Mode, Node, Owned};
 use crate::digest::Digest;
 use crate::fault::{Fault, FaultCode};
 use crate::resource::{Circumstances, Claim, Cx, Lens, Witness};
+use hunk::bytewise;
+
+pub use hunk::Hunk;
 
 /// Bound of a file that is edited, in bytes.
 const MAX_BYTES: u64 = 4 << 20;
@@ -77,27 +82,12 @@ pub struct Change {
     /// Mode of a file that is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create: Option<Mode>,
-    /// The file is no UTF-8; what the edit leaves of it may well be, and the lines are to come back as they were.
+    /// The lines below are Latin-1: the file is no UTF-8. What the edit leaves of it may well be.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub latin1: bool,
     /// The lines that change; `None` if they are sensitive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hunk: Option<Hunk>,
-}
-
-/// The one place of a text that changes: from the first line that differs to the last.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hunk {
-    /// The line before; `None` at the start.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub above: Option<String>,
-    /// Lines as they are.
-    pub old: Vec<String>,
-    /// Lines as they will be.
-    pub new: Vec<String>,
-    /// The line behind; `None` at the end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub below: Option<String>,
 }
 
 impl<E: Edit> Lens for Edited<E> {
@@ -266,8 +256,8 @@ pub(crate) fn put(path: &Path, edit: EditText<'_>, now: &State, to: &State, cx: 
     }
     // Others have edited it since: only our lines go back.
     let mut text = read(path, &now.file, cx)?;
-    text.latin1 |= change.latin1 && text.lines.iter().all(|line| line.is_ascii());
-    if change.hunk.as_ref().is_some_and(|hunk| hunk.take_back(&mut text.lines)) {
+    text.bytewise();
+    if change.hunk.as_ref().is_some_and(|hunk| hunk.bytewise(change.latin1).take_back(&mut text.lines)) {
         let bytes = text.bytes(path)?;
         cx.offer(&bytes);
         let owned = match &now.file {
@@ -386,6 +376,14 @@ impl Text {
         text.chars().map(byte).collect()
     }
 
+    /// Takes it for Latin-1, whatever it is: so it is compared and written byte by byte.
+    fn bytewise(&mut self) {
+        if !self.latin1 {
+            self.lines.iter_mut().for_each(|line| *line = bytewise(line));
+            self.latin1 = true;
+        }
+    }
+
     /// Number of lines.
     pub fn len(&self) -> usize {
         self.lines.len()
@@ -458,41 +456,6 @@ impl Text {
         {
             last.pop();
         }
-    }
-}
-
-impl Hunk {
-    fn between(old: &[String], new: &[String]) -> Hunk {
-        let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
-        let rest = old.len().min(new.len()) - head;
-        let tail = old.iter().rev().zip(new.iter().rev()).take(rest).take_while(|(a, b)| a == b).count();
-        Hunk {
-            above: head.checked_sub(1).map(|at| old[at].clone()),
-            old: old[head..old.len() - tail].to_vec(),
-            new: new[head..new.len() - tail].to_vec(),
-            below: old.get(old.len() - tail).cloned(),
-        }
-    }
-
-    /// Replaces the new lines by the old ones, where they stand between their neighbours or, if those have gone, where
-    /// they stand once only. `false` if there is no such place.
-    fn take_back(&self, lines: &mut Vec<String>) -> bool {
-        let n = self.new.len();
-        let above = |at: usize| at.checked_sub(1).map(|at| &lines[at]) == self.above.as_ref();
-        let below = |at: usize| lines.get(at + n) == self.below.as_ref();
-        let fits: Vec<usize> =
-            (0..=lines.len().saturating_sub(n)).filter(|at| lines[*at..].starts_with(&self.new)).collect();
-        let only = |is: &dyn Fn(usize) -> bool| {
-            let mut places = fits.iter().copied().filter(|at| is(*at));
-            places.next().filter(|_| places.next().is_none())
-        };
-        let place = only(&|at| above(at) && below(at))
-            .or_else(|| only(&|at| above(at) && self.above.is_some()))
-            .or_else(|| only(&|at| below(at) && self.below.is_some()))
-            .or_else(|| only(&|_| n > 0));
-        let Some(at) = place else { return false };
-        lines.splice(at..at + n, self.old.iter().cloned());
-        true
     }
 }
 
