@@ -150,11 +150,8 @@ fn only_the_engine_puts() {
 #[test]
 fn lints_are_expected_not_allowed_and_nothing_is_ignored() {
     let (allow, ignore) = (concat!("#[", "allow("), concat!("#[", "ignore"));
-    // Not proven yet, and said so there: the list may only become shorter.
-    let unproven = ["tests/lab_hosts/moments.rs", "tests/lab_hosts/profile.rs"];
     for (path, text) in sources() {
-        let may = unproven.iter().any(|known| path == Path::new(known));
-        assert!(!text.contains(allow) && (may || !text.contains(ignore)), "{}", path.display());
+        assert!(!text.contains(allow) && !text.contains(ignore), "{}", path.display());
     }
 }
 

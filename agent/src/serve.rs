@@ -54,9 +54,20 @@ pub fn serve(host: &mut dyn Host, input: &mut dyn Read, output: &mut dyn Write) 
             Some(fault) => Reply::Fault(fault),
             None => answer(request, host, &mut out).unwrap_or_else(Reply::Fault),
         };
-        let _ = write_message(&mut out, &last).and_then(|()| out.flush());
+        let _ = end(&mut out, &last).and_then(|()| out.flush());
     }
     Ok(())
+}
+
+/// Writes the last reply to a request; one that is over the bound is replaced by a fault, for somebody waits for it.
+fn end(out: &mut dyn Write, reply: &Reply) -> io::Result<()> {
+    match write_message(out, reply) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            let fault = Fault::new(FaultCode::Invalid, format!("the answer is too large: {error}"));
+            write_message(out, &Reply::Fault(fault.hint("divide the work: fewer or smaller trees in one profile")))
+        }
+        other => other,
+    }
 }
 
 /// Carries out one request; sends all replies but the last, which it returns.
@@ -302,4 +313,19 @@ fn send(out: &mut dyn Write, reply: &Reply) {
 
 fn send_now(out: &mut dyn Write, reply: &Reply) {
     let _ = write_message(out, reply).and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::MAX_MESSAGE;
+
+    #[test]
+    fn an_answer_over_the_bound_becomes_a_fault() {
+        let mut wire = Vec::new();
+        end(&mut wire, &Reply::Fault(Fault::new(FaultCode::Io, "x".repeat(MAX_MESSAGE)))).unwrap();
+        let Some(Frame::Message(Reply::Fault(fault))) = read_frame(&mut &wire[..]).unwrap() else { panic!("no fault") };
+        assert_eq!(fault.code, FaultCode::Invalid);
+        assert!(fault.message.contains("exceeds the bound of 16777216"), "{}", fault.message);
+    }
 }

@@ -1,5 +1,6 @@
 //! A fleet of lab hosts, driven by the real `weiche` from inside the lab's network.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -86,9 +87,9 @@ pub(crate) fn state(host: &LabHost) -> String {
 /// Panics with the lines that differ, and only those.
 #[track_caller]
 pub(crate) fn assert_same(now: &str, before: &str, what: &str) {
-    let lacks = |text: &str, line: &str| !text.lines().any(|other| other == line);
-    let gone = before.lines().filter(|line| lacks(now, line)).map(|line| format!("-{line}"));
-    let new = now.lines().filter(|line| lacks(before, line)).map(|line| format!("+{line}"));
+    let (old, have): (HashSet<&str>, HashSet<&str>) = (before.lines().collect(), now.lines().collect());
+    let gone = before.lines().filter(|line| !have.contains(line)).map(|line| format!("-{line}"));
+    let new = now.lines().filter(|line| !old.contains(line)).map(|line| format!("+{line}"));
     let differs: Vec<String> = gone.chain(new).collect();
     assert!(now == before, "{what}: the host differs:\n{}", differs.join("\n"));
 }

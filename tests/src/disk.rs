@@ -3,6 +3,7 @@
 //! They are mounted in a mount namespace that only the test's own thread (and what it starts) is in, so the machine
 //! never sees them, and the kernel unmounts them when the thread ends, however it ends. Needs root.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -134,8 +135,14 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
 /// content, whether it has holes, and getfattr(1) for extended attributes. Left out are the times of directories (a
 /// file that comes and goes leaves a trace there) and the numbers of inodes but those that have several names.
 pub fn manifest(root: &Path) -> String {
-    let mut lines = Vec::new();
-    walk(root, root, &mut lines);
+    let mut found = Found::default();
+    walk(root, root, &mut found);
+    let sums = sha256(&found.files);
+    let lines = found.lines.into_iter().map(|(path, line)| match sums.get(&path) {
+        Some(sum) => format!("{line} {sum}"),
+        None => line,
+    });
+    let mut lines: Vec<String> = lines.collect();
     lines.sort();
     let mut getfattr = tool::command("getfattr");
     getfattr.args(["-R", "-P", "-h", "-d", "-m", "-", "-e", "hex", "."]).current_dir(root);
@@ -145,7 +152,31 @@ pub fn manifest(root: &Path) -> String {
     lines.join("\n") + "\n" + &attributes.join("\n\n")
 }
 
-fn walk(root: &Path, path: &Path, lines: &mut Vec<String>) {
+/// What is in a tree: a line each, and the regular files among them.
+#[derive(Default)]
+struct Found {
+    lines: Vec<(PathBuf, String)>,
+    files: Vec<PathBuf>,
+}
+
+/// The digests of files, by sha256sum(1), many files a program.
+fn sha256(files: &[PathBuf]) -> BTreeMap<PathBuf, String> {
+    use std::os::unix::ffi::OsStringExt as _;
+    let mut sums = BTreeMap::new();
+    for some in files.chunks(500) {
+        let output = tool::command("sha256sum").args(["--zero", "--"]).args(some).output().expect("run sha256sum");
+        assert!(output.status.success(), "sha256sum: {}", String::from_utf8_lossy(&output.stderr));
+        for entry in output.stdout.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
+            // 64 digits, a blank, the mode, the name.
+            let (sum, name) = entry.split_at(64);
+            let name = std::ffi::OsString::from_vec(name[2..].to_vec());
+            sums.insert(name.into(), String::from_utf8_lossy(sum).into_owned());
+        }
+    }
+    sums
+}
+
+fn walk(root: &Path, path: &Path, found: &mut Found) {
     use std::os::unix::fs::MetadataExt as _;
     let fault = |error: std::io::Error| -> ! { panic!("{}: {error}", path.display()) };
     let meta = fs::symlink_metadata(path).unwrap_or_else(|error| fault(error));
@@ -153,7 +184,7 @@ fn walk(root: &Path, path: &Path, lines: &mut Vec<String>) {
     let mut line = format!("{name:?} {:o} {}:{}", meta.mode(), meta.uid(), meta.gid());
     if meta.is_dir() {
         for entry in fs::read_dir(path).unwrap_or_else(|error| fault(error)) {
-            walk(root, &entry.unwrap_or_else(|error| fault(error)).path(), lines);
+            walk(root, &entry.unwrap_or_else(|error| fault(error)).path(), found);
         }
     } else {
         line += &format!(" {} bytes at {}.{:09}", meta.size(), meta.mtime(), meta.mtime_nsec());
@@ -165,11 +196,10 @@ fn walk(root: &Path, path: &Path, lines: &mut Vec<String>) {
         if meta.nlink() > 1 {
             line += &format!(" one of {} names of {}", meta.nlink(), meta.ino());
         }
-        let sum = tool::run("sha256sum", [path]);
-        line += &format!(" {}", sum.trim_start_matches('\\').split(' ').next().unwrap_or_default());
+        found.files.push(path.to_owned());
         if meta.blocks() * 512 < meta.size() && meta.size() > 4096 {
             line += " sparse";
         }
     }
-    lines.push(line);
+    found.lines.push((path.to_owned(), line));
 }

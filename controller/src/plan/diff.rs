@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use similar::TextDiff;
+use weiche_agent::digest::Digest;
 
 /// Most lines of one difference of fields, and of one of text; the rest is counted.
 pub const MAX_LINES: usize = 200;
@@ -88,7 +89,13 @@ fn appears(state: &Value, wanted: &Value) -> Option<String> {
 fn content_lines(old: &BTreeMap<String, Value>, new: &BTreeMap<String, Value>, text: Text<'_>) -> Vec<String> {
     let size = |side: &BTreeMap<String, Value>| side.get("size").and_then(Value::as_u64).unwrap_or(0);
     let (old_size, new_size) = (size(old), size(new));
-    let summary = format!("~ content: {old_size} -> {new_size} bytes");
+    let digest = new.get("digest").and_then(Value::as_str).unwrap_or_default();
+    let summary = if new_size == 0 && digest != Digest::of(b"").to_string() {
+        let short: String = digest.chars().take(12).collect();
+        format!("~ content: {old_size} bytes -> sha256 {short} (its size is known when it is fetched)")
+    } else {
+        format!("~ content: {old_size} -> {new_size} bytes")
+    };
     match text {
         Text::Masked => vec![String::from("~ content: (sensitive, not shown)")],
         Text::Shown { new: Some(new), old: old_text } if old_text.is_some() || old_size == 0 => {
@@ -146,6 +153,15 @@ mod tests {
         assert_eq!(shown, ["~ restarted, because what it reads changes"]);
         let shown = lines(&json!({"active": "active", "instance": "f0"}), &json!({"active": "inactive"}), Text::Masked);
         assert_eq!(shown, ["~ active: \"active\" -> \"inactive\""]);
+    }
+
+    #[test]
+    fn a_content_that_is_not_fetched_yet_is_named_by_its_digest() {
+        let shown = lines(&json!({}), &json!({"digest": "ab12", "size": 0}), Text::Shown { old: None, new: None });
+        assert_eq!(shown, ["~ content: 0 bytes -> sha256 ab12 (its size is known when it is fetched)"]);
+        let emptied = json!({"digest": Digest::of(b""), "size": 0});
+        let shown = lines(&json!({"digest": "a", "size": 4}), &emptied, Text::Shown { old: None, new: None });
+        assert_eq!(shown, ["~ content: 4 -> 0 bytes"]);
     }
 
     #[test]
