@@ -91,7 +91,7 @@ fn content_lines(old: &BTreeMap<String, Value>, new: &BTreeMap<String, Value>, t
     let (old_size, new_size) = (size(old), size(new));
     let digest = new.get("digest").and_then(Value::as_str).unwrap_or_default();
     let summary = if new_size == 0 && digest != Digest::of(b"").to_string() {
-        let short: String = digest.chars().take(12).collect();
+        let short: String = printable(digest).chars().take(12).collect();
         format!("~ content: {old_size} bytes -> sha256 {short} (its size is known when it is fetched)")
     } else {
         format!("~ content: {old_size} -> {new_size} bytes")
