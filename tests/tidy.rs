@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Longest source file in lines; a longer one has become two things.
-const MAX_LINES: usize = 510;
+const MAX_LINES: usize = 500;
 
 fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()

@@ -4,6 +4,8 @@
 //! agent and the controller sees it as a [`Kind`], which speaks JSON. To add one: a file in `resources/`, its `mod`
 //! line, its line in [`each`], and examples; the laws, the schema and the diff then cover it.
 
+mod claim;
+
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::path::PathBuf;
@@ -19,6 +21,8 @@ use crate::digest::Digest;
 use crate::fault::{Fault, FaultCode};
 use crate::host::Host;
 use crate::resources as r;
+
+pub use claim::Claim;
 
 /// Shows a visitor every kind there is, alphabetical.
 pub fn each(visitor: &mut impl Visitor) {
@@ -318,24 +322,6 @@ pub trait Lens {
     fn title(spec: &Self::Spec) -> String;
     /// Specs in YAML-like JSON that documentation shows and every law test uses.
     fn examples() -> Vec<Value>;
-}
-
-/// A thing on a host that has one owner.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Claim {
-    /// A path.
-    Path(PathBuf),
-    /// Anything else: its class and name.
-    Name(&'static str, String),
-}
-
-impl std::fmt::Display for Claim {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Claim::Path(path) => write!(f, "{}", path.display()),
-            Claim::Name(class, name) => write!(f, "{class} {name}"),
-        }
-    }
 }
 
 /// A [`Lens`] seen from outside: specs and states are JSON.

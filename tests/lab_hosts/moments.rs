@@ -2,13 +2,13 @@
 //! middle of a package.)
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use weiche_tests::lab::{HostOptions, Lab, LabHost};
 
-use crate::fleet::assert_same;
+use crate::fleet::{Fleet, assert_same};
 use crate::kinds::set_up;
 use crate::witness::{APPLY, manifest, taken_back};
 
@@ -46,38 +46,68 @@ resources:
 ",
     );
     let runs = host.root().join("var/lib/weiche/runs");
-    let known =
-        |runs: &Path| fs::read_dir(runs).into_iter().flatten().flatten().map(|run| run.path()).collect::<Vec<_>>();
-    // One record more each time, until a run is through before it has so many.
-    for records in 1.. {
-        let old = known(&runs);
-        let ran = std::thread::scope(|scope| {
-            let apply = scope.spawn(|| fleet.weiche(&APPLY));
-            let mut killed = false;
-            while !killed && !apply.is_finished() {
-                let new = known(&runs).into_iter().find(|run| !old.contains(run));
-                let journal = new.and_then(|run| fs::read(run.join("journal")).ok()).unwrap_or_default();
-                if journal.iter().filter(|byte| **byte == b'\n').count() >= records {
-                    killed = kill_agent(&host);
-                }
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            apply.join().expect("the thread of weiche")
-        });
-        if ran.code == 0 {
-            assert!(records > 8, "killed at {} records only", records - 1);
-            break;
-        }
-        let ran = ran.expect(3);
-        assert!(ran.stderr.contains("the agent ended"), "{}", ran.stderr);
-        assert!(ran.stderr.contains("rathaus/srv: identical to before ("), "{}", ran.stderr);
-        assert_same(&manifest(&host), &before, &format!("killed at {records} records"));
-    }
+    // A run that nobody kills says how many records there are to be killed at.
+    let old = known(&runs);
+    fleet.weiche(&APPLY).expect(0);
+    let whole = newest_records(&runs, &old).expect("the run has a journal");
+    assert!(whole > 8, "a whole run has {whole} records only");
     taken_back(&fleet, &host, &before);
+    for records in 1..=whole {
+        let mut tries = 1;
+        while !killed_when(&fleet, &host, records, &before) {
+            taken_back(&fleet, &host, &before);
+            // What is over after its last record cannot be killed for certain.
+            if records == whole {
+                break;
+            }
+            assert!(tries < MOST_TRIES, "the run was quicker than this test {tries} times at {records} records");
+            tries += 1;
+        }
+    }
 }
 
-/// Kills the agents of a host from outside, as nothing inside would be quick enough.
-fn kill_agent(host: &LabHost) -> bool {
+/// How often a run may be through before it could be killed: other tests keep this machine busy.
+const MOST_TRIES: usize = 8;
+
+/// Whether the agent was killed when its journal had so many records; then everything is as it was.
+fn killed_when(fleet: &Fleet, host: &LabHost, records: usize, before: &str) -> bool {
+    let runs = host.root().join("var/lib/weiche/runs");
+    let old = known(&runs);
+    let earlier = agents(host);
+    let ran = std::thread::scope(|scope| {
+        let apply = scope.spawn(|| fleet.weiche(&APPLY));
+        let mut killed = false;
+        while !killed && !apply.is_finished() {
+            if newest_records(&runs, &old).is_some_and(|count| count >= records) {
+                killed = agents(host).into_iter().filter(|pid| !earlier.contains(pid)).filter(kill).count() > 0;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        apply.join().expect("the thread of weiche")
+    });
+    if ran.code == 0 {
+        return false;
+    }
+    let ran = ran.expect(3);
+    assert!(ran.stderr.contains("the agent ended"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("rathaus/srv: identical to before ("), "{}", ran.stderr);
+    assert_same(&manifest(host), before, &format!("killed at {records} records"));
+    true
+}
+
+fn known(runs: &Path) -> Vec<PathBuf> {
+    fs::read_dir(runs).into_iter().flatten().flatten().map(|run| run.path()).collect()
+}
+
+/// The records in the journal of the run that is not among the old ones.
+fn newest_records(runs: &Path, old: &[PathBuf]) -> Option<usize> {
+    let new = known(runs).into_iter().find(|run| !old.contains(run))?;
+    let journal = fs::read(new.join("journal")).ok()?;
+    Some(journal.iter().filter(|byte| **byte == b'\n').count())
+}
+
+/// The agents that run on a host, seen from outside, as nothing inside would be quick enough.
+fn agents(host: &LabHost) -> Vec<Pid> {
     let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let inside = namespace(&host.leader().expect("it is on").to_string());
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok());
@@ -85,7 +115,9 @@ fn kill_agent(host: &LabHost) -> bool {
         fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "weiche-agent\n")
             && namespace(pid) == inside
     };
-    let agents: Vec<String> = pids.filter(is_agent).collect();
-    let kill = |pid: &String| Command::new("kill").args(["-KILL", pid]).status().is_ok_and(|status| status.success());
-    agents.iter().filter(|pid| kill(pid)).count() > 0
+    pids.filter(is_agent).filter_map(|pid| pid.parse().ok().and_then(Pid::from_raw)).collect()
+}
+
+fn kill(pid: &Pid) -> bool {
+    kill_process(*pid, Signal::KILL).is_ok()
 }

@@ -95,8 +95,8 @@ fn a_whole_server_is_set_up_and_taken_back() {
     assert_same(&seen(&host), &before, "taken back");
 }
 
-/// What CUPS keeps in `/etc` for itself: it writes there when a queue comes and when it goes.
-const CUPS: [&str; 3] = ["/etc/cups/printers.conf", "/etc/cups/subscriptions.conf", "/etc/cups/ppd"];
+/// What CUPS keeps below `/etc` for itself: it writes there when a queue comes and when it goes.
+const CUPS: [&str; 3] = ["cups/printers.conf", "cups/subscriptions.conf", "cups/ppd"];
 
 /// Runs that a host remembers, and the bytes in its state directory.
 fn remembered(host: &LabHost) -> (usize, u64) {
@@ -118,13 +118,11 @@ fn a_server_is_set_up_and_taken_back_25_times_without_residue() {
     host.run(&["apt-get", "install", "-q", "-y", "cups", "locales", "nginx", "postgresql", "samba"]);
     let fleet = server(&lab, &host, "town-server");
     let member = std::fs::read_to_string(fleet.path().join("members/rathaus.yaml")).expect("the member");
-    let unwatched = format!("unwatched: [{}, {}.O, {}, {}.O, {}, ", CUPS[0], CUPS[0], CUPS[1], CUPS[1], CUPS[2]);
-    fleet.write("members/rathaus.yaml", &member.replace("unwatched: [", &unwatched));
+    let unwatched = CUPS.map(|name| format!("/etc/{name}, /etc/{name}.O, ")).concat();
+    fleet.write("members/rathaus.yaml", &member.replace("unwatched: [", &format!("unwatched: [{unwatched}")));
     let seen = || {
-        let of_cups = |line: &&str| {
-            !["cups/printers.conf", "cups/subscriptions.conf", "cups/ppd"].iter().any(|n| line.contains(n))
-        };
-        seen(&host).lines().filter(of_cups).collect::<Vec<_>>().join("\n")
+        let others = |line: &&str| !CUPS.iter().any(|name| line.contains(name));
+        seen(&host).lines().filter(others).collect::<Vec<_>>().join("\n")
     };
     let before = seen();
     let mut sizes = Vec::new();

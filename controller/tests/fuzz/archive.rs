@@ -4,9 +4,9 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
 
 use proptest::prelude::*;
+use tempfile::TempDir;
 use weiche::content::cache::Cache;
 use weiche::content::unpack::{Limits, unpack};
 use weiche_agent::digest::Digest;
@@ -23,46 +23,29 @@ const BOUND: usize = 8 << 20;
 /// The same with a zstd window.
 const BOUND_ZST: usize = 300 << 20;
 
-struct Place(PathBuf);
-
-impl Place {
-    fn new(name: &str) -> Place {
-        let path = std::env::temp_dir().join(format!("weiche-fuzz-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Place(path)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 fn is_zst(bytes: &[u8]) -> bool {
     bytes.get(1..4) == Some(&[0xb5, 0x2f, 0xfd]) || bytes.get(1..4) == Some(&[0x2a, 0x4d, 0x18])
 }
 
 /// Unpacks it; whether it was accepted.
-fn unpacks(place: &Place, name: &str, bytes: &[u8], limits: Limits) -> bool {
-    let archive = place.0.join("archive");
+fn unpacks(place: &TempDir, name: &str, bytes: &[u8], limits: Limits) -> bool {
+    let archive = place.path().join("archive");
     fs::write(&archive, bytes).unwrap();
-    let (cache, digest) = (Cache::new(&place.0), Digest::of(bytes));
+    let (cache, digest) = (Cache::new(place.path()), Digest::of(bytes));
     let bound = if is_zst(bytes) { BOUND_ZST } else { BOUND };
     let unpacked = heap::within(bound, name, || unpack(&archive, &digest, 0, limits, &cache));
     if let Ok(entries) = &unpacked {
         assert!(entries.len() <= 2 * limits.entries, "{name}: {} entries", entries.len());
         assert!(entries.keys().all(|name| !name.starts_with('/') && name.split('/').all(|part| part != "..")));
     }
-    let around = fs::read_dir(&place.0).unwrap().count();
+    let around = fs::read_dir(place.path()).unwrap().count();
     assert!(around <= 2, "{name} has left something besides the cache");
     unpacked.is_ok()
 }
 
 #[test]
 fn the_corpus_is_read() {
-    let place = Place::new("corpus");
+    let place = tempfile::tempdir().unwrap();
     for (name, bytes) in corpus("archive") {
         assert_eq!(unpacks(&place, &name, &bytes, SMALL), name.starts_with("good"), "{name}");
     }
@@ -71,7 +54,7 @@ fn the_corpus_is_read() {
 /// Contents are streamed: what is allowed costs no more memory than what is refused.
 #[test]
 fn a_large_content_costs_no_memory() {
-    let place = Place::new("large");
+    let place = tempfile::tempdir().unwrap();
     let zeros = vec![0; 32 << 20];
     let mut header = tar::Header::new_gnu();
     header.set_size(zeros.len() as u64);
@@ -88,7 +71,7 @@ fn a_large_content_costs_no_memory() {
     let large = Limits { entries: 1, bytes: 64 << 20, ratio: 1, ratio_from: 64 << 20 };
     for (name, bytes) in [("zeros in tar", gz), ("zeros in zip", zip)] {
         assert!(unpacks(&place, name, &bytes, large), "{name}");
-        assert!(!unpacks(&Place::new("bomb"), name, &bytes, SMALL), "{name}");
+        assert!(!unpacks(&tempfile::tempdir().unwrap(), name, &bytes, SMALL), "{name}");
     }
 }
 
@@ -97,7 +80,7 @@ proptest! {
 
     #[test]
     fn damaged_archives_stay_in_their_bound(which in any::<prop::sample::Index>(), damages in prop::collection::vec(damage(), 1..5)) {
-        let place = Place::new("damaged");
+        let place = tempfile::tempdir().unwrap();
         let good: Vec<_> = corpus("archive").into_iter().filter(|(name, _)| name.starts_with("good")).collect();
         let (name, mut bytes) = good[which.index(good.len())].clone();
         damages.iter().for_each(|damage| damage.happen(&mut bytes));

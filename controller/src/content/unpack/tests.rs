@@ -7,33 +7,16 @@ use std::io::Write as _;
 use ::tar::{Builder, EntryType, Header};
 use ::zip::write::SimpleFileOptions;
 use proptest::prelude::*;
+use tempfile::TempDir;
 
 use super::*;
 
-/// A directory that goes with the test.
-struct Place(std::path::PathBuf);
-
-impl Place {
-    fn new(name: &str) -> Place {
-        let path = std::env::temp_dir().join(format!("weiche-unpack-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Place(path)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 const SMALL: Limits = Limits { entries: 8, bytes: 10_000, ratio: 10, ratio_from: 5_000 };
 
-fn try_unpack(place: &Place, bytes: &[u8], strip: u8, limits: Limits) -> Result<Entries, String> {
-    let archive = place.0.join("archive");
+fn try_unpack(place: &TempDir, bytes: &[u8], strip: u8, limits: Limits) -> Result<Entries, String> {
+    let archive = place.path().join("archive");
     fs::write(&archive, bytes).unwrap();
-    let cache = Cache::new(&place.0);
+    let cache = Cache::new(place.path());
     let unpacked = unpack(&archive, &Digest::of(bytes), strip, limits, &cache).map_err(|error| error.told());
     for entry in unpacked.iter().flat_map(Entries::values) {
         if let Entry::File { digest, size, .. } = entry {
@@ -43,9 +26,9 @@ fn try_unpack(place: &Place, bytes: &[u8], strip: u8, limits: Limits) -> Result<
     }
     // Nothing half-written is left, and nothing was written anywhere else.
     let names: Vec<String> =
-        fs::read_dir(&place.0).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        fs::read_dir(place.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     assert!(names.iter().all(|name| name == "archive" || name == ".weiche"), "{names:?}");
-    if let Ok(cached) = fs::read_dir(place.0.join(".weiche/cache")) {
+    if let Ok(cached) = fs::read_dir(place.path().join(".weiche/cache")) {
         for entry in cached {
             let name = entry.unwrap().file_name().into_string().unwrap();
             assert!(!name.starts_with(".part"), "{name}");
@@ -122,7 +105,7 @@ fn file(text: &str, executable: bool) -> Entry {
 
 #[test]
 fn every_format_comes_to_the_same() {
-    let place = Place::new("formats");
+    let place = tempfile::tempdir().unwrap();
     let tar = tar_of(&[
         ("app/", D, 0o755, ""),
         ("app/run", F, 0o4755, "run\n"),
@@ -156,7 +139,7 @@ fn every_format_comes_to_the_same() {
 
 #[test]
 fn long_names_are_read() {
-    let place = Place::new("long");
+    let place = tempfile::tempdir().unwrap();
     let long = "directory/".repeat(15) + "file";
     let mut builder = Builder::new(Vec::new());
     builder.append_data(&mut header(F, 0o644, 2), &long, &b"x\n"[..]).unwrap();
@@ -172,7 +155,7 @@ fn long_names_are_read() {
 
 #[test]
 fn hostile_archives_are_refused() {
-    let place = Place::new("hostile");
+    let place = tempfile::tempdir().unwrap();
     let large = "x".repeat(9_999);
     let many: Vec<String> = (0..9).map(|n| n.to_string()).collect();
     let many: Vec<Member<'_>> = many.iter().map(|name| (name.as_str(), F, 0o644, "")).collect();
@@ -257,7 +240,7 @@ proptest! {
         cut in any::<prop::sample::Index>(),
         whole in any::<bool>(),
     ) {
-        let place = Place::new("damaged");
+        let place = tempfile::tempdir().unwrap();
         let members = [("d/", D, 0o755, ""), ("d/a", F, 0o755, "text text text\n"), ("l", L, 0o777, "d/a"), ("h", H, 0o644, "d/a")];
         let tar = tar_of(&members);
         let mut bytes = match format {
@@ -282,12 +265,12 @@ proptest! {
     #[test]
     fn any_members_stay_inside(members in prop::collection::vec(
         ("[ab.]{1,2}(/[ab.]{1,2}){0,3}", 0..4_usize, "[ab./]{1,9}"), 1..7)) {
-        let place = Place::new("members");
+        let place = tempfile::tempdir().unwrap();
         let members: Vec<Member<'_>> =
             members.iter().map(|(name, kind, text)| (name.as_str(), [F, D, L, H][*kind], 0o644, if *kind == 1 { "" } else { text.as_str() })).collect();
         if let Ok(entries) = try_unpack(&place, &tar_of(&members), 0, SMALL) {
             // An independent judge: the kernel, in a directory of its own.
-            let root = place.0.join(".weiche/root/x");
+            let root = place.path().join(".weiche/root/x");
             fs::create_dir_all(&root).unwrap();
             for (name, entry) in &entries {
                 match entry {
