@@ -19,7 +19,7 @@ use crate::journal::{Journal, Journalled, Record};
 use crate::protocol::{Injection, Observation, Seen, Status, Step, StepEvent, StepId, StepOutcome};
 use crate::resource::{Circumstances, Claim, Cx, Kind, kind};
 
-pub use undo::undo;
+pub use undo::{undo, undo_while_booting};
 
 /// Receives events as they become true.
 pub type Report<'a> = &'a mut dyn FnMut(StepEvent);
@@ -215,7 +215,7 @@ fn put(b: &Begun<'_>, journal: &Journal, host: &mut dyn Host) -> Result<Value, F
         Some(Injection::Fail) => return Err(Fault::new(FaultCode::Injected, "this fault was injected by a rehearsal")),
         Some(Injection::Crash) => return Err(cx.host.die()),
         Some(Injection::Hang) => {
-            let hang = Command { timeout: cx.timeout, ..Command::reading(["sleep", "86400"]) };
+            let hang = Command::changing(["sleep", "86400"], cx.timeout);
             cx.host.run(&hang)?;
         }
         None => {}
@@ -259,7 +259,10 @@ fn paths(kind: &dyn Kind, step: &Step) -> impl Iterator<Item = PathBuf> + use<> 
 }
 
 fn context<'a>(step: &Step, journal: &Journal, host: &'a mut dyn Host) -> Cx<'a> {
-    Cx::changing(host, Duration::from_millis(step.timeout_ms), journal.run_dir())
+    let guarded = step.id.stage().is_some_and(|stage| journal.guarded(stage));
+    let mut cx = Cx::changing(host, Duration::from_millis(step.timeout_ms), journal.run_dir());
+    cx.guarded = guarded;
+    cx
 }
 
 fn kind_of(step: &Step) -> Result<&'static dyn Kind, Fault> {

@@ -34,6 +34,10 @@ pub enum FaultCode {
     WrongHost,
     /// The host is no longer what the plan was computed from.
     Stale,
+    /// The stage's guard has taken it back, or is about to.
+    TakenBack,
+    /// Another controller has taken over.
+    Superseded,
     /// Others have changed what a step had made: taking it back would take theirs with it.
     Drifted,
     /// There is no way back for this step.

@@ -11,11 +11,12 @@ pub(crate) mod simulated;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Read;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::fault::Fault;
+use crate::protocol::RunId;
 use crate::protocol::facts::Space;
 
 pub use real::RealHost;
@@ -71,8 +72,26 @@ pub trait Host {
     fn state_list(&mut self, name: &str) -> Result<Vec<String>, Fault>;
     /// Where a file of the state directory is, for programs that read or write it there.
     fn state_path(&mut self, name: &str) -> Result<PathBuf, Fault>;
-    /// Takes the lock that lets only one agent change this host; held until the host is dropped.
+    /// Takes the lock that lets only one agent change this host; held until [`Host::unlock`] or the host is dropped.
     fn lock(&mut self) -> Result<(), Fault>;
+    /// The same at a guard's deadline: another agent that does not let go soon is ended, and so is what it has started.
+    fn lock_by_force(&mut self) -> Result<(), Fault>;
+    /// Lets the lock go.
+    fn unlock(&mut self);
+
+    /// What the time is.
+    fn clock(&mut self) -> Clock;
+    /// Lets time pass.
+    fn pause(&mut self, time: Duration);
+    /// Sees to it that the watch of a stage's guard runs: an agent in a process of its own, which neither the end of this
+    /// agent nor that of its session ends. Starts it unless it runs.
+    fn start_watch(&mut self, run: &RunId, stage: &str) -> Result<(), Fault>;
+    /// Says that this process is that watch; `false` if another one is.
+    fn be_watch(&mut self, run: &RunId, stage: &str) -> Result<bool, Fault>;
+    /// Gives this agent's program a further name in the state directory, where nobody tidies it away; returns its path.
+    fn keep_program(&mut self, name: &str) -> Result<PathBuf, Fault>;
+    /// Sends a packet by UDP to a network's broadcast address, out of the interface that has the address `from`.
+    fn broadcast(&mut self, from: Ipv4Addr, to: SocketAddrV4, packet: &[u8]) -> Result<(), Fault>;
 
     /// Free bytes and the agent's user id, architecture, kernel release, host name, addresses and number of processors.
     fn platform(&mut self) -> Result<Platform, Fault>;
@@ -84,6 +103,15 @@ pub trait Host {
     fn rehearsal(&self) -> bool;
     /// Ends the agent as SIGKILL does; returns only on the fake.
     fn die(&mut self) -> Fault;
+}
+
+/// Two clocks, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    /// Since this boot, suspend included; nobody sets it (`CLOCK_BOOTTIME`, clock_gettime(2)).
+    pub boottime_ms: u64,
+    /// Since the epoch, as far as the host knows.
+    pub wall_ms: u64,
 }
 
 /// The type of what stands at a path.

@@ -5,8 +5,11 @@
 //! other damage, also to the last line, is a fault that needs a person: the record may have been acted upon. Where a step
 //! stands is computed by [`Status::next`] alone, in live execution and in recovery alike.
 
+mod guard;
+mod line;
 mod runs;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use serde::{Deserialize, Serialize};
@@ -17,19 +20,19 @@ use crate::fault::{Fault, FaultCode};
 use crate::host::Host;
 use crate::protocol::{RunId, Status, Step, StepId, StepStatus};
 
+use line::{cut_off, line, parse};
+
+pub use guard::{Guard, Standing};
 pub use runs::{KEPT_IN_EFFECT, KEPT_UNDONE, prune, runs};
 
-/// Major and minor version of the format. A newer agent reads every older one.
-pub const VERSION: (u32, u32) = (1, 0);
+/// Major and minor version of the format. A newer agent reads every older one. 1.1 has the records of guards.
+pub const VERSION: (u32, u32) = (1, 1);
 
 /// Bound of a journal that is read: tens of thousands of steps.
 const MAX_BYTES: u64 = 256 << 20;
 
 /// Space set aside per run, in bytes: enough for the undo records of about a thousand steps.
 const RESERVE: u64 = 64 << 10;
-
-/// Length of a line's checksum.
-const SUM: usize = 16;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,6 +90,31 @@ pub enum Record {
         /// Why.
         fault: Fault,
     },
+    /// A stage's guard was armed, or got a new deadline.
+    Armed {
+        /// The stage.
+        stage: String,
+        /// SHA-256 of the nonce that confirms.
+        nonce: Digest,
+        /// The boot that the deadline is of.
+        boot_id: String,
+        /// When it fires, in milliseconds of that boot's `CLOCK_BOOTTIME`.
+        deadline_boottime_ms: u64,
+        /// The same by the clock on the wall, in milliseconds since the epoch: for people only.
+        wall_deadline_ms: u64,
+    },
+    /// The nonce came in time.
+    Confirmed {
+        /// The stage.
+        stage: String,
+    },
+    /// The stage was taken back.
+    Fired {
+        /// The stage.
+        stage: String,
+        /// Steps that could not be.
+        stuck: Vec<StepId>,
+    },
 }
 
 impl Status {
@@ -112,9 +140,17 @@ impl Status {
 }
 
 impl Record {
+    /// The stage whose guard it is about.
+    fn guarded(&self) -> Option<&str> {
+        match self {
+            Record::Armed { stage, .. } | Record::Confirmed { stage } | Record::Fired { stage, .. } => Some(stage),
+            _ => None,
+        }
+    }
+
     fn step(&self) -> Option<&StepId> {
         match self {
-            Record::Header { .. } => None,
+            Record::Header { .. } | Record::Armed { .. } | Record::Confirmed { .. } | Record::Fired { .. } => None,
             Record::Begin { step, .. } => Some(&step.id),
             Record::Done { step, .. }
             | Record::Failed { step, .. }
@@ -149,6 +185,8 @@ pub struct Journal {
     header: bool,
     /// Steps in the order of beginning.
     pub steps: Vec<Journalled>,
+    /// Guards by stage.
+    pub guards: BTreeMap<String, Guard>,
     /// How many more records may be written before a rehearsed crash.
     pub crash_after_records: Option<u64>,
 }
@@ -167,6 +205,7 @@ impl Journal {
             torn: false,
             header: false,
             steps: Vec::new(),
+            guards: BTreeMap::new(),
             crash_after_records: None,
         };
         let mut bytes = Vec::new();
@@ -238,6 +277,35 @@ impl Journal {
         first.into_iter().chain(records).try_for_each(|record| self.fold(record))
     }
 
+    /// Appends what an undo has to say; where the disk is full, with the space that was set aside for this.
+    ///
+    /// # Errors
+    /// As for [`Journal::append`].
+    pub fn append_at_all_costs(&mut self, records: &[Record], host: &mut dyn Host) -> Result<(), Fault> {
+        match self.append(records, host) {
+            Err(fault) if fault.code == FaultCode::NoSpace => {
+                self.release_reserve(host)?;
+                self.append(records, host)
+            }
+            other => other,
+        }
+    }
+
+    /// The run.
+    pub fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    /// Whether the guard of a stage waits for its confirmation.
+    pub fn guarded(&self, stage: &str) -> bool {
+        self.guards.get(stage).is_some_and(Guard::armed)
+    }
+
+    /// Stages whose guards wait for their confirmation.
+    pub fn armed(&self) -> Vec<String> {
+        self.guards.iter().filter(|(_, guard)| guard.armed()).map(|(stage, _)| stage.clone()).collect()
+    }
+
     /// Gives back the space that was set aside when the journal was begun, so that a full disk does not stop an undo.
     ///
     /// # Errors
@@ -261,6 +329,11 @@ impl Journal {
                     format!("the journal has format {}.{}, this agent reads {}", version.0, version.1, VERSION.0);
                 return Err(Fault::new(FaultCode::Unsupported, message).hint("use the newer weiche that wrote it"));
             }
+            return Ok(());
+        }
+        if let Some(stage) = record.guarded() {
+            let guard = Guard::next(self.guards.get(stage), record)?;
+            self.guards.insert(stage.to_owned(), guard);
             return Ok(());
         }
         let at = self.steps.iter().position(|s| Some(&s.step.id) == record.step());
@@ -311,47 +384,4 @@ impl Journal {
         self.torn = false;
         Ok(())
     }
-}
-
-fn line(record: &Record, text: &mut Vec<u8>) -> Result<(), Fault> {
-    let json = serde_json::to_string(record)
-        .map_err(|e| Fault::new(FaultCode::Invalid, format!("a journal record cannot be written: {e}")))?;
-    let digest = Digest::of(json.as_bytes());
-    text.extend_from_slice(format!("{} {json}\n", &digest.as_str()[..SUM]).as_bytes());
-    Ok(())
-}
-
-fn parse(line: &[u8]) -> Option<Record> {
-    record(line.strip_suffix(b"\n")?)
-}
-
-/// Whether a power cut while it was appended can have left this line: the beginning of one, perhaps all but its newline.
-/// A whole record with something else in its newline's place is not, nor are the zeros of a sector that was lost.
-fn cut_off(line: &[u8]) -> bool {
-    if line.ends_with(b"\n") {
-        return false;
-    }
-    let text = match std::str::from_utf8(line) {
-        Ok(text) => text,
-        // Within a letter.
-        Err(error) if error.error_len().is_none() => {
-            std::str::from_utf8(&line[..error.valid_up_to()]).unwrap_or_default()
-        }
-        Err(_) => return false,
-    };
-    let (sum, json) = text.split_once(' ').unwrap_or((text, ""));
-    if sum.len() > SUM || !sum.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return false;
-    }
-    match serde_json::from_str::<Value>(json) {
-        Ok(_) => record(line).is_some(),
-        Err(error) => error.is_eof(),
-    }
-}
-
-fn record(line: &[u8]) -> Option<Record> {
-    let text = std::str::from_utf8(line).ok()?;
-    let (sum, json) = text.split_once(' ')?;
-    let digest = Digest::of(json.as_bytes());
-    (digest.as_str()[..SUM] == *sum).then(|| serde_json::from_str(json).ok()).flatten()
 }

@@ -6,9 +6,11 @@
 //! round trip however many steps and contents it has.
 
 mod entry;
+mod event;
 mod expect;
 pub mod facts;
 mod frame;
+mod guard;
 
 use std::fmt;
 
@@ -19,9 +21,11 @@ use serde_json::Value;
 pub use crate::digest::Digest;
 pub use crate::fault::{Fault, FaultCode};
 pub use entry::{Entry, EntryKind, HostPath};
+pub use event::{Status, StepEvent, StepOutcome, StepStatus};
 pub use expect::{Expect, Proof};
 pub use facts::Facts;
 pub use frame::{Frame, MAX_DATA, MAX_MESSAGE, read_frame, write_data, write_message};
+pub use guard::{GuardState, GuardStatus, MAX_GUARD_MS};
 
 /// A digest of the sources that this agent was built from; the controller's library has the same constant.
 pub const BUILD: &str = env!("WEICHE_AGENT_BUILD");
@@ -83,6 +87,13 @@ impl fmt::Display for RunId {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct StepId(pub String);
+
+impl StepId {
+    /// The stage that it is of: what stands before the last dot.
+    pub fn stage(&self) -> Option<&str> {
+        self.0.rsplit_once('.').map(|(stage, _)| stage)
+    }
+}
 
 impl fmt::Display for StepId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -184,6 +195,57 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         crash_after_records: Option<u64>,
     },
+    /// Arms a stage's guard before its first change, or moves its deadline: if nobody confirms in time, the host takes
+    /// the stage back by itself. Answered by [`Reply::Guard`].
+    Arm {
+        /// The run.
+        run: RunId,
+        /// The part of its steps' ids before the dot.
+        stage: String,
+        /// SHA-256 of the nonce; the same again for a new deadline.
+        nonce: Digest,
+        /// From now; at most [`MAX_GUARD_MS`].
+        within_ms: u64,
+        /// As for `Stage`.
+        #[serde(default)]
+        expect: Expect,
+    },
+    /// Says that the stage may stay: disarms its guard for good. Answered by [`Reply::Guard`].
+    Confirm {
+        /// The run.
+        run: RunId,
+        /// The stage.
+        stage: String,
+        /// The only thing that confirms.
+        nonce: String,
+        /// As for `Stage`.
+        #[serde(default)]
+        expect: Expect,
+    },
+    /// Takes the stage back now, as its guard would. Answered by events and [`Reply::UndoEnd`].
+    Cancel {
+        /// The run.
+        run: RunId,
+        /// The stage.
+        stage: String,
+        /// As for `Confirm`.
+        nonce: String,
+        /// As for `Stage`.
+        #[serde(default)]
+        expect: Expect,
+    },
+    /// Asks how a guard stands; waits for no other agent. Answered by [`Reply::Guard`].
+    Guarded {
+        /// The run.
+        run: RunId,
+        /// The stage.
+        stage: String,
+    },
+    /// Wakes a machine on one of the host's networks. Answered by [`Reply::Woken`].
+    Wake {
+        /// Its network card's address: six bytes in hexadecimal with `:` or `-` between them.
+        mac: String,
+    },
     /// Lists what a run will manage, before its first change; a list that is there already stays. Answered by
     /// [`Reply::Witnessed`].
     Witness {
@@ -264,6 +326,13 @@ pub enum Reply {
     UndoEnd {
         /// Steps whose undo failed, or that lie before such a step: the host is stuck. Empty means it is as it was.
         stuck: Vec<StepId>,
+    },
+    /// How a guard stands now.
+    Guard(GuardStatus),
+    /// The packets are on their way; whether anybody hears them is not known.
+    Woken {
+        /// One for each of the host's IPv4 networks; 0 if it has none.
+        packets: u32,
     },
     /// The journal's view of a run, in the order of beginning; empty if the host knows nothing of it.
     Journal(Vec<StepStatus>),
@@ -384,67 +453,4 @@ pub struct Seen {
     /// Text content that would be replaced, if it is text, small and not sensitive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<String>,
-}
-
-/// Something that happened to one step on one host.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct StepEvent {
-    /// The step.
-    pub step: StepId,
-    /// What happened.
-    pub what: StepOutcome,
-    /// Time the agent spent on it, in microseconds.
-    pub took_us: u64,
-}
-
-/// The things that happen to a step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum StepOutcome {
-    /// The host already is as wanted; nothing was journalled.
-    Unchanged,
-    /// Changed, checked again, durable.
-    Changed,
-    /// The journal says that an earlier session already carried it out.
-    AlreadyDone,
-    /// Failed; it may have changed something and has to be undone.
-    Failed(Fault),
-    /// Taken back, checked, durable.
-    Undone,
-    /// Taken back, but someone had changed the resource since: what they left is kept under this path on the host.
-    UndoneDrifted {
-        /// A path in the agent's state directory.
-        kept: String,
-    },
-    /// Could not be taken back: a person is needed.
-    UndoFailed(Fault),
-}
-
-/// One step in a journal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct StepStatus {
-    /// The step.
-    pub step: StepId,
-    /// Kind of its resource.
-    pub kind: String,
-    /// Where it stands.
-    pub status: Status,
-}
-
-/// Where a journalled step stands; [`Status::next`] is the only way from one to the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// `before` is durable; the host may or may not have been changed.
-    Begun,
-    /// Changed and durable.
-    Done,
-    /// Failed; it may have changed something.
-    Failed,
-    /// Undo has started; it may be half-way.
-    Undoing,
-    /// As it was.
-    Undone,
-    /// Undo failed: a person is needed.
-    Stuck,
 }

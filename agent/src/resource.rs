@@ -143,13 +143,18 @@ pub struct Cx<'a> {
     pub kept: bool,
     /// An operator has said that what others changed since may be replaced (`--take-back-anyway`).
     pub over_drift: bool,
+    /// The host comes up and takes back what nobody confirmed: nothing runs yet, so files are all that can be put.
+    pub booting: bool,
+    /// The host takes the step back by itself if nobody confirms it; or it is being taken back.
+    pub guarded: bool,
     offered: BTreeMap<Digest, Vec<u8>>,
 }
 
 impl<'a> Cx<'a> {
     /// For looking only: belongs to no run.
     pub fn looking(host: &'a mut dyn Host, timeout: Duration) -> Cx<'a> {
-        Cx { host, run_dir: None, timeout, kept: false, over_drift: false, offered: BTreeMap::new() }
+        let (kept, over_drift, booting, guarded) = (false, false, false, false);
+        Cx { host, run_dir: None, timeout, kept, over_drift, booting, guarded, offered: BTreeMap::new() }
     }
 
     /// For changing in a run, whose directory in the state directory is `run_dir`.
@@ -249,6 +254,8 @@ pub trait Lens {
     const UNDO: Exactness = Exactness::Exact;
     /// Carried out alone, with a sync before and after; others share one journal write and one sync.
     const BARRIER: bool = false;
+    /// A barrier that can be taken back while the host comes up all the same, see [`Cx::booting`].
+    const BOOTING: bool = false;
     /// What a manifest lists of it.
     const WITNESS: Witness = Witness::State;
     /// Keys of the spec under which a content stands (`content`, `template` or `source`) that is sent apart; the empty
@@ -332,6 +339,8 @@ pub trait Kind: Sync {
     fn undo(&self) -> Exactness;
     /// See [`Lens::BARRIER`].
     fn barrier(&self) -> bool;
+    /// Whether it can be taken back while the host comes up: [`Lens::BOOTING`], and whatever is no barrier.
+    fn booting(&self) -> bool;
     /// See [`Lens::WITNESS`].
     fn witness(&self) -> Witness;
     /// See [`Lens::SENT`].
@@ -386,6 +395,10 @@ impl<L: Lens> Kind for Of<L> {
 
     fn barrier(&self) -> bool {
         L::BARRIER
+    }
+
+    fn booting(&self) -> bool {
+        L::BOOTING || !L::BARRIER
     }
 
     fn witness(&self) -> Witness {

@@ -3,6 +3,9 @@
 //! The agent owns the step it runs: when the line is cut, writing fails silently and the stage goes on to its end, so
 //! the journal is whole when a controller comes back.
 
+mod entry;
+mod wake;
+
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -11,12 +14,12 @@ use crate::digest::Digest;
 use crate::engine;
 use crate::facts;
 use crate::fault::{Fault, FaultCode};
+use crate::guard;
 use crate::host::{Command, Host};
 use crate::journal::{self, Journal};
 use crate::manifest;
 use crate::protocol::{
-    BUILD, Entry, Expect, Frame, Hello, HostPath, MAX_DATA, Reply, Request, RunId, read_frame, write_data,
-    write_message,
+    BUILD, Entry, Frame, Hello, HostPath, MAX_DATA, Reply, Request, RunId, read_frame, write_data, write_message,
 };
 use crate::resource::Cx;
 use crate::resources::replica;
@@ -52,7 +55,14 @@ pub fn serve(host: &mut dyn Host, input: &mut dyn Read, output: &mut dyn Write) 
         }
         let last = match broken.take() {
             Some(fault) => Reply::Fault(fault),
-            None => answer(request, host, &mut out).unwrap_or_else(Reply::Fault),
+            None => {
+                let held = entry::held_for_one(&request);
+                let last = answer(request, host, &mut out).unwrap_or_else(Reply::Fault);
+                if held {
+                    host.unlock();
+                }
+                last
+            }
         };
         let _ = end(&mut out, &last).and_then(|()| out.flush());
     }
@@ -79,12 +89,15 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
             Err(Fault::new(FaultCode::Invalid, "an end without its blob"))
         }
         Request::Stage { run, steps, expect, crash_after_records } => {
-            if let Err(fault) = identified(&expect, host) {
-                // Sent ahead, for another machine.
-                host.state_remove(&format!("runs/{run}/in"))?;
+            if let Err(fault) = entry::let_in(&expect, host) {
+                if matches!(fault.code, FaultCode::WrongHost | FaultCode::Superseded) {
+                    // Sent ahead, for another machine or by nobody any more.
+                    host.state_remove(&format!("runs/{run}/in"))?;
+                }
                 return Err(fault);
             }
-            let mut journal = locked(&run, crash_after_records, host)?;
+            let mut journal = open(&run, crash_after_records, host)?;
+            guard::before(&steps, &mut journal, host, &mut |event| send_now(out, &Reply::Event(event)))?;
             if journal.steps.is_empty() {
                 journal::prune(&run, host)?;
             }
@@ -96,19 +109,43 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
             Ok(Reply::StageEnd { ok })
         }
         Request::Undo { run, stage, over_drift, expect, crash_after_records } => {
-            identified(&expect, host)?;
-            let mut journal = locked(&run, crash_after_records, host)?;
+            entry::let_in(&expect, host)?;
+            let mut journal = open(&run, crash_after_records, host)?;
             let report = &mut |event| send_now(out, &Reply::Event(event));
             let stuck = engine::undo(stage.as_deref(), over_drift, &mut journal, host, report)?;
             if stuck.is_empty() {
                 host.state_remove(&format!("{}/in", journal.run_dir()))?;
             }
+            guard::after_undo(stage.as_deref(), &stuck, &mut journal, host)?;
             Ok(Reply::UndoEnd { stuck })
         }
+        Request::Arm { run, stage, nonce, within_ms, expect } => {
+            entry::let_in(&expect, host)?;
+            let mut journal = open(&run, None, host)?;
+            let report = &mut |event| send_now(out, &Reply::Event(event));
+            guard::arm(&stage, nonce, within_ms, &mut journal, host, report).map(Reply::Guard)
+        }
+        Request::Confirm { run, stage, nonce, expect } => {
+            entry::let_in(&expect, host)?;
+            let mut journal = open(&run, None, host)?;
+            let report = &mut |event| send_now(out, &Reply::Event(event));
+            guard::confirm(&stage, &nonce, &mut journal, host, report).map(Reply::Guard)
+        }
+        Request::Cancel { run, stage, nonce, expect } => {
+            entry::let_in(&expect, host)?;
+            let mut journal = open(&run, None, host)?;
+            let report = &mut |event| send_now(out, &Reply::Event(event));
+            guard::cancel(&stage, &nonce, &mut journal, host, report).map(|stuck| Reply::UndoEnd { stuck })
+        }
+        Request::Guarded { run, stage } => {
+            let journal = Journal::open(&run, host)?;
+            Ok(Reply::Guard(guard::status(&stage, &journal, host)))
+        }
+        Request::Wake { mac } => wake::wake(&mac, host).map(|packets| Reply::Woken { packets }),
         Request::Journal { run } => Ok(Reply::Journal(Journal::open(&run, host)?.statuses())),
         Request::Witness { run, scope, expect } => {
-            identified(&expect, host)?;
-            let journal = locked(&run, None, host)?;
+            entry::let_in(&expect, host)?;
+            let journal = open(&run, None, host)?;
             let late = !journal.steps.is_empty() && host.state_open(&manifest::name(&run))?.is_none();
             let taken = if late { None } else { Some(manifest::take(&run, &scope, host)?) };
             Ok(Reply::Witnessed(taken))
@@ -144,7 +181,7 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
         }
         Request::Read { path } => Ok(Reply::Read(facts::text(host, &path))),
         Request::Reboot { boot_id, expect } => {
-            identified(&expect, host)?;
+            entry::let_in(&expect, host)?;
             reboot(&boot_id, host).map(|()| Reply::End)
         }
         Request::Check { argv, timeout_ms } => {
@@ -158,21 +195,11 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
     }
 }
 
-/// Refuses to change a machine that is not the one meant.
-fn identified(expect: &Expect, host: &mut dyn Host) -> Result<(), Fault> {
-    if expect.is_empty() {
-        return Ok(());
-    }
-    let (serial, machine_id) = (facts::hardware(host).serial, facts::machine_id(host));
-    expect.check(&serial, &machine_id, host.simulated()).map(drop)
-}
-
 /// Restarts the host if it still runs this boot; never while another agent changes it.
 fn reboot(boot_id: &str, host: &mut dyn Host) -> Result<(), Fault> {
     if host.rehearsal() && !host.simulated() {
         return Err(Fault::new(FaultCode::Unsupported, "a host with a root directory cannot be restarted"));
     }
-    host.lock()?;
     if facts::boot_id(host) != boot_id {
         return Err(Fault::new(FaultCode::Stale, "the host has been restarted meanwhile"));
     }
@@ -181,11 +208,11 @@ fn reboot(boot_id: &str, host: &mut dyn Host) -> Result<(), Fault> {
     host.run(&command)?.expect_ok(&command.argv).map(drop)
 }
 
-fn locked(run: &RunId, crash_after_records: Option<u64>, host: &mut dyn Host) -> Result<Journal, Fault> {
+/// The journal of a run, once the lock is held.
+fn open(run: &RunId, crash_after_records: Option<u64>, host: &mut dyn Host) -> Result<Journal, Fault> {
     if crash_after_records.is_some() && !host.rehearsal() {
         return Err(Fault::new(FaultCode::Invalid, "crashes are rehearsed only on hosts with a root directory"));
     }
-    host.lock()?;
     let mut journal = Journal::open(run, host)?;
     journal.crash_after_records = crash_after_records;
     Ok(journal)

@@ -50,7 +50,12 @@ fn state(dir: &Path, name: &str, found: &mut BTreeMap<String, Vec<u8>>) {
 
 fn statuses(host: &mut FakeHost) -> String {
     let journal = Journal::open(&id(RUN), host).unwrap();
-    journal.statuses().iter().map(|s| format!("{} {} {:?}\n", s.step, s.kind, s.status)).collect()
+    let steps = journal.statuses().into_iter().map(|s| format!("{} {} {:?}\n", s.step, s.kind, s.status));
+    let guards = journal.guards.iter().map(|(stage, g)| {
+        let (nonce, boot, deadline) = (g.nonce.short(), &g.boot_id, g.deadline_boottime_ms);
+        format!("guard {stage} {nonce} {boot} {deadline} {:?}\n", g.standing)
+    });
+    steps.chain(guards).collect()
 }
 
 /// The databases are shared by all accounts: their time is nobody's state.

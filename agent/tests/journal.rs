@@ -3,11 +3,12 @@
 use std::io::Read;
 
 use serde_json::json;
+use weiche_agent::digest::Digest;
 use weiche_agent::engine;
 use weiche_agent::fault::{Fault, FaultCode};
 use weiche_agent::host::Host;
 use weiche_agent::host::fake::{FakeHost, Moment};
-use weiche_agent::journal::{Journal, Record};
+use weiche_agent::journal::{Guard, Journal, Record, Standing};
 use weiche_agent::protocol::{RunId, Status, Step, StepId};
 
 const JOURNAL: &str = "runs/run-1/journal";
@@ -122,6 +123,45 @@ fn a_record_follows_a_status_or_the_journal_is_corrupt() {
             assert!(next.is_ok() || next.is_err_and(|f| f.code == FaultCode::Corrupt));
         }
     }
+}
+
+#[test]
+fn a_record_follows_a_guard_or_the_journal_is_corrupt() {
+    let armed = |nonce: &[u8], deadline_boottime_ms| Record::Armed {
+        stage: "s".into(),
+        nonce: Digest::of(nonce),
+        boot_id: "boot".into(),
+        deadline_boottime_ms,
+        wall_deadline_ms: 0,
+    };
+    let stuck = vec![StepId("s.0".into())];
+    let records = [
+        armed(b"nonce", 2),
+        armed(b"other", 2),
+        Record::Confirmed { stage: "s".into() },
+        Record::Fired { stage: "s".into(), stuck: Vec::new() },
+        Record::Fired { stage: "s".into(), stuck: stuck.clone() },
+        Record::Undone { step: stuck[0].clone() },
+    ];
+    let of = |standing| Some(Guard { standing, ..Guard::next(None, &armed(b"nonce", 1)).unwrap() });
+    use Standing::{Armed, Confirmed, Fired};
+    let (back, left) = (Fired(Vec::new()), Fired(stuck));
+    // In the order of `records`; `None` is corrupt.
+    let table = [
+        (None, [Some(Armed), Some(Armed), None, None, None, None]),
+        (of(Armed), [Some(Armed), None, Some(Confirmed), Some(back.clone()), Some(left.clone()), None]),
+        (of(Confirmed), [None, None, None, None, None, None]),
+        (of(back.clone()), [None, None, None, Some(back.clone()), Some(left.clone()), None]),
+        (of(left.clone()), [None, None, None, Some(back), Some(left), None]),
+    ];
+    for (now, row) in table {
+        for (record, expected) in records.iter().zip(row) {
+            let next = Guard::next(now.as_ref(), record);
+            assert_eq!(next.as_ref().ok().map(|guard| &guard.standing), expected.as_ref(), "{record:?} after {now:?}");
+            assert!(next.is_ok() || next.is_err_and(|f| f.code == FaultCode::Corrupt));
+        }
+    }
+    assert_eq!(Guard::next(of(Armed).as_ref(), &records[0]).unwrap().deadline_boottime_ms, 2, "the later record holds");
 }
 
 #[test]

@@ -2,7 +2,10 @@
 //!
 //! stdout is data, stderr is talk. Every failure is a [`Failure`] whose kind decides the exit code, see [`exit`].
 
+mod abort;
 mod apply;
+mod approve;
+mod catch_up;
 mod check;
 mod completions;
 mod demo;
@@ -10,9 +13,12 @@ mod done;
 mod drift;
 mod exit;
 mod facts;
+mod go_on;
 mod init;
 mod kind;
+mod lease;
 mod log;
+mod pause;
 mod plan;
 mod report;
 mod resume;
@@ -20,6 +26,9 @@ mod rollback;
 mod schema;
 mod show;
 mod status;
+mod stuck;
+mod tick;
+mod undo;
 mod verify;
 mod work;
 
@@ -42,15 +51,22 @@ pub struct Cli {
     /// Data as JSON; runs as JSON lines of their events
     #[arg(long, global = true)]
     pub json: bool,
+    /// Who you are, as the file of approvers names you [default: $WEICHE_AS, else $USER]
+    #[arg(long = "as", global = true, value_name = "NAME")]
+    pub who: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Abort(abort::Args),
     Apply(apply::Args),
+    Approve(approve::Args),
+    CatchUp(catch_up::Args),
     Check(check::Args),
     Completions(completions::Args),
+    Continue(go_on::Args),
     Demo(demo::Args),
     Done(done::Args),
     Drift(drift::Args),
@@ -58,6 +74,7 @@ enum Command {
     Init(init::Args),
     Kind(kind::Args),
     Log(log::Args),
+    Pause(pause::Args),
     Plan(plan::Args),
     Report(report::Args),
     Resume(resume::Args),
@@ -65,6 +82,9 @@ enum Command {
     Schema(schema::Args),
     Show(show::Args),
     Status(status::Args),
+    Stuck(stuck::Args),
+    Tick(tick::Args),
+    Undo(undo::Args),
     Verify(verify::Args),
 }
 
@@ -77,6 +97,8 @@ pub(crate) struct Context {
     pub(crate) store: Option<PathBuf>,
     /// Machine-readable output.
     pub(crate) json: bool,
+    /// Who plans, approves and decides.
+    pub(crate) who: String,
 }
 
 /// Runs the command that the arguments name.
@@ -84,11 +106,16 @@ pub(crate) struct Context {
 /// # Errors
 /// See [`Failure`].
 pub async fn run(cli: Cli) -> Result<Exit, Failure> {
-    let context = Context { fleet: cli.fleet, store: cli.store, json: cli.json };
+    let who = cli.who.unwrap_or_else(work::whoever);
+    let context = Context { fleet: cli.fleet, store: cli.store, json: cli.json, who };
     match cli.command {
+        Command::Abort(args) => abort::run(args, &context).await,
         Command::Apply(args) => apply::run(args, &context).await,
+        Command::Approve(args) => approve::run(args, &context).await,
+        Command::CatchUp(args) => catch_up::run(args, &context).await,
         Command::Check(args) => check::run(&args, &context),
         Command::Completions(args) => completions::run(&args),
+        Command::Continue(args) => go_on::run(args, &context).await,
         Command::Demo(args) => demo::run(args, &context).await,
         Command::Done(args) => done::run(args, &context).await,
         Command::Drift(args) => drift::run(args, &context).await,
@@ -96,6 +123,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Init(args) => init::run(&args),
         Command::Kind(args) => kind::run(&args),
         Command::Log(args) => log::run(args, &context).await,
+        Command::Pause(args) => pause::run(args, &context).await,
         Command::Plan(args) => plan::run(args, &context).await,
         Command::Report(args) => report::run(args, &context).await,
         Command::Resume(args) => resume::run(args, &context).await,
@@ -103,6 +131,9 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Schema(args) => schema::run(&args),
         Command::Show(args) => show::run(&args, &context),
         Command::Status(args) => status::run(args, &context).await,
+        Command::Stuck(args) => stuck::run(args, &context).await,
+        Command::Tick(args) => tick::run(args, &context).await,
+        Command::Undo(args) => undo::run(args, &context).await,
         Command::Verify(args) => verify::run(args, &context).await,
     }
 }

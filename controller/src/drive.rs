@@ -2,6 +2,7 @@
 
 pub mod agent_binary;
 pub mod clock;
+mod guard;
 mod host;
 pub mod link;
 pub mod observe;

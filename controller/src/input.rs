@@ -16,14 +16,17 @@ pub mod playbook;
 pub mod probe;
 pub mod profile;
 pub mod resource;
+pub mod rollout;
 pub mod scalar;
 pub mod schema;
 pub mod selector;
 pub mod shipped;
+pub mod signer;
 pub mod source;
 pub mod suggest;
 pub mod target;
 pub mod template;
+pub mod window;
 pub mod yaml;
 
 #[cfg(test)]

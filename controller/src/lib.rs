@@ -1,8 +1,10 @@
 //! The controller: reads a fleet, computes a plan, drives agents over SSH, keeps the run log.
 //!
-//! Arrows between the modules point one way: `content` <- `input` <- `plan` <- `rollout` (all pure: no clock, file, socket or
-//! randomness) <- `drive`, `store`, `show`, `sandbox` <- `cli` <- `main`.
+//! Arrows between the modules point one way: `calendar`, `content` <- `input` <- `approval` <- `plan` <- `rollout` (all
+//! pure: no clock, file, socket or randomness) <- `drive`, `store`, `show`, `sandbox` <- `cli` <- `main`.
 
+pub mod approval;
+pub mod calendar;
 pub mod cli;
 pub mod content;
 pub mod drive;

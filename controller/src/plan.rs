@@ -7,6 +7,7 @@ mod build;
 pub mod diff;
 pub mod expand;
 pub mod procedure;
+pub mod rules;
 mod saved;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use weiche_agent::protocol::{Facts, Fault, Observation, StepId};
 
 use crate::input::target::{HostName, Watch};
 use procedure::Action;
+use rules::Rules;
 
 pub use build::{Tree, build, transfer_outlook};
 pub use saved::{ReadPlanError, read, write};
@@ -42,6 +44,12 @@ pub struct Plan {
     /// Simulated hosts that tell no serial number although the inventory has one.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unidentified: BTreeSet<HostName>,
+    /// Who computed it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub planner: String,
+    /// The site of each host that has one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sites: BTreeMap<HostName, String>,
     /// In order.
     pub stages: Vec<Stage>,
 }
@@ -59,6 +67,13 @@ pub struct Stage {
     pub name: String,
     /// What each host does.
     pub hosts: BTreeMap<HostName, Vec<Step>>,
+    /// In which waves, and when it stops.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rules: Rules,
+}
+
+fn is_default(rules: &Rules) -> bool {
+    *rules == Rules::default()
 }
 
 /// A step of the plan: what is done, and what that means as far as can be seen now.
@@ -101,6 +116,8 @@ pub struct Seen {
     pub observations: Vec<Observation>,
     /// What each transfer to this host would do.
     pub transfers: BTreeMap<StepId, Outlook>,
+    /// It is switched off: nothing of it was seen.
+    pub away: bool,
 }
 
 /// Why a plan cannot be made: the steps that could not be seen.
@@ -151,6 +168,7 @@ impl Plan {
         let work = |plan: &Plan| -> Vec<(String, HostName, Action)> {
             plan.steps().map(|(stage, host, step)| (stage.to_owned(), host.clone(), step.action.clone())).collect()
         };
-        self.playbook == other.playbook && work(self) == work(other)
+        let rules = |plan: &Plan| plan.stages.iter().map(|stage| stage.rules.clone()).collect::<Vec<_>>();
+        self.playbook == other.playbook && work(self) == work(other) && rules(self) == rules(other)
     }
 }

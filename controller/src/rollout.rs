@@ -1,16 +1,29 @@
-//! The rollout as a sans-I/O state machine: events in, actions out; no clock, no socket, no randomness.
+//! The rollout as a sans-I/O state machine: happenings in, actions out; no clock, no socket, no randomness.
 //!
-//! What happened is the list of [`Happening`]s; where a run stands is their fold ([`Rollout::on`]), in live execution
-//! and after a crash of the controller alike. Stages in order, the hosts of a stage in parallel; the first failure lets
-//! the stage's other hosts end theirs, then everything is taken back, last stage first.
+//! What happened is the list of [`Happening`]s. Where a run stands is their fold ([`Rollout::on`]), in live execution and
+//! after a crash of the controller alike; what is to be done now follows from that and from the time ([`Rollout::next`]).
+//! Stages in order; in each, waves in order; the hosts of a wave in parallel. A stage that has failed enough
+//! ([`rules::StopRule`]) begins nothing more, lets what has begun end, and is taken back or held, as its rules say.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod fold;
+mod machine;
+mod stage;
+mod tally;
+mod todo;
+
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weiche_agent::protocol::{Difference, Digest, Fault, Manifest, StepEvent, StepId};
 
+use crate::approval::gate::Approval;
 use crate::input::target::HostName;
+use rules::Scope;
+
+pub use crate::plan::rules;
+pub use machine::{Rollout, Standing};
+pub use stage::{Cell, Fate, Part};
 
 /// Something that happened in a run: what the run log holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,8 +36,22 @@ pub enum Happening {
         /// Playbook, for people.
         playbook: String,
     },
-    /// Hosts may be changed from now on.
+    /// The first wave of the stage may begin.
     StageStarted {
+        /// The stage.
+        stage: String,
+    },
+    /// Another wave of the stage may begin.
+    WaveStarted {
+        /// The stage.
+        stage: String,
+        /// Its number; the first one, which begins with the stage, is 0.
+        wave: usize,
+    },
+    /// The host is about to be changed by the stage for the first time.
+    HostBegun {
+        /// The host.
+        host: HostName,
         /// The stage.
         stage: String,
     },
@@ -42,7 +69,30 @@ pub enum Happening {
         /// The stage.
         stage: String,
     },
-    /// The host's part of the stage failed; the run turns back.
+    /// The host's part of the stage is confirmed: its guard will not take it back any more.
+    HostConfirmed {
+        /// The host.
+        host: HostName,
+        /// The stage.
+        stage: String,
+    },
+    /// The host is switched off; its part of the stage is done when it appears.
+    HostOffline {
+        /// The host.
+        host: HostName,
+        /// The stage.
+        stage: String,
+        /// What was tried.
+        fault: Fault,
+    },
+    /// The host was switched off for too long: it is not waited for any more.
+    HostGivenUp {
+        /// The host.
+        host: HostName,
+        /// The stage.
+        stage: String,
+    },
+    /// The host's part of the stage failed.
     HostFailed {
         /// The host.
         host: HostName,
@@ -85,10 +135,57 @@ pub enum Happening {
         /// Its boot id until then: once it has another, the step is done.
         boot_id: String,
     },
-    /// The run turns back.
+    /// The stage has stopped itself; nothing begins until a person decides.
+    Held {
+        /// The stage.
+        stage: String,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A person approves a stage.
+    Approved {
+        /// The stage.
+        stage: String,
+        /// Who, and as what.
+        approval: Approval,
+        /// What was signed.
+        statement: String,
+        /// The signature over it (OpenSSH's).
+        signature: String,
+    },
+    /// A person ticks off an item of a stage's checklist.
+    Ticked {
+        /// The stage.
+        stage: String,
+        /// The item.
+        item: String,
+        /// Who.
+        by: String,
+    },
+    /// A person wants nothing more to begin.
+    Paused {
+        /// Who.
+        by: String,
+    },
+    /// A person ends the run: what works ends its part of the stage, then everything goes back, or stays as it is.
+    Aborted {
+        /// Who.
+        by: String,
+        /// Everything stays as it is.
+        leave: bool,
+    },
+    /// A person lets a paused or held run go on; what has failed until now does not count any more.
+    Continued {
+        /// Who.
+        by: String,
+    },
+    /// The run, or a part of it, turns back.
     RollbackStarted {
         /// Why, in words.
         reason: String,
+        /// What is taken back.
+        #[serde(default)]
+        scope: Scope,
         /// Also what others have changed since is taken back; a copy of it is kept.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         over_drift: bool,
@@ -110,6 +207,17 @@ pub enum Happening {
         steps: Vec<StepId>,
         /// Why.
         fault: Fault,
+    },
+    /// A person has dealt with a host that was stuck.
+    HostSettled {
+        /// The host.
+        host: HostName,
+        /// Who.
+        by: String,
+        /// How.
+        how: Settled,
+        /// Why, in words.
+        reason: String,
     },
     /// The run is through, for now.
     RunEnded {
@@ -136,18 +244,44 @@ impl Verdict {
     }
 }
 
+/// How a person has dealt with a host that was stuck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Settled {
+    /// The cause is mended: it is to be taken back once more.
+    Retry,
+    /// It was taken back by hand.
+    ByHand,
+    /// It stays as it is, for better or worse.
+    Forward,
+}
+
+impl fmt::Display for Settled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Settled::Retry => "tried again",
+            Settled::ByHand => "taken back by hand",
+            Settled::Forward => "left as it is",
+        })
+    }
+}
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Every host is new.
     Done,
+    /// Some hosts are new; every other is as it was.
+    Partial,
     /// Every host is as it was.
     RolledBack,
     /// Every host was taken back, but at least one differs from its manifest.
     Differs,
     /// At least one host could not be taken back.
     Stuck,
+    /// A person has ended it and left every host as it is.
+    Left,
 }
 
 /// What the driver is asked to do.
@@ -155,6 +289,13 @@ pub enum Outcome {
 pub enum Action {
     /// Carry out the host's part of a stage.
     Run {
+        /// The host.
+        host: HostName,
+        /// The stage.
+        stage: String,
+    },
+    /// Confirm the host's part of a stage over a new connection, once its probes pass.
+    Confirm {
         /// The host.
         host: HostName,
         /// The stage.
@@ -168,209 +309,11 @@ pub enum Action {
         stage: String,
         /// Also what others have changed since.
         over_drift: bool,
+        /// Nothing of the run is left on the host then: compare it with its manifest.
+        verify: bool,
     },
     /// Write this into the run log and feed it back.
     Record(Happening),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    New,
-    Begun,
-    Forward(usize),
-    Backward(usize),
-    Ended(Outcome),
-}
-
-/// A run: where it stands and what is to be done next.
-#[derive(Clone, Debug)]
-pub struct Rollout {
-    stages: Vec<(String, BTreeSet<HostName>)>,
-    phase: Phase,
-    started: usize,
-    open: BTreeSet<HostName>,
-    waiting: BTreeMap<HostName, StepId>,
-    /// The first host that failed, and where.
-    failed: Option<String>,
-    stuck: BTreeSet<HostName>,
-    undone: BTreeSet<(usize, HostName)>,
-    differs: BTreeSet<HostName>,
-    over_drift: bool,
-}
-
-impl Rollout {
-    /// A run of these stages with their hosts, not begun.
-    pub fn new(stages: Vec<(String, BTreeSet<HostName>)>) -> Rollout {
-        Rollout {
-            stages,
-            phase: Phase::New,
-            started: 0,
-            open: BTreeSet::new(),
-            waiting: BTreeMap::new(),
-            failed: None,
-            stuck: BTreeSet::new(),
-            undone: BTreeSet::new(),
-            differs: BTreeSet::new(),
-            over_drift: false,
-        }
-    }
-
-    /// Takes note of what happened and says what is to be done now.
-    pub fn on(&mut self, happening: &Happening) -> Vec<Action> {
-        match happening {
-            Happening::RunStarted { .. } => {
-                self.phase = Phase::Begun;
-                self.enter(0)
-            }
-            Happening::StageStarted { stage } => {
-                let Some(at) = self.stages.iter().position(|(name, _)| name == stage) else { return Vec::new() };
-                self.phase = Phase::Forward(at);
-                self.started = at + 1;
-                self.open = self.stages[at].1.clone();
-                self.outstanding()
-            }
-            Happening::Step { .. } | Happening::HostWitnessed { .. } | Happening::Rebooting { .. } => Vec::new(),
-            Happening::HostVerified { host, verdict } => {
-                if !verdict.identical() {
-                    self.differs.insert(host.clone());
-                }
-                Vec::new()
-            }
-            Happening::HostDone { host, .. } => {
-                self.close(host);
-                self.proceed()
-            }
-            Happening::HostFailed { host, stage, .. } => {
-                self.failed.get_or_insert_with(|| format!("{host} failed in stage {stage}"));
-                self.close(host);
-                self.proceed()
-            }
-            Happening::HostWaits { host, step, .. } => {
-                self.waiting.insert(host.clone(), step.clone());
-                Vec::new()
-            }
-            Happening::RollbackStarted { over_drift, .. } => {
-                self.over_drift = *over_drift;
-                self.waiting.clear();
-                self.stuck.clear();
-                self.differs.clear();
-                self.turn_back(self.started)
-            }
-            Happening::HostUndone { host, .. } => {
-                if let Phase::Backward(at) = self.phase {
-                    self.undone.insert((at, host.clone()));
-                }
-                self.close(host);
-                self.proceed()
-            }
-            Happening::HostStuck { host, .. } => {
-                self.stuck.insert(host.clone());
-                self.close(host);
-                self.proceed()
-            }
-            Happening::RunEnded { outcome } => {
-                self.phase = Phase::Ended(*outcome);
-                Vec::new()
-            }
-        }
-    }
-
-    /// What is to be done now, as after a restart: everything that was begun and of which no end is known.
-    pub fn outstanding(&self) -> Vec<Action> {
-        let stage = |at: usize| self.stages[at].0.clone();
-        let each = |make: &dyn Fn(HostName) -> Action| self.open.iter().cloned().map(make).collect();
-        match self.phase {
-            Phase::New | Phase::Ended(_) => Vec::new(),
-            Phase::Begun => self.enter(0),
-            Phase::Forward(at) if !self.open.is_empty() => each(&|host| Action::Run { host, stage: stage(at) }),
-            Phase::Backward(at) if !self.open.is_empty() => {
-                each(&|host| Action::Undo { host, stage: stage(at), over_drift: self.over_drift })
-            }
-            // The controller died between the last host's end and what follows from it.
-            Phase::Forward(_) | Phase::Backward(_) => self.clone().proceed(),
-        }
-    }
-
-    /// How the run ended, if it did.
-    pub fn outcome(&self) -> Option<Outcome> {
-        match self.phase {
-            Phase::Ended(outcome) => Some(outcome),
-            _ => None,
-        }
-    }
-
-    /// Hosts that wait for a person, with the manual step; empty as long as others still work.
-    pub fn only_waiting(&self) -> bool {
-        matches!(self.phase, Phase::Forward(_))
-            && !self.open.is_empty()
-            && self.open.iter().all(|host| self.waiting.contains_key(host))
-    }
-
-    /// Forgets that hosts wait: a person has confirmed, or the run is resumed.
-    pub fn wake(&mut self) {
-        self.waiting.clear();
-    }
-
-    /// Whether the run is going backward.
-    pub fn turning_back(&self) -> bool {
-        matches!(self.phase, Phase::Backward(_))
-    }
-
-    fn close(&mut self, host: &HostName) {
-        self.open.remove(host);
-        self.waiting.remove(host);
-    }
-
-    /// Once nobody works any more: the next stage, the way back, or the end.
-    fn proceed(&mut self) -> Vec<Action> {
-        if !self.open.is_empty() {
-            // A failure ends the waiting of the others: the run turns back without their persons.
-            if self.failed.is_some() && self.only_waiting() {
-                self.open.clear();
-                return self.proceed();
-            }
-            return Vec::new();
-        }
-        match self.phase {
-            Phase::Forward(at) => match &self.failed {
-                Some(reason) => {
-                    vec![Action::Record(Happening::RollbackStarted { reason: reason.clone(), over_drift: false })]
-                }
-                None => self.enter(at + 1),
-            },
-            Phase::Backward(at) => self.turn_back(at),
-            Phase::New | Phase::Begun | Phase::Ended(_) => Vec::new(),
-        }
-    }
-
-    fn enter(&self, at: usize) -> Vec<Action> {
-        let happening = match self.stages.get(at) {
-            Some((stage, _)) => Happening::StageStarted { stage: stage.clone() },
-            None => Happening::RunEnded { outcome: Outcome::Done },
-        };
-        vec![Action::Record(happening)]
-    }
-
-    /// Takes back the last stage before `end` in which a host is neither undone nor stuck.
-    fn turn_back(&mut self, end: usize) -> Vec<Action> {
-        for at in (0..end).rev() {
-            let rest = |host: &&HostName| !self.stuck.contains(*host) && !self.undone.contains(&(at, (*host).clone()));
-            let hosts: BTreeSet<HostName> = self.stages[at].1.iter().filter(rest).cloned().collect();
-            if !hosts.is_empty() {
-                self.phase = Phase::Backward(at);
-                self.open = hosts;
-                return self.outstanding();
-            }
-        }
-        self.phase = Phase::Backward(0);
-        self.open.clear();
-        let outcome = match (self.stuck.is_empty(), self.differs.is_empty()) {
-            (true, true) => Outcome::RolledBack,
-            (true, false) => Outcome::Differs,
-            (false, _) => Outcome::Stuck,
-        };
-        vec![Action::Record(Happening::RunEnded { outcome })]
-    }
 }
 
 #[cfg(test)]

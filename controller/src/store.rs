@@ -63,6 +63,35 @@ pub trait Store: Send + Sync {
     fn confirm<'a>(&'a self, run: &'a RunId, step: &'a str, by: &'a str, at_ms: i64) -> Answer<'a, ()>;
     /// The confirmed steps of a run, `HOST:STEP` each.
     fn confirmed<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<String>>;
+    /// Leaves what a person has decided for whoever drives the run.
+    fn order<'a>(&'a self, run: &'a RunId, order: &'a Happening, at_ms: i64) -> Answer<'a, ()>;
+    /// What persons have decided and nobody has taken up yet, in order, each with its number.
+    fn orders<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<(i64, Happening)>>;
+    /// Notes that orders up to this number are in the run log.
+    fn taken<'a>(&'a self, run: &'a RunId, order: i64) -> Answer<'a, ()>;
+    /// Takes the lease of every one of these members for `holder`, all or none. Returns the epoch, which is higher than that
+    /// of every lease before, or who holds one of them. A lease that `holder` has already is taken anew.
+    fn lease<'a>(&'a self, members: &'a [String], holder: &'a str, now_ms: i64) -> Answer<'a, Result<u64, Lease>>;
+    /// Keeps the leases with this epoch for [`LEASE_MS`] more; `false` if somebody else has one by now.
+    fn renew<'a>(&'a self, members: &'a [String], epoch: u64, now_ms: i64) -> Answer<'a, bool>;
+    /// Gives the leases with this epoch back.
+    fn release<'a>(&'a self, members: &'a [String], epoch: u64) -> Answer<'a, ()>;
+    /// Takes a lease away from a holder that is known to be gone.
+    fn expire<'a>(&'a self, lease: &'a Lease) -> Answer<'a, ()>;
+}
+
+/// How long a lease lasts that nobody renews, in milliseconds.
+pub const LEASE_MS: i64 = 60_000;
+
+/// One controller's right to change a member's hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The member.
+    pub member: String,
+    /// Whose it is.
+    pub holder: String,
+    /// Until when, in milliseconds since the epoch.
+    pub until_ms: i64,
 }
 
 /// Why the store did not answer; the operator can fix all of these.
@@ -87,6 +116,12 @@ pub enum StoreError {
         run: RunId,
         /// The event.
         seq: u64,
+    },
+    /// Another controller has taken the lease.
+    #[error("another weiche has taken over the members of run {run}")]
+    Superseded {
+        /// The run.
+        run: RunId,
     },
     /// Of a newer weiche.
     #[error("the run log has format {found}, this weiche reads {known}")]

@@ -28,6 +28,8 @@ pub struct View {
     pub state: State,
     /// Why it turned back, if it did.
     pub reason: Option<String>,
+    /// Why nothing begins any more until a person decides, if so.
+    pub halted: Option<String>,
     /// By name.
     pub hosts: BTreeMap<HostName, Host>,
     /// Sequence number of the last event taken.
@@ -65,6 +67,12 @@ pub struct Host {
     pub stuck: Vec<StepId>,
     /// Why the host could not be taken back.
     pub stuck_fault: Option<Fault>,
+    /// It is switched off, and waited for: what was tried last.
+    pub offline: Option<Fault>,
+    /// It was switched off for too long.
+    pub given_up: bool,
+    /// How a person has dealt with it when it was stuck.
+    pub settled: Option<String>,
     /// What was listed before the first change.
     pub manifest: Option<Manifest>,
     /// The last comparison with that list.
@@ -95,6 +103,7 @@ impl View {
             last_ms: 0,
             state: State::New,
             reason: None,
+            halted: None,
             hosts: BTreeMap::new(),
             last_seq: 0,
         }
@@ -121,13 +130,32 @@ impl View {
                 self.started_ms = event.at_ms;
             }
             Happening::StageStarted { stage } => self.state = State::Forward(stage.clone()),
+            Happening::WaveStarted { .. } | Happening::Approved { .. } | Happening::Ticked { .. } => {}
+            Happening::HostBegun { host, .. } | Happening::HostConfirmed { host, .. } => drop(self.host(host)),
+            Happening::HostOffline { host, fault, .. } => self.host(host).offline = Some(fault.clone()),
+            Happening::HostGivenUp { host, .. } => self.host(host).given_up = true,
+            Happening::Held { reason, .. } => self.halted = Some(reason.clone()),
+            Happening::Paused { by } => self.halted = Some(format!("paused by {by}")),
+            Happening::Aborted { by, .. } => self.halted = Some(format!("aborted by {by}")),
+            Happening::Continued { .. } => self.halted = None,
+            Happening::HostSettled { host, how, by, reason } => {
+                let host = self.host(host);
+                host.stuck.clear();
+                host.stuck_fault = None;
+                host.settled = Some(format!("{how} by {by}: {reason}"));
+            }
             Happening::Step { host, event } => self.host(host).step(event),
             Happening::HostDone { host, stage } => {
                 let host = self.host(host);
                 host.waits = None;
+                host.offline = None;
                 host.done.push(stage.clone());
             }
-            Happening::HostFailed { host, fault, .. } => self.host(host).fault = Some(fault.clone()),
+            Happening::HostFailed { host, fault, .. } => {
+                let host = self.host(host);
+                host.offline = None;
+                host.fault = Some(fault.clone());
+            }
             Happening::HostWaits { host, step, text, .. } => {
                 self.host(host).waits = Some((step.clone(), text.clone()));
             }
@@ -137,6 +165,7 @@ impl View {
             Happening::RollbackStarted { reason, .. } => {
                 self.state = State::Backward;
                 self.reason = Some(reason.clone());
+                self.halted = None;
                 self.hosts.values_mut().for_each(|host| {
                     host.stuck.clear();
                     host.stuck_fault = None;
@@ -192,6 +221,7 @@ impl Host {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rollout::rules::Scope;
     use crate::store::EVENT_VERSION;
     use weiche_agent::protocol::StepEvent;
 
@@ -209,7 +239,7 @@ mod tests {
             step(1, StepOutcome::Changed),
             step(2, StepOutcome::Unchanged),
             Happening::HostDone { host: host.clone(), stage: stage.clone() },
-            Happening::RollbackStarted { reason: "asked for".into(), over_drift: false },
+            Happening::RollbackStarted { reason: "asked for".into(), scope: Scope::Run, over_drift: false },
             step(1, StepOutcome::Undone),
             Happening::HostUndone { host: host.clone(), stage },
             Happening::RunEnded { outcome: Outcome::RolledBack },

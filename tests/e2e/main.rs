@@ -7,5 +7,6 @@ mod certificate;
 mod contents;
 mod crash;
 mod identity;
+mod rollout;
 mod steps;
 mod swap;

@@ -2,13 +2,17 @@
 //! and what lies before it untouched, because that may be what it stands on.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{Report, context, drift, kind_of, took};
+use super::{Report, context, drift, kind_of, paths, took};
 use crate::fault::{Fault, FaultCode};
 use crate::host::Host;
 use crate::journal::{Journal, Journalled, Record};
-use crate::protocol::{Status, StepEvent, StepId, StepOutcome};
+use crate::protocol::{Status, Step, StepEvent, StepId, StepOutcome};
+
+/// Longest time for a program while the host comes up: much that it could ask does not run yet.
+const BOOTING: Duration = Duration::from_secs(10);
 
 /// Takes back every step of a stage (or of the whole run) that may have changed something. Returns the steps that
 /// remain: the one whose undo failed and those before it.
@@ -25,7 +29,7 @@ pub fn undo(
     host: &mut dyn Host,
     report: Report<'_>,
 ) -> Result<Vec<StepId>, Fault> {
-    let of_stage = |id: &StepId| stage.is_none_or(|s| id.0.rsplit_once('.').is_some_and(|(stage, _)| stage == s));
+    let of_stage = |id: &StepId| stage.is_none() || id.stage() == stage;
     let open = |s: &&Journalled| s.status != Status::Undone && of_stage(&s.step.id);
     let open: Vec<&Journalled> = journal.steps.iter().rev().filter(open).collect();
     let ids: Vec<StepId> = open.iter().map(|s| s.step.id.clone()).collect();
@@ -40,6 +44,56 @@ pub fn undo(
         }
     }
     steps(&ids, over_drift, journal, host, report)
+}
+
+/// Takes back, while the host comes up, what can be of a stage: files. What cannot be, and what such a step may stand on,
+/// is left; so is what fails, for more may work later. What others changed is kept, not waited for. Returns the steps
+/// that remain.
+///
+/// # Errors
+/// As for [`undo`].
+pub fn undo_while_booting(
+    stage: &str,
+    journal: &mut Journal,
+    host: &mut dyn Host,
+    report: Report<'_>,
+) -> Result<Vec<StepId>, Fault> {
+    let open = |s: &&Journalled| s.status != Status::Undone && s.step.id.stage() == Some(stage);
+    let open: Vec<Step> = journal.steps.iter().rev().filter(open).map(|s| s.step.clone()).collect();
+    let (mut left, mut under): (Vec<StepId>, Vec<PathBuf>) = (Vec::new(), Vec::new());
+    for step in open {
+        let begin = Instant::now();
+        let kind = kind_of(&step)?;
+        let own: Vec<PathBuf> = paths(kind, &step).collect();
+        let stands = own.iter().any(|path| under.iter().any(|u| u.starts_with(path) || path.starts_with(u)));
+        let mut back = kind.booting() && !stands;
+        if back {
+            let done = journal.find(&step.id).is_some_and(|s| s.status == Status::Done);
+            journal.append_at_all_costs(&[Record::UndoStarted { step: step.id.clone() }], host)?;
+            let way = Way { over_drift: true, booting: true };
+            match one(&step.id, done, way, journal, host) {
+                Ok(what) => {
+                    host.sync()?;
+                    journal.append_at_all_costs(&[Record::Undone { step: step.id.clone() }], host)?;
+                    report(StepEvent { step: step.id.clone(), what, took_us: took(begin) });
+                }
+                Err(fault) if fault.code == FaultCode::Crashed => return Err(fault),
+                Err(_) => back = false,
+            }
+        }
+        if !back {
+            left.push(step.id);
+            under.extend(own);
+        }
+    }
+    Ok(left)
+}
+
+/// How a step is taken back.
+#[derive(Clone, Copy)]
+struct Way {
+    over_drift: bool,
+    booting: bool,
 }
 
 /// Takes back these steps, in this order.
@@ -67,11 +121,11 @@ pub(super) fn steps(
         let done = |id: &StepId| journal.find(id).is_some_and(|s| s.status == Status::Done);
         let done: Vec<bool> = group.iter().map(done).collect();
         let started: Vec<Record> = group.iter().map(|step| Record::UndoStarted { step: step.clone() }).collect();
-        append(&started, journal, host)?;
+        journal.append_at_all_costs(&started, host)?;
         let (mut records, mut events, mut stuck) = (Vec::new(), Vec::new(), None);
         for (at, id) in group.iter().enumerate() {
             let begin = Instant::now();
-            let what = match one(id, done[at], over_drift, journal, host) {
+            let what = match one(id, done[at], Way { over_drift, booting: false }, journal, host) {
                 Ok(what) => what,
                 Err(fault) if fault.code == FaultCode::Crashed => return Err(fault),
                 Err(fault) => {
@@ -89,7 +143,7 @@ pub(super) fn steps(
             }
         }
         host.sync()?;
-        append(&records, journal, host)?;
+        journal.append_at_all_costs(&records, host)?;
         events.into_iter().for_each(&mut *report);
         if let Some(at) = stuck {
             return Ok(group[at..].iter().chain(after).cloned().collect());
@@ -99,30 +153,16 @@ pub(super) fn steps(
     Ok(Vec::new())
 }
 
-/// Appends; where the disk is full, with the space that was set aside for this.
-fn append(records: &[Record], journal: &mut Journal, host: &mut dyn Host) -> Result<(), Fault> {
-    match journal.append(records, host) {
-        Err(fault) if fault.code == FaultCode::NoSpace => {
-            journal.release_reserve(host)?;
-            journal.append(records, host)
-        }
-        other => other,
-    }
-}
-
-fn one(
-    id: &StepId,
-    done: bool,
-    over_drift: bool,
-    journal: &Journal,
-    host: &mut dyn Host,
-) -> Result<StepOutcome, Fault> {
+fn one(id: &StepId, done: bool, way: Way, journal: &Journal, host: &mut dyn Host) -> Result<StepOutcome, Fault> {
     let known =
         journal.find(id).ok_or_else(|| Fault::new(FaultCode::Corrupt, format!("step {id} is not journalled")))?;
     let kind = kind_of(&known.step)?;
     let spec = &known.step.spec;
     let mut cx = context(&known.step, journal, host);
-    cx.over_drift = over_drift;
+    (cx.over_drift, cx.booting, cx.guarded) = (way.over_drift, way.booting, true);
+    if way.booting {
+        cx.timeout = cx.timeout.min(BOOTING);
+    }
     if kind.blind(spec) {
         kind.put(spec, &known.wanted, &known.before, &mut cx)?;
         return Ok(StepOutcome::Undone);
@@ -133,7 +173,7 @@ fn one(
         None => true,
     };
     let ours = untouched || kind.same(spec, &known.before, &now)?;
-    if !ours && done && !over_drift {
+    if !ours && done && !way.over_drift {
         return Err(drift::fault(kind, &known.step));
     }
     if known.after.as_ref().is_some_and(|after| *after != now) {
@@ -148,7 +188,9 @@ fn one(
         }
     }
     kind.put(spec, &now, &known.before, &mut cx)?;
-    cx.timeout = Duration::from_secs(60);
+    if !way.booting {
+        cx.timeout = Duration::from_secs(60);
+    }
     let after = kind.get(spec, &mut cx)?;
     if !kind.same(spec, &known.before, &after)? {
         let message = format!("after undo the host has {after}, before the run it had {}", known.before);

@@ -7,13 +7,16 @@ mod picture;
 mod seed;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{Cursor, Read};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::{Address, Attributes, Command, Host, Meta, Output, Platform, simulated};
+use super::{Address, Attributes, Clock, Command, Host, Meta, Output, Platform, simulated};
 use crate::fault::{Fault, FaultCode};
+use crate::protocol::RunId;
 use crate::protocol::facts::Space;
 use tree::Tree;
 
@@ -45,6 +48,11 @@ pub struct FakeHost {
     /// What a crash that is due will leave, if it loses what was not synced.
     durable: Option<Box<(Tree, State)>>,
     dead: bool,
+    clock: Clock,
+    /// Guards whose watch runs, as `RUN STAGE`.
+    watches: BTreeSet<String>,
+    /// Packets that were sent, with where they went.
+    sent: Vec<(SocketAddrV4, Vec<u8>)>,
 }
 
 impl FakeHost {
@@ -70,6 +78,29 @@ impl FakeHost {
         self.dead = false;
         self.crash = None;
         self.durable = None;
+    }
+
+    /// The power was off and is on again: another boot, whose clock starts anew, and no process of before.
+    pub fn boot_anew(&mut self) {
+        self.reboot();
+        self.does("systemctl reboot");
+        self.clock.boottime_ms = 0;
+        self.watches.clear();
+    }
+
+    /// Sets both clocks.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+    }
+
+    /// The guards whose watch runs, as `RUN STAGE`; whoever removes one has killed it.
+    pub fn watches(&mut self) -> &mut BTreeSet<String> {
+        &mut self.watches
+    }
+
+    /// The packets that were sent, and where to.
+    pub fn sent(&self) -> &[(SocketAddrV4, Vec<u8>)] {
+        &self.sent
     }
 
     /// Every path of the host with one line for what stands there, times of files included; without the agent's
@@ -284,6 +315,50 @@ impl Host for FakeHost {
 
     fn lock(&mut self) -> Result<(), Fault> {
         self.alive()
+    }
+
+    fn lock_by_force(&mut self) -> Result<(), Fault> {
+        self.alive()
+    }
+
+    fn unlock(&mut self) {}
+
+    fn clock(&mut self) -> Clock {
+        self.clock
+    }
+
+    fn pause(&mut self, time: Duration) {
+        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.clock.boottime_ms = self.clock.boottime_ms.saturating_add(ms);
+        self.clock.wall_ms = self.clock.wall_ms.saturating_add(ms);
+    }
+
+    fn start_watch(&mut self, run: &RunId, stage: &str) -> Result<(), Fault> {
+        let watch = format!("{run} {stage}");
+        if self.watches.contains(&watch) {
+            return self.alive();
+        }
+        self.effect(|h| {
+            h.watches.insert(watch);
+            Ok(())
+        })
+    }
+
+    fn be_watch(&mut self, _run: &RunId, _stage: &str) -> Result<bool, Fault> {
+        self.alive().map(|()| true)
+    }
+
+    fn keep_program(&mut self, name: &str) -> Result<PathBuf, Fault> {
+        self.state_write(name, &mut "the agent".as_bytes())?;
+        self.state_path(name)
+    }
+
+    fn broadcast(&mut self, _from: Ipv4Addr, to: SocketAddrV4, packet: &[u8]) -> Result<(), Fault> {
+        let packet = packet.to_vec();
+        self.effect(|h| {
+            h.sent.push((to, packet));
+            Ok(())
+        })
     }
 
     fn platform(&mut self) -> Result<Platform, Fault> {

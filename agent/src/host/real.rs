@@ -14,17 +14,22 @@ mod program;
 mod refusal;
 mod sparse;
 mod state;
+mod wake;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::{Attributes, Command, Host, Meta, Output, Platform};
+use super::{Attributes, Clock, Command, Host, Meta, Output, Platform};
 use crate::fault::{Fault, FaultCode};
 use crate::host::simulated;
+use crate::protocol::RunId;
 use crate::protocol::facts::Space;
 
 /// Linux, as this process sees it.
@@ -36,6 +41,8 @@ pub struct RealHost {
     sandbox: Option<files::Owners>,
     /// A directory on each file system that was changed since the last sync, by device; the state directory's apart.
     touched: BTreeMap<u64, OwnedFd>,
+    /// Held as long as this process is a guard's watch.
+    watch: Option<fs::File>,
 }
 
 impl RealHost {
@@ -52,7 +59,7 @@ impl RealHost {
             .map_err(|e| Fault::path("open root directory", root, &e.into()))?;
         let state = state::StateDir::open(state)?;
         let sandbox = simulate.then(|| files::Owners::load(state.path())).transpose()?;
-        Ok(RealHost { root: fd, root_path: root.to_owned(), state, sandbox, touched: BTreeMap::new() })
+        Ok(RealHost { root: fd, root_path: root.to_owned(), state, sandbox, touched: BTreeMap::new(), watch: None })
     }
 
     /// Remembers the file system that a changed path is on.
@@ -65,6 +72,14 @@ impl RealHost {
         // Mostly both are on one file system, and a sync costs as much as what is unwritten on all of it.
         if there != state {
             self.touched.entry(there).or_insert(directory);
+        }
+        Ok(())
+    }
+
+    /// Reads what another agent may have recorded while it held the lock.
+    fn look_again(&mut self) -> Result<(), Fault> {
+        if self.sandbox.is_some() {
+            self.sandbox = Some(files::Owners::load(self.state.path())?);
         }
         Ok(())
     }
@@ -179,7 +194,43 @@ impl Host for RealHost {
     }
 
     fn lock(&mut self) -> Result<(), Fault> {
-        self.state.lock()
+        let held = self.state.locked();
+        self.state.lock()?;
+        if held { Ok(()) } else { self.look_again() }
+    }
+
+    fn lock_by_force(&mut self) -> Result<(), Fault> {
+        self.state.lock_by_force()?;
+        self.look_again()
+    }
+
+    fn unlock(&mut self) {
+        self.state.unlock();
+    }
+
+    fn clock(&mut self) -> Clock {
+        watch::clock()
+    }
+
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn start_watch(&mut self, run: &RunId, stage: &str) -> Result<(), Fault> {
+        watch::start(&self.state, &self.root_path, self.simulated(), run, stage)
+    }
+
+    fn be_watch(&mut self, run: &RunId, stage: &str) -> Result<bool, Fault> {
+        self.watch = watch::hold(&self.state, run, stage)?;
+        Ok(self.watch.is_some())
+    }
+
+    fn keep_program(&mut self, name: &str) -> Result<PathBuf, Fault> {
+        watch::keep_program(&self.state, name)
+    }
+
+    fn broadcast(&mut self, from: Ipv4Addr, to: SocketAddrV4, packet: &[u8]) -> Result<(), Fault> {
+        wake::broadcast(from, to, packet)
     }
 
     fn platform(&mut self) -> Result<Platform, Fault> {

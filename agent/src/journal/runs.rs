@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use super::{Journal, Record, parse};
+use super::{Journal, Record, line::parse};
 use crate::fault::Fault;
 use crate::host::Host;
 use crate::protocol::{RunId, Status};
@@ -39,7 +39,7 @@ pub(super) fn newest(host: &mut dyn Host) -> Result<u64, Fault> {
 }
 
 /// Forgets the oldest runs beyond [`KEPT_IN_EFFECT`] and [`KEPT_UNDONE`], and those that never began. A run with a step
-/// that is neither done nor undone is never forgotten; nor is `this` one.
+/// that is neither done nor undone, or with an armed guard, is never forgotten; nor is `this` one.
 ///
 /// # Errors
 /// Those of the host.
@@ -58,7 +58,9 @@ pub fn prune(this: &RunId, host: &mut dyn Host) -> Result<(), Fault> {
         // What cannot be read is a person's business.
         let Ok(journal) = Journal::open(run, host) else { continue };
         let all = |is: &dyn Fn(Status) -> bool| journal.steps.iter().all(|s| is(s.status));
-        let over = if all(&|status| status == Status::Undone) {
+        let over = if !journal.armed().is_empty() {
+            false
+        } else if all(&|status| status == Status::Undone) {
             undone += 1;
             undone > KEPT_UNDONE
         } else if all(&|status| matches!(status, Status::Done | Status::Undone)) {

@@ -1,11 +1,11 @@
-//! What a directory tree holds, as one host tells another.
+//! Entries of a scanned tree, with paths as the host has them.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
+use super::Digest;
 
 /// A file name or path as the host has it; written as text where it is UTF-8, else as bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]

@@ -15,6 +15,9 @@ pub struct Expect {
     /// machine-id(5) of the installed system: for machines without a serial number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_id: Option<String>,
+    /// Number of the controller's lease, greater than all before it: a host refuses lower ones than it has seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
 }
 
 /// How far a host is known to be the one that is meant.
@@ -27,7 +30,7 @@ pub enum Proof {
 }
 
 impl Expect {
-    /// Whether nothing is asked for.
+    /// Whether nothing is asked for that tells one machine from another.
     pub fn is_empty(&self) -> bool {
         self.serial.is_none() && self.machine_id.is_none()
     }
@@ -76,7 +79,7 @@ mod tests {
     use super::*;
 
     fn expect(serial: Option<&str>, machine_id: Option<&str>) -> Expect {
-        Expect { serial: serial.map(str::to_owned), machine_id: machine_id.map(str::to_owned) }
+        Expect { serial: serial.map(str::to_owned), machine_id: machine_id.map(str::to_owned), epoch: None }
     }
 
     #[test]

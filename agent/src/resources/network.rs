@@ -1,13 +1,15 @@
 //! `network`: addresses, routes and name servers of a network card, for systemd-networkd (systemd.network(5)) or
 //! ifupdown (interfaces(5)), whichever the host uses.
 //!
-//! A mistake here cuts the host off. Until the controller guards such a change (the host goes back by itself if nobody
-//! confirms it), it is planned, and carried out only where the host's network is simulated.
+//! A mistake here cuts the host off, so it is carried out on real hosts only in a guarded stage: there the host takes it
+//! back by itself if nobody confirms it over the new network. While the host comes up nothing is configured yet: then it
+//! is the files alone that go back, and what reads them later finds the old ones.
 
 mod text;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,12 +21,17 @@ use crate::fault::{Fault, FaultCode};
 use crate::host::{Command, Output};
 use crate::resource::{Circumstances, Claim, Cx, Exactness, Lens};
 
+/// How often a card is looked at while it gets its addresses, how often in a row it must have them, and the time between.
+const LOOKS: u32 = 200;
+const STANDS: u32 = 20;
+const STEP: Duration = Duration::from_millis(100);
+
 /// A network card's configuration.
 #[derive(Debug)]
 pub struct Network;
 
 /// Addresses, routes and name servers of a network card. Written for systemd-networkd if that runs on the host, else for
-/// ifupdown. Not yet carried out on real hosts: a plan shows it, and applying it is refused.
+/// ifupdown. Real hosts take it only in a stage with a `guard`: if nobody confirms, the old network comes back by itself.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "network")]
@@ -83,12 +90,16 @@ pub struct State {
     pub files: Nodes,
     /// Addresses that the card has for good: neither by DHCP nor link-local.
     pub present: BTreeSet<String>,
+    /// Seen while the host came up: only the files count.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub booting: bool,
 }
 
 impl Lens for Network {
     const NAME: &'static str = "network";
     const UNDO: Exactness = Exactness::BestEffort("addresses and routes that were added by hand");
     const BARRIER: bool = true;
+    const BOOTING: bool = true;
     type Spec = Spec;
     type State = State;
 
@@ -102,8 +113,12 @@ impl Lens for Network {
     }
 
     fn get(spec: &Spec, cx: &mut Cx<'_>) -> Result<State, Fault> {
+        if cx.booting {
+            let (manager, files) = (Manager::Other, nodes::get(paths(spec), cx)?);
+            return Ok(State { manager, files, present: BTreeSet::new(), booting: true });
+        }
         let manager = manager(cx)?;
-        Ok(State { manager, files: nodes::get(paths(spec), cx)?, present: present(spec, cx)? })
+        Ok(State { manager, files: nodes::get(paths(spec), cx)?, present: present(spec, cx)?, booting: false })
     }
 
     fn want(spec: &Spec, state: &State, _given: Circumstances) -> Result<State, Fault> {
@@ -132,6 +147,9 @@ impl Lens for Network {
     fn put(spec: &Spec, now: &State, to: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
         cx.offer(text::networkd(spec).as_bytes());
         cx.offer(text::ifupdown(spec).as_bytes());
+        if cx.booting {
+            return nodes::put(&now.files, &to.files, cx);
+        }
         // What a reload leaves of the addresses is part of going back even where the file alone was to go.
         if now.files == to.files && now.present == to.present {
             return Ok(());
@@ -151,25 +169,33 @@ impl Lens for Network {
             let words: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
             run(argv, cx)?.expect_ok(&words)?;
         }
+        // networkd answers before the card is configured, and may configure it twice, for the reload and for the card: an
+        // address can go again. Whether it comes to what is wanted is looked at after this.
+        let (mut left, mut stands) = (LOOKS, 0);
+        while left > 0 && stands < STANDS && !cx.host.simulated() {
+            stands = if present(spec, cx)? == to.present { stands + 1 } else { 0 };
+            cx.host.pause(STEP);
+            left -= 1;
+        }
         Ok(())
     }
 
     fn keep(spec: &Spec, now: &State, wanted: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        if !cx.host.simulated() {
+        if !cx.host.simulated() && !cx.guarded {
             let message =
                 format!("changing {} could cut this host off, and nothing would bring it back", spec.interface);
-            return Err(Fault::new(FaultCode::Unsupported, message)
-                .hint("change the network by hand at the host; this build only plans it"));
+            let hint = "give the stage a `guard:`, then the host takes it back by itself if nobody confirms it";
+            return Err(Fault::new(FaultCode::Unsupported, message).hint(hint));
         }
         nodes::keep(&now.files, &wanted.files, cx)
     }
 
     fn same(_spec: &Spec, a: &State, b: &State) -> bool {
-        nodes::same(&a.files, &b.files) && a.present == b.present
+        nodes::same(&a.files, &b.files) && (a.booting || b.booting || a.present == b.present)
     }
 
     fn intact(_spec: &Spec, after: &State, now: &State) -> bool {
-        nodes::alike(&after.files, &now.files) && after.present == now.present
+        nodes::alike(&after.files, &now.files) && (now.booting || after.present == now.present)
     }
 
     fn title(spec: &Spec) -> String {

@@ -5,7 +5,7 @@ use weiche_agent::digest::Digest;
 use weiche_agent::engine;
 use weiche_agent::host::Host;
 use weiche_agent::host::fake::{FakeHost, Moment};
-use weiche_agent::journal::Journal;
+use weiche_agent::journal::{Journal, Record};
 use weiche_agent::manifest;
 use weiche_agent::protocol::{Entry, EntryKind, HostPath, Injection, RunId, Scope, Status, Step, StepEvent, StepId};
 use weiche_agent::resources::replica::{Manifest, State, to_lines};
@@ -39,6 +39,26 @@ pub(crate) fn situations() -> Vec<Situation> {
             assert!(apply(host, &steps()));
             // Everything above the files is back, and of those some.
             crash_while(host, 1, Moment::After, undo, |status| status("s.04") == Some(Status::Undoing));
+        }),
+        situation("guarded", |host| {
+            let mut journal = Journal::open(&id(RUN), host).unwrap();
+            let record = |record: Record, journal: &mut Journal, host: &mut FakeHost| {
+                journal.append(&[record], host).unwrap();
+            };
+            let armed = |stage: &str, deadline_boottime_ms| Record::Armed {
+                stage: stage.into(),
+                nonce: Digest::of(stage.as_bytes()),
+                boot_id: "00000000-0000-4000-8000-000000000000".into(),
+                deadline_boottime_ms,
+                wall_deadline_ms: 1_700_000_060_000,
+            };
+            for stage in ["q", "r", "s"] {
+                record(armed(stage, 60_000), &mut journal, host);
+            }
+            record(armed("s", 120_000), &mut journal, host);
+            record(Record::Confirmed { stage: "q".into() }, &mut journal, host);
+            record(Record::Fired { stage: "r".into(), stuck: vec![StepId("r.1".into())] }, &mut journal, host);
+            assert!(apply(host, &steps()));
         }),
         Situation {
             name: "stuck",

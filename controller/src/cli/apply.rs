@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use weiche_agent::protocol::{Injection, StepId};
 
@@ -12,7 +13,7 @@ use super::Context;
 use super::exit::{Exit, Failure};
 use super::work::{self, Prepared};
 use crate::drive::clock::now_ms;
-use crate::drive::run::{Rehearsal, Start};
+use crate::drive::run::{Patience, Rehearsal, Start};
 use crate::input::target::HostName;
 use crate::plan::Plan;
 use crate::store::{Run, Store};
@@ -38,7 +39,7 @@ pub(super) struct Args {
     rehearse: Rehearse,
 }
 
-/// Faults to rehearse; agents on a real `/` refuse them.
+/// How a run is driven: how long, and which faults are rehearsed (agents on a real `/` refuse them).
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Rehearse {
     /// Rehearsal on sandbox hosts: HOST:STEP=fail|crash|hang
@@ -47,12 +48,20 @@ pub(super) struct Rehearse {
     /// Rehearsal on sandbox hosts: HOST=N, the agent dies after N journal records of a request
     #[arg(long, value_name = "CRASH", hide = true)]
     pub(super) crash_agent: Option<String>,
+    /// Stay until the run is through, however long it waits: for hosts that are switched off, pauses, windows
+    #[arg(long)]
+    pub(super) follow: bool,
     /// Rehearsal: this process dies after event N of the run log
     #[arg(long, value_name = "N", hide = true)]
     pub(super) crash_after_event: Option<u64>,
 }
 
 impl Rehearse {
+    /// How long the run is waited for: a pause between waves is, a weekend is not.
+    pub(super) fn patience(&self) -> Patience {
+        if self.follow { Patience::Follow } else { Patience::Upto(Duration::from_secs(15 * 60)) }
+    }
+
     pub(super) fn parse(&self) -> Result<Rehearsal, Failure> {
         let mut inject = BTreeMap::new();
         for text in &self.inject {
@@ -114,7 +123,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let run = Run { id: id.clone(), plan: crate::plan::write(&prepared.plan), created_ms: now_ms() };
     claim(&store, &run, &prepared.plan).await?;
     let _lock = work::lock_run(&work::store_dir(context, &prepared.loaded), &id)?;
-    let job = work::job(id.clone(), prepared, store, rehearsal);
+    let job = work::job(id.clone(), prepared, store, rehearsal, args.rehearse.patience());
     let ending = work::drive(context, job, Start::New).await?;
     Ok(work::tell(context, &id, ending))
 }

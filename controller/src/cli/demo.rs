@@ -135,7 +135,7 @@ impl Demo {
     }
 
     async fn report(&self) -> Result<PathBuf, Failure> {
-        let context = Context { fleet: self.dir.join("fleet"), store: None, json: true };
+        let context = Context { fleet: self.dir.join("fleet"), store: None, json: true, who: String::new() };
         let store = work::store(&context, None).await?;
         let (run, plan) = work::find_run(store.as_ref(), "latest").await?;
         let events = store.events(&run.id).await.map_err(|e| Failure::of("read the run log", &e))?;

@@ -11,7 +11,7 @@ Exit codes:
   0  done, or nothing to do
   1  error before any change
   2  changes pending, or drift
-  3  failed and fully taken back
+  3  failed; what failed was fully taken back
   4  taken back with differences, or stuck: a person is needed
   5  does not fit the window
   6  waits for a person: a manual step, a gate or an approval
@@ -54,8 +54,8 @@ impl Exit {
     pub(super) fn forward(outcome: Outcome) -> Exit {
         match outcome {
             Outcome::Done => Exit::Done,
-            Outcome::RolledBack => Exit::RolledBack,
-            Outcome::Stuck | Outcome::Differs => Exit::Stuck,
+            Outcome::RolledBack | Outcome::Partial => Exit::RolledBack,
+            Outcome::Stuck | Outcome::Differs | Outcome::Left => Exit::Stuck,
         }
     }
 }

@@ -33,6 +33,19 @@ fn words(what: &Happening) -> String {
         Happening::Step { host, event } => {
             format!("{host} {} {} ({} us)", event.step, crate::show::outcome(&event.what), event.took_us)
         }
+        Happening::WaveStarted { stage, wave } => format!("stage {stage} wave {} started", wave + 1),
+        Happening::HostBegun { host, stage } => format!("{host} {stage} begun"),
+        Happening::HostConfirmed { host, stage } => format!("{host} {stage} confirmed"),
+        Happening::HostOffline { host, stage, fault } => format!("{host} {stage} waits, switched off: {fault}"),
+        Happening::HostGivenUp { host, stage } => format!("{host} {stage} is not waited for any more"),
+        Happening::Held { stage, reason } => format!("held in stage {stage}: {reason}"),
+        Happening::Approved { stage, approval, .. } => format!("stage {stage} approved by {}", approval.principal),
+        Happening::Ticked { stage, item, by } => format!("stage {stage}: {item}: ticked off by {by}"),
+        Happening::Paused { by } => format!("paused by {by}"),
+        Happening::Aborted { by, leave: true } => format!("aborted by {by}, everything stays as it is"),
+        Happening::Aborted { by, .. } => format!("aborted by {by}"),
+        Happening::Continued { by } => format!("goes on, says {by}"),
+        Happening::HostSettled { host, by, how, reason } => format!("{host} {how} by {by}: {reason}"),
         Happening::HostDone { host, stage } => format!("{host} {stage} done"),
         Happening::HostFailed { host, stage, fault } => format!("{host} {stage} failed: {fault}"),
         Happening::HostWaits { host, step, text, .. } => format!("{host} {step} waits for a person: {text}"),
@@ -41,7 +54,7 @@ fn words(what: &Happening) -> String {
         }
         Happening::HostVerified { host, verdict } if verdict.identical() => format!("{host} is identical to before"),
         Happening::HostVerified { host, verdict } => format!("{host} DIFFERS in {} place(s)", verdict.differences),
-        Happening::RollbackStarted { reason, over_drift: false } => format!("taking back: {reason}"),
+        Happening::RollbackStarted { reason, over_drift: false, .. } => format!("taking back: {reason}"),
         Happening::RollbackStarted { reason, .. } => format!("taking back, also over drift: {reason}"),
         Happening::Rebooting { host, step, boot_id } => format!("{host} {step} restarts, boot id until now {boot_id}"),
         Happening::HostUndone { host, stage } => format!("{host} {stage} taken back"),

@@ -1,6 +1,8 @@
 //! `weiche resume`: goes on with a run that was cut off or waited for a person.
 
+use super::apply::Rehearse;
 use super::exit::{Exit, Failure};
+use super::work::Opened;
 use super::{Context, work};
 use crate::drive::run::Start;
 use crate::plan::Plan;
@@ -17,16 +19,22 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let opened = work::open_run(context, &args.run).await?;
-    let id = opened.id.clone();
     if let State::Ended(_) = opened.view.state {
+        let id = &opened.id;
         return Err(Failure::new(format!("run {id} has ended: there is nothing to go on with"))
             .hint(format!("weiche status {id}")));
     }
-    let forward = opened.view.state != State::Backward;
+    go_on(context, opened, &args.rehearse).await
+}
+
+/// Goes on with a run, forward or back.
+pub(super) async fn go_on(context: &Context, opened: Opened, how: &Rehearse) -> Result<Exit, Failure> {
+    let id = opened.id.clone();
+    let forward = !matches!(opened.view.state, State::Backward | State::Ended(_));
     let contents = if forward { contents(&opened.loaded, &opened.plan, id.as_str())? } else { Default::default() };
     let mut contents = contents;
     work::fetch(&opened.plan, &mut contents, opened.loaded.dir()).await?;
-    let ending = opened.drive(context, contents, args.rehearse.parse()?, Start::Resume).await?;
+    let ending = opened.drive(context, contents, (how.parse()?, how.patience()), Start::Resume).await?;
     Ok(work::tell(context, &id, ending))
 }
 

@@ -28,7 +28,8 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         return Err(Failure::new(format!("run {id} was never begun: there is nothing to take back")));
     }
     let start = Start::Rollback { reason: "asked for by the operator".into(), over_drift: args.take_back_anyway };
-    let ending = opened.drive(context, Default::default(), args.rehearse.parse()?, start).await?;
+    let ending =
+        opened.drive(context, Default::default(), (args.rehearse.parse()?, args.rehearse.patience()), start).await?;
     match ending {
         Ending::Ended(Outcome::RolledBack) => Ok(Exit::Done),
         other => Ok(work::tell(context, &id, other)),

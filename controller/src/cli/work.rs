@@ -11,21 +11,21 @@ use std::sync::Arc;
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
-use super::Context;
 use super::exit::{Exit, Failure};
+use super::{Context, lease};
 use crate::content::cache::Cache;
 use crate::content::fetch;
 use crate::drive::chain;
 use crate::drive::clock::{nonce, now_ms};
 use crate::drive::observe::observe;
 use crate::drive::pool::{HostError, Pool};
-use crate::drive::run::{Ending, Job, Rehearsal, Start, run};
+use crate::drive::run::{Ending, Job, Patience, Rehearsal, Start, run};
 use crate::drive::session::SessionError;
 use crate::input::load::{DiskFiles, Loaded, load};
 use crate::input::target::HostName;
 use crate::plan::procedure::{Action, Content, Procedure};
 use crate::plan::{self, Plan, Unplannable};
-use crate::rollout::Outcome;
+use crate::rollout::{Happening, Outcome, Standing};
 use crate::show::progress::{Progress, Style};
 use crate::store::{Event, Run, SqliteStore, Store, StoreError};
 use crate::view::View;
@@ -80,7 +80,8 @@ pub(super) async fn prepare(
     let loaded = load_fleet(context)?;
     let procedure = expand(&loaded, playbook, inputs)?;
     let pool = Arc::new(pool(&loaded, &hosts_of(&procedure))?);
-    let plan = look(&loaded, &procedure, &pool).await?;
+    let mut plan = look(&loaded, &procedure, &pool).await?;
+    plan.planner.clone_from(&context.who);
     Ok(Prepared { loaded, procedure, plan, pool })
 }
 
@@ -237,12 +238,13 @@ impl Opened {
         self,
         context: &Context,
         contents: BTreeMap<Digest, Content>,
-        rehearsal: Rehearsal,
+        (rehearsal, patience): (Rehearsal, Patience),
         start: Start,
     ) -> Result<Ending, Failure> {
         let pool = Arc::new(pool(&self.loaded, &hosts_of_plan(&self.plan))?);
         let fleet_dir = self.loaded.dir().to_owned();
-        let job = Job { run: self.id, plan: self.plan, contents, fleet_dir, pool, store: self.store, rehearsal };
+        let (run, plan, store) = (self.id, self.plan, self.store);
+        let job = Job { run, plan, contents, fleet_dir, pool, store, rehearsal, patience, lease: None };
         drive(context, job, start).await
     }
 }
@@ -254,52 +256,93 @@ pub(super) fn store_dir(context: &Context, loaded: &Loaded) -> PathBuf {
 }
 
 /// Drives a run with progress shown, and tells how it ended.
-pub(super) async fn drive(context: &Context, job: Job, start: Start) -> Result<Ending, Failure> {
+pub(super) async fn drive(context: &Context, mut job: Job, start: Start) -> Result<Ending, Failure> {
     let style = if context.json { Style::Json } else { Style::People };
     let mut progress = Progress::new(style, &job.plan);
-    let (id, pool) = (job.run.clone(), Arc::clone(&job.pool));
+    let (id, pool, store) = (job.run.clone(), Arc::clone(&job.pool), Arc::clone(&job.store));
+    let members: BTreeSet<String> = job.plan.hosts().iter().map(|host| host.member().to_owned()).collect();
+    let lease = lease::take(store.as_ref(), members.into_iter().collect()).await?;
+    pool.set_epoch(lease.epoch);
+    job.lease = Some(lease.clone());
     let interactive = stdin().is_terminal() && !context.json;
     let mut confirm =
         |host: &HostName, step: &str, text: &str| interactive && ask(&format!("{host}: {step}: {text}\nDone?"));
     let mut sink = |event: &Event| progress.take(event);
-    let ending = tokio::select! {
-        ending = run(job, start, &mut sink, &mut confirm) => ending,
-        _ = tokio::signal::ctrl_c() => {
-            let message = format!("interrupted; the hosts finish the step they own (run {id})");
-            let failure = Failure::new(message).exit(Exit::Stuck);
-            return Err(failure.hint(format!("go on: weiche resume {id}")).hint(format!("or back: weiche rollback {id}")));
+    let mut driving = Box::pin(run(job, start, &mut sink, &mut confirm));
+    let mut interrupted = false;
+    let ending = loop {
+        tokio::select! {
+            ending = &mut driving => break ending,
+            _ = tokio::signal::ctrl_c(), if !interrupted => {
+                interrupted = true;
+                let paused = Happening::Paused { by: format!("{} (Ctrl-C)", context.who) };
+                store.order(&id, &paused, now_ms()).await.map_err(|e| store_failure(&e))?;
+                let _ = writeln!(stderr(), "\nPausing run {id}: what has begun ends. Once more to leave it to the hosts.");
+            }
+            _ = tokio::signal::ctrl_c(), if interrupted => {
+                let message = format!("interrupted; the hosts finish the step they own (run {id})");
+                let failure = Failure::new(message).exit(Exit::Stuck);
+                let back = format!("or back: weiche rollback {id}");
+                return Err(failure.hint(format!("go on: weiche continue {id}")).hint(back));
+            }
         }
     };
+    drop(driving);
     drop(progress);
     pool.close().await;
+    store.release(&lease.members, lease.epoch).await.map_err(|e| store_failure(&e))?;
     ending.map_err(|e| store_failure(&e))
 }
 
 /// What is said at the end of a run that was to go forward.
 pub(super) fn tell(context: &Context, id: &RunId, ending: Ending) -> Exit {
-    let line = match ending {
+    let line = match &ending {
         Ending::Ended(Outcome::Done) => format!("Run {id} is done. Take it back with: weiche rollback {id}"),
+        Ending::Ended(Outcome::Partial) => {
+            format!("Run {id} has ended: some hosts are new, every other is as it was. See: weiche status {id}")
+        }
+        Ending::Ended(Outcome::Left) => format!("Run {id} has ended; every host is left as it is."),
         Ending::Ended(Outcome::RolledBack) => format!("Run {id} failed and was taken back: every host is as it was."),
         Ending::Ended(Outcome::Differs) => {
             format!("Run {id} was taken back, but hosts DIFFER from before. See: weiche verify {id}")
         }
         Ending::Ended(Outcome::Stuck) => format!("Run {id} is STUCK. See: weiche status {id}"),
-        Ending::Waiting => format!("Run {id} waits for a person. See: weiche status {id}"),
+        Ending::Waiting(Standing::Until(at)) => {
+            format!("Run {id} goes on at {}: weiche resume {id}", crate::show::time(*at))
+        }
+        Ending::Waiting(Standing::Offline(n)) => {
+            format!("Run {id}: {n} host(s) are switched off. When they are on: weiche catch-up {id}")
+        }
+        Ending::Waiting(Standing::Held(reason)) => {
+            format!("Run {id} has stopped: {reason}. Go on: weiche continue {id}; or back: weiche abort {id}")
+        }
+        Ending::Waiting(Standing::Gate { stage, missing }) => {
+            let missing = missing.join("; ");
+            format!("Run {id} waits before stage {stage}: {missing}. See: weiche approve --help, weiche tick --help")
+        }
+        Ending::Waiting(Standing::Paused) => format!("Run {id} is paused. Go on: weiche continue {id}"),
+        Ending::Waiting(_) => format!("Run {id} waits for a person. See: weiche status {id}"),
     };
     if !context.json {
         let _ = writeln!(stderr(), "{line}");
     }
     match ending {
         Ending::Ended(outcome) => Exit::forward(outcome),
-        Ending::Waiting => Exit::Waiting,
+        Ending::Waiting(_) => Exit::Waiting,
     }
 }
 
 /// A job with the parts that every caller has.
-pub(super) fn job(run: RunId, prepared: Prepared, store: Arc<dyn Store>, rehearsal: Rehearsal) -> Job {
+pub(super) fn job(
+    run: RunId,
+    prepared: Prepared,
+    store: Arc<dyn Store>,
+    rehearsal: Rehearsal,
+    patience: Patience,
+) -> Job {
     let fleet_dir = prepared.loaded.dir().to_owned();
     let (plan, contents, pool) = (prepared.plan, prepared.procedure.contents, prepared.pool);
-    Job { run, plan, contents, fleet_dir, pool, store, rehearsal }
+    Job { run, plan, contents, fleet_dir, pool, store, rehearsal, patience, lease: None }
 }
 
 /// Asks a yes-or-no question on the terminal; anything but yes is no.
@@ -318,4 +361,39 @@ pub(super) fn print(text: &str) {
 /// A new run's name.
 pub(super) fn new_run() -> Result<RunId, Failure> {
     RunId::try_from(crate::drive::clock::run_name()).map_err(Failure::new)
+}
+
+/// Who somebody is who does not say so.
+pub(super) fn whoever() -> String {
+    ["WEICHE_AS", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default()
+}
+
+/// Leaves a decision for whoever drives the run, and drives it here if nobody does and there is something to be done.
+pub(super) async fn decide(
+    context: &Context,
+    name: &str,
+    decision: impl FnOnce(&Plan, &View) -> Result<Vec<Happening>, Failure>,
+    rehearse: Option<&super::apply::Rehearse>,
+) -> Result<Exit, Failure> {
+    let store = store(context, None).await?;
+    let (stored, plan) = find_run(store.as_ref(), name).await?;
+    let read = |e| Failure::of("read the run log", &e);
+    let view = View::of(&stored.id, &store.events(&stored.id).await.map_err(read)?);
+    for order in decision(&plan, &view)? {
+        store.order(&stored.id, &order, now_ms()).await.map_err(|e| Failure::of("write the run log", &e))?;
+    }
+    drop(store);
+    let run = &stored.id;
+    let Some(rehearse) = rehearse else {
+        let _ = writeln!(stderr(), "Noted. Whoever drives run {run} takes it up; if nobody does: weiche resume {run}");
+        return Ok(Exit::Done);
+    };
+    match open_run(context, run.as_str()).await {
+        Ok(opened) => super::resume::go_on(context, opened, rehearse).await,
+        Err(failure) if failure.message.contains("another weiche works on run") => {
+            let _ = writeln!(stderr(), "Noted. The weiche that drives run {run} takes it up within a second.");
+            Ok(Exit::Done)
+        }
+        Err(failure) => Err(failure),
+    }
 }

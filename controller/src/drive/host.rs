@@ -1,15 +1,17 @@
 //! One host's part of one stage, forward and back: consecutive resource steps are one request to its agent; checks,
-//! transfers and manual steps are carried out from here, in between.
+//! transfers and manual steps are carried out from here, in between. When the line is cut, the agent goes on with what it
+//! owns: we connect again and ask the same once more, and its journal sees to it that nothing is done twice.
 
 use std::time::{Duration, Instant};
 
 use weiche_agent::protocol::{Fault, FaultCode, StepEvent, StepId, StepOutcome};
 
+use super::link::LinkError;
 use super::observe::unknown;
 use super::pool::HostError;
 use super::session::SessionError;
 use super::shared::{Events, Shared, as_fault, report, stage};
-use super::{probe, reboot, transfer, witness};
+use super::{guard, probe, reboot, transfer, witness};
 use crate::input::target::HostName;
 use crate::plan::Step;
 use crate::plan::procedure::Action;
@@ -21,23 +23,75 @@ const GRACE: Duration = Duration::from_secs(60);
 /// Least time for taking one stage back, and how long an agent that still owns a step is waited for.
 const UNDO: Duration = Duration::from_secs(600);
 
+/// How long a host whose line was cut is looked for.
+const LOST: Duration = Duration::from_secs(120);
+
+/// Between two tries to find it: the first, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// Why a host's part of a stage ended early.
+enum Stop {
+    /// It was not there, and nothing was begun.
+    Offline(Fault),
+    /// It failed.
+    Failed(Fault),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Stop {
+        Stop::Failed(fault)
+    }
+}
+
 /// Carries out the host's part of a stage.
 pub(super) async fn run(shared: &Shared, host: &HostName, stage: &str, events: &Events) {
+    let (name, part) = (host.clone(), stage.to_owned());
     let what = match forward(shared, host, stage, events).await {
-        Ok(None) => Happening::HostDone { host: host.clone(), stage: stage.into() },
-        Ok(Some((step, text))) => Happening::HostWaits { host: host.clone(), stage: stage.into(), step, text },
-        Err(fault) => Happening::HostFailed { host: host.clone(), stage: stage.into(), fault },
+        Ok(None) => Happening::HostDone { host: name, stage: part },
+        Ok(Some((step, text))) => Happening::HostWaits { host: name, stage: part, step, text },
+        Err(Stop::Offline(fault)) if waits_for_offline(shared, stage) => {
+            Happening::HostOffline { host: name, stage: part, fault }
+        }
+        Err(Stop::Offline(fault) | Stop::Failed(fault)) => Happening::HostFailed { host: name, stage: part, fault },
     };
     events.send(what);
 }
 
-/// Takes back the host's part of a stage.
-pub(super) async fn undo(shared: &Shared, host: &HostName, stage: &str, over_drift: bool, events: &Events) {
+fn waits_for_offline(shared: &Shared, stage: &str) -> bool {
+    shared.plan.stages.iter().any(|s| s.name == stage && s.rules.offline_ms.is_some())
+}
+
+/// Makes sure that the host is there, and notes that it may be changed from now on.
+async fn begin(shared: &Shared, host: &HostName, stage: &str, events: &Events) -> Result<(), Stop> {
+    {
+        let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(|| as_fault(unknown().into()))?;
+        if let Err(error) = held.session().await {
+            let away = error.is_away();
+            let fault = as_fault(error.into());
+            return Err(if away { Stop::Offline(fault) } else { Stop::Failed(fault) });
+        }
+    }
+    if witness::is_first(&shared.plan, host, stage) {
+        witness::take(shared, host, events).await?;
+    }
+    events.record(Happening::HostBegun { host: host.clone(), stage: stage.into() }).await?;
+    Ok(guard::arm(shared, host, stage).await?)
+}
+
+/// Takes back the host's part of a stage; `verify`: nothing of the run is left on the host then, so it is compared with
+/// its manifest.
+pub(super) async fn undo(
+    shared: &Shared,
+    (host, stage): (&HostName, &str),
+    over_drift: bool,
+    verify: bool,
+    events: &Events,
+) {
     let begin = Instant::now();
     let what = loop {
         match backward(shared, host, stage, over_drift, events).await {
             Ok((stuck, _)) if stuck.is_empty() => {
-                if witness::is_first(&shared.plan, host, stage) {
+                if verify {
                     witness::verify(shared, host, events).await;
                 }
                 break Happening::HostUndone { host: host.clone(), stage: stage.into() };
@@ -64,10 +118,8 @@ async fn forward(
     host: &HostName,
     stage: &str,
     events: &Events,
-) -> Result<Option<(StepId, String)>, Fault> {
-    if witness::is_first(&shared.plan, host, stage) {
-        witness::take(shared, host, events).await?;
-    }
+) -> Result<Option<(StepId, String)>, Stop> {
+    begin(shared, host, stage, events).await?;
     let stages = shared.plan.stages.iter().find(|s| s.name == stage);
     let steps: &[Step] = stages.and_then(|s| s.hosts.get(host)).map_or(&[], Vec::as_slice);
     let mut rest = steps;
@@ -106,20 +158,28 @@ async fn forward(
             report(events, host, first.action.id(), outcome, begin);
         }
     }
+    guard::through(shared, host, stage).await?;
     Ok(None)
 }
 
+/// How long steps may take, the machinery around them included.
+pub(super) fn bound(steps: &[Step]) -> Duration {
+    let each = steps.iter().map(|step| match &step.action {
+        Action::Resource(step) => Duration::from_millis(step.timeout_ms) * 2,
+        Action::Check(check) => check.within,
+        Action::Reboot(reboot) => reboot.within,
+        Action::Transfer(_) => witness::LOOK,
+        Action::Manual(_) => Duration::ZERO,
+    });
+    GRACE + each.sum::<Duration>()
+}
+
 async fn resources(shared: &Shared, host: &HostName, part: &[Step], events: &Events) -> Result<(), Fault> {
-    let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(|| as_fault(unknown().into()))?;
-    let session = held.session().await.map_err(|e| as_fault(e.into()))?;
-    let (mut steps, mut contents) = (Vec::new(), Vec::new());
-    let mut bound = GRACE;
+    let mut steps = Vec::new();
     for planned in part {
         let Action::Resource(step) = &planned.action else { continue };
         let mut step = step.clone();
-        bound += Duration::from_millis(step.timeout_ms) * 2;
         step.inject = shared.rehearsal.inject.get(&(host.clone(), step.id.clone())).copied();
-        contents.extend(planned.outlook.contents.iter().cloned().filter_map(|digest| shared.blob(digest)));
         steps.push(step);
     }
     let mut failed = None;
@@ -129,7 +189,39 @@ async fn resources(shared: &Shared, host: &HostName, part: &[Step], events: &Eve
         }
         events.send(Happening::Step { host: host.clone(), event });
     };
-    let ok = stage(shared, host, session, (contents, steps), bound, &mut on_event).await?;
+    let end = Instant::now() + bound(part);
+    let mut lost: Option<Instant> = None;
+    let mut pause = PAUSE.0;
+    let ok = loop {
+        let contents = part.iter().flat_map(|planned| planned.outlook.contents.iter().cloned());
+        let contents = contents.filter_map(|digest| shared.blob(digest)).collect();
+        let left = end.saturating_duration_since(Instant::now());
+        let answer: Result<bool, HostError> = async {
+            let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
+            let session = held.session().await?;
+            stage(shared, host, session, (contents, steps.clone()), left, &mut on_event).await
+        }
+        .await;
+        match answer {
+            Ok(ok) => break ok,
+            Err(error) => {
+                let since = *lost.get_or_insert_with(Instant::now);
+                // Its agent may still be at work, or it may be on its way up again.
+                let again = match &error {
+                    HostError::Session(SessionError::Link(LinkError::Closed(_))) => true,
+                    HostError::Session(SessionError::Fault(fault)) => fault.code == FaultCode::Busy,
+                    HostError::Connect(error) => error.is_away(),
+                    HostError::Session(_) => false,
+                };
+                if !again || since.elapsed() > LOST || Instant::now() > end {
+                    return Err(as_fault(error));
+                }
+                tracing::warn!(%host, "the line is cut; looking for the host again: {}", as_fault(error));
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE.1);
+            }
+        }
+    };
     if ok { Ok(()) } else { Err(failed.unwrap_or_else(|| Fault::new(FaultCode::Unknown, "the stage failed"))) }
 }
 

@@ -37,11 +37,26 @@ pub async fn observe(
             }
         }
     }
+    let late = waited_for(procedure);
     each(work, |host, (steps, transfers)| {
-        let pool = Arc::clone(pool);
-        async move { look(&pool, &host, &steps, &transfers).await }
+        let (pool, late) = (Arc::clone(pool), late.contains(&host));
+        async move {
+            match look(&pool, &host, &steps, &transfers).await {
+                Err(HostError::Connect(error)) if late && error.is_away() => Ok(Seen { away: true, ..Seen::default() }),
+                other => other,
+            }
+        }
     })
     .await
+}
+
+/// The hosts that are waited for if they are switched off.
+fn waited_for(procedure: &Procedure) -> BTreeSet<HostName> {
+    let waits = |stage: &&crate::plan::procedure::Stage| stage.rules.offline_ms.is_some();
+    let (late, now): (Vec<_>, Vec<_>) = procedure.stages.iter().partition(waits);
+    let now: BTreeSet<&HostName> = now.into_iter().flat_map(|stage| stage.hosts.keys()).collect();
+    let late = late.into_iter().flat_map(|stage| stage.hosts.keys());
+    late.filter(|host| !now.contains(host)).cloned().collect()
 }
 
 /// What a host answers to one question, in the future.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
@@ -20,6 +21,8 @@ pub struct Pool {
     connector: Arc<Connector>,
     hosts: BTreeMap<HostName, (Target, Slot)>,
     working: Semaphore,
+    /// 0: none.
+    epoch: Arc<AtomicU64>,
 }
 
 /// Why a host was not reached or did not answer.
@@ -39,6 +42,7 @@ pub struct Held {
     slot: OwnedMutexGuard<Option<Session>>,
     target: Target,
     connector: Arc<Connector>,
+    epoch: Arc<AtomicU64>,
 }
 
 impl Pool {
@@ -49,7 +53,13 @@ impl Pool {
             connector: Arc::new(Connector::default()),
             hosts: targets.into_iter().map(entry).collect(),
             working: Semaphore::new(limit.max(1)),
+            epoch: Arc::default(),
         }
+    }
+
+    /// Comes to every host with this epoch from now on: a host refuses lower ones once it has seen it.
+    pub fn set_epoch(&self, epoch: u64) {
+        self.epoch.store(epoch, Ordering::Relaxed);
     }
 
     /// Waits for a free place and the host's connection (which may not be open yet).
@@ -72,7 +82,8 @@ impl Pool {
     async fn slot(&self, host: &HostName) -> Option<Held> {
         let (target, slot) = self.hosts.get(host)?;
         let slot = Arc::clone(slot).lock_owned().await;
-        Some(Held { slot, target: target.clone(), connector: Arc::clone(&self.connector) })
+        let (connector, epoch) = (Arc::clone(&self.connector), Arc::clone(&self.epoch));
+        Some(Held { slot, target: target.clone(), connector, epoch })
     }
 
     /// What each host that is connected has cost so far.
@@ -108,12 +119,15 @@ impl Held {
         if self.slot.as_ref().is_some_and(Session::is_over) {
             *self.slot = None;
         }
-        match &mut *self.slot {
-            Some(session) => Ok(session),
+        let epoch = Some(self.epoch.load(Ordering::Relaxed)).filter(|epoch| *epoch > 0);
+        let session = match &mut *self.slot {
+            Some(session) => session,
             slot @ None => {
                 let session = Session::new(self.connector.connect(&self.target).await?);
-                Ok(slot.insert(session.expecting(self.target.expect.clone())))
+                slot.insert(session.expecting(self.target.expect.clone()))
             }
-        }
+        };
+        session.set_epoch(epoch);
+        Ok(session)
     }
 }

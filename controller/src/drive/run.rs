@@ -2,9 +2,10 @@
 //! what that asks for. What is not in the run log has not happened.
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -12,19 +13,26 @@ use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
 use super::clock::now_ms;
-use super::host;
 use super::pool::Pool;
 use super::shared::{Events, Shared, Told};
+use super::{guard, host};
 use crate::input::target::HostName;
 use crate::plan::Plan;
 use crate::plan::procedure::Content;
-use crate::rollout::{Action, Happening, Outcome, Rollout};
-use crate::store::{EVENT_VERSION, Event, Store, StoreError};
+use crate::rollout::rules::Scope;
+use crate::rollout::{Action, Happening, Outcome, Part, Rollout, Standing};
+use crate::store::{EVENT_VERSION, Event, LEASE_MS, Store, StoreError};
 
 pub use super::shared::Rehearsal;
 
 /// Most events in one write of the run log.
 const BATCH: usize = 512;
+
+/// How often a run looks for what persons have decided.
+const ORDERS: Duration = Duration::from_millis(500);
+
+/// How often it renews its leases.
+const RENEW: Duration = Duration::from_millis(LEASE_MS as u64 / 3);
 
 /// Everything that a run needs.
 pub struct Job {
@@ -42,10 +50,23 @@ pub struct Job {
     pub store: Arc<dyn Store>,
     /// Rehearsed faults.
     pub rehearsal: Rehearsal,
+    /// How long it may be waited for.
+    pub patience: Patience,
+    /// The leases that it holds, to be renewed.
+    pub lease: Option<Held>,
+}
+
+/// The leases of a run's members.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The members.
+    pub members: Vec<String>,
+    /// Their epoch: hosts refuse a lower one once they have seen it.
+    pub epoch: u64,
 }
 
 /// What is to be done with a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Start {
     /// Begin it.
     New,
@@ -58,15 +79,26 @@ pub enum Start {
         /// Also what others have changed since.
         over_drift: bool,
     },
+    /// Go on after a person has decided something.
+    Decided(Happening),
+}
+
+/// How long a run may be waited for without anything happening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// So long.
+    Upto(Duration),
+    /// Until it is through: also hosts that are switched off are waited for.
+    Follow,
 }
 
 /// How driving ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// The run is through.
     Ended(Outcome),
-    /// Hosts wait for persons; the run can be resumed.
-    Waiting,
+    /// It waits for something; it can be resumed.
+    Waiting(Standing),
 }
 
 /// Asked when all that is left to do waits for persons: `true` if a step was confirmed and the run goes on.
@@ -83,9 +115,14 @@ pub async fn run(
     confirm: Confirm<'_>,
 ) -> Result<Ending, StoreError> {
     let past = job.store.events(&job.run).await?;
-    let stages = job.plan.stages.iter().map(|s| (s.name.clone(), s.hosts.keys().cloned().collect::<BTreeSet<_>>()));
-    let mut rollout = Rollout::new(stages.collect());
-    past.iter().for_each(|event| drop(rollout.on(&event.what)));
+    let part = |s: &crate::plan::Stage| Part {
+        name: s.name.clone(),
+        hosts: s.hosts.keys().cloned().collect(),
+        rules: s.rules.clone(),
+    };
+    let parts = job.plan.stages.iter().map(part).collect();
+    let mut rollout = Rollout::new(parts, job.plan.sites.clone()).planned_by(&job.plan.planner);
+    past.iter().for_each(|event| rollout.on(event.at_ms, &event.what));
     rollout.wake();
     let mut log = Log {
         run: job.run.clone(),
@@ -93,14 +130,17 @@ pub async fn run(
         store: Arc::clone(&job.store),
         crash_after: job.rehearsal.crash_after_event,
     };
-    let begun = Happening::RunStarted { plan: job.plan.digest(), playbook: job.plan.playbook.clone() };
-    let mut actions: VecDeque<Action> = match start {
-        _ if past.is_empty() => [Action::Record(begun)].into(),
-        Start::New | Start::Resume => rollout.outstanding().into(),
-        Start::Rollback { reason, over_drift } => {
-            [Action::Record(Happening::RollbackStarted { reason, over_drift })].into()
+    let first = match start {
+        _ if past.is_empty() => {
+            Some(Happening::RunStarted { plan: job.plan.digest(), playbook: job.plan.playbook.clone() })
         }
+        Start::New | Start::Resume => None,
+        Start::Rollback { reason, over_drift } => {
+            Some(Happening::RollbackStarted { reason, scope: Scope::Run, over_drift })
+        }
+        Start::Decided(happening) => Some(happening),
     };
+    let (patience, lease) = (job.patience, job.lease);
     let shared = Arc::new(Shared {
         run: job.run,
         plan: job.plan,
@@ -116,62 +156,112 @@ pub async fn run(
     // What the machine knows and the run log does not have yet: written in one go, before anything comes of it.
     let mut unwritten = Unwritten::default();
     let mut told: Vec<Told> = Vec::new();
+    if let Some(happening) = first {
+        unwritten.take(happening, &mut rollout);
+    }
+    let mut look = tokio::time::interval(ORDERS);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut looks, mut renewed) = (true, Instant::now());
     loop {
-        while let Some(action) = actions.pop_front() {
-            if !matches!(action, Action::Record(_)) {
-                log.write(&mut unwritten, sink).await?;
+        // What persons have decided meanwhile, wherever they said so.
+        let orders = if std::mem::take(&mut looks) { shared.store.orders(&shared.run).await? } else { Vec::new() };
+        if let Some((last, _)) = orders.last().cloned() {
+            orders.into_iter().for_each(|(_, order)| unwritten.take(order, &mut rollout));
+            log.write(&mut unwritten, sink).await?;
+            shared.store.taken(&shared.run, last).await?;
+        }
+        if let Some(lease) = &lease
+            && renewed.elapsed() > RENEW
+        {
+            renewed = Instant::now();
+            if !shared.store.renew(&lease.members, lease.epoch, now_ms()).await? {
+                return Err(StoreError::Superseded { run: shared.run.clone() });
             }
-            let (shared, events) = (Arc::clone(&shared), events.clone());
-            match action {
-                Action::Record(happening) => {
-                    actions.extend(rollout.on(&happening));
-                    unwritten.happenings.push(happening);
+        }
+        loop {
+            let actions = rollout.next(now_ms());
+            if actions.is_empty() {
+                break;
+            }
+            for action in actions {
+                if !matches!(action, Action::Record(_)) {
+                    log.write(&mut unwritten, sink).await?;
                 }
-                Action::Run { host, stage } => {
-                    tasks.spawn(async move { host::run(&shared, &host, &stage, &events).await });
-                }
-                Action::Undo { host, stage, over_drift } => {
-                    tasks.spawn(async move { host::undo(&shared, &host, &stage, over_drift, &events).await });
+                let (shared, events) = (Arc::clone(&shared), events.clone());
+                match action {
+                    Action::Record(happening) => unwritten.take(happening, &mut rollout),
+                    Action::Run { host, stage } => {
+                        tasks.spawn(async move { host::run(&shared, &host, &stage, &events).await });
+                    }
+                    Action::Confirm { host, stage } => {
+                        tasks.spawn(async move { guard::confirm(&shared, &host, &stage, &events).await });
+                    }
+                    Action::Undo { host, stage, over_drift, verify } => {
+                        tasks.spawn(async move {
+                            host::undo(&shared, (&host, &stage), over_drift, verify, &events).await;
+                        });
+                    }
                 }
             }
         }
         log.write(&mut unwritten, sink).await?;
-        if let Some(outcome) = rollout.outcome() {
-            return Ok(Ending::Ended(outcome));
-        }
-        if rollout.only_waiting() {
-            let go_on =
-                asked.iter().filter(|((host, step), text): &(&(HostName, String), &String)| confirm(host, step, text));
-            let confirmed: Vec<(HostName, String)> = go_on.map(|(key, _)| key.clone()).collect();
-            if confirmed.is_empty() {
-                return Ok(Ending::Waiting);
+        let now = now_ms();
+        let until = match rollout.standing(now) {
+            Standing::Working => None,
+            Standing::Ended(outcome) => return Ok(Ending::Ended(outcome)),
+            Standing::Manual => {
+                let go_on = asked
+                    .iter()
+                    .filter(|((host, step), text): &(&(HostName, String), &String)| confirm(host, step, text));
+                let confirmed: Vec<(HostName, String)> = go_on.map(|(key, _)| key.clone()).collect();
+                if confirmed.is_empty() {
+                    return Ok(Ending::Waiting(Standing::Manual));
+                }
+                for (host, step) in &confirmed {
+                    shared.store.confirm(&shared.run, &format!("{host}:{step}"), "terminal", now).await?;
+                    asked.remove(&(host.clone(), step.clone()));
+                }
+                rollout.wake();
+                continue;
             }
-            for (host, step) in &confirmed {
-                shared.store.confirm(&shared.run, &format!("{host}:{step}"), "terminal", now_ms()).await?;
-                asked.remove(&(host.clone(), step.clone()));
+            standing @ (Standing::Paused | Standing::Held(_) | Standing::Gate { .. }) => {
+                return Ok(Ending::Waiting(standing));
             }
-            rollout.wake();
-            actions.extend(rollout.outstanding());
-            continue;
-        }
+            standing @ (Standing::Until(_) | Standing::Offline(_)) => {
+                let due = rollout.due_ms(now).unwrap_or(now);
+                let wait = Duration::from_millis(u64::try_from(due - now).unwrap_or(0));
+                let enough = match (patience, &standing) {
+                    (Patience::Follow, _) => true,
+                    (Patience::Upto(longest), Standing::Until(_)) => wait <= longest,
+                    (Patience::Upto(_), _) => false,
+                };
+                if !enough {
+                    return Ok(Ending::Waiting(standing));
+                }
+                Some(wait)
+            }
+        };
+        let timer = async {
+            match until {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = happened.recv_many(&mut told, BATCH) => {}
+            () = timer => {}
+            _ = look.tick() => looks = true,
             Some(Err(panic)) = tasks.join_next() => {
                 // A host's task that panics says nothing any more: it must not be waited for.
                 std::panic::resume_unwind(panic.into_panic());
             }
         }
         for Told { happening, written } in told.drain(..) {
-            unwritten.happenings.push(happening);
-            unwritten.waiting.extend(written);
-        }
-        for happening in &unwritten.happenings {
-            if let Happening::HostWaits { host, step, text, .. } = happening {
+            if let Happening::HostWaits { host, step, text, .. } = &happening {
                 asked.insert((host.clone(), step.to_string()), text.clone());
             }
-        }
-        for happening in &unwritten.happenings {
-            actions.extend(rollout.on(happening));
+            unwritten.take(happening, &mut rollout);
+            unwritten.waiting.extend(written);
         }
     }
 }
@@ -179,8 +269,17 @@ pub async fn run(
 /// What has happened and is not in the run log yet, and who waits for it to be there.
 #[derive(Default)]
 struct Unwritten {
-    happenings: Vec<Happening>,
+    happenings: Vec<(i64, Happening)>,
     waiting: Vec<oneshot::Sender<()>>,
+}
+
+impl Unwritten {
+    /// Tells the machine; the run log will say the same, and at the same time.
+    fn take(&mut self, happening: Happening, rollout: &mut Rollout) {
+        let now = now_ms();
+        rollout.on(now, &happening);
+        self.happenings.push((now, happening));
+    }
 }
 
 struct Log {
@@ -201,9 +300,13 @@ impl Log {
         Ok(())
     }
 
-    async fn append(&mut self, batch: Vec<Happening>, sink: &mut (dyn FnMut(&Event) + Send)) -> Result<(), StoreError> {
-        let at_ms = now_ms();
-        let number = |(what, n)| Event { v: EVENT_VERSION, run: self.run.clone(), seq: self.seq + n, at_ms, what };
+    async fn append(
+        &mut self,
+        batch: Vec<(i64, Happening)>,
+        sink: &mut (dyn FnMut(&Event) + Send),
+    ) -> Result<(), StoreError> {
+        let number =
+            |((at_ms, what), n)| Event { v: EVENT_VERSION, run: self.run.clone(), seq: self.seq + n, at_ms, what };
         let events: Vec<Event> = batch.into_iter().zip(1..).map(number).collect();
         let last = events.last().map_or(self.seq, |event| event.seq);
         if let Some(crash) = self.crash_after.filter(|crash| *crash <= last) {

@@ -6,6 +6,7 @@
 
 mod copy;
 mod fetch;
+mod guard;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -96,6 +97,11 @@ impl Session {
     #[must_use]
     pub fn expecting(self, expect: Expect) -> Session {
         Session { expect, ..self }
+    }
+
+    /// The epoch of the lease that is worked under.
+    pub fn set_epoch(&mut self, epoch: Option<u64>) {
+        self.expect.epoch = epoch;
     }
 
     /// The machine that is to be at the other end.

@@ -101,15 +101,15 @@ pub(super) async fn stage(
     (contents, steps): (Vec<Blob>, Vec<weiche_agent::protocol::Step>),
     within: Duration,
     on_event: &mut (dyn FnMut(StepEvent) + Send),
-) -> Result<bool, Fault> {
+) -> Result<bool, HostError> {
     let crash_after_records = shared.rehearsal.crash_agent.as_ref().filter(|(name, _)| name == host).map(|(_, n)| *n);
     let expect = session.expected().clone();
     let request = Request::Stage { run: shared.run.clone(), steps, expect, crash_after_records };
     let reply = session.carry_out(&shared.run, contents, &request, on_event, within).await;
-    match reply.map_err(|e| as_fault(e.into()))? {
+    match reply? {
         Reply::StageEnd { ok } => Ok(ok),
-        Reply::Fault(fault) => Err(fault),
-        other => Err(Fault::new(FaultCode::Unknown, format!("the agent answered a stage with {other:?}"))),
+        Reply::Fault(fault) => Err(SessionError::Fault(fault).into()),
+        other => Err(SessionError::Unexpected(format!("{other:?}")).into()),
     }
 }
 

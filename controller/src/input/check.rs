@@ -4,6 +4,7 @@ mod member;
 mod playbook;
 mod profile;
 mod reference;
+mod window;
 
 use std::collections::BTreeMap;
 
@@ -12,9 +13,11 @@ use super::diagnostic::{Diagnostic, Problems};
 use super::files::Files;
 use super::fleet::{Base, Fleet, STORE};
 use super::scalar::address_problem;
+use super::signer::{self, Signers};
 use super::source::{Source, Sources, Span};
 use super::yaml::{self, decode};
-use super::{playbook as playbooks, profile as profiles, shipped};
+use super::{playbook as playbooks, profile as profiles, shipped, suggest};
+use crate::calendar::{Holidays, Zone};
 
 /// The texts of a fleet, by their part in it.
 #[derive(Debug, Default)]
@@ -27,6 +30,8 @@ pub struct Documents {
     pub profiles: Vec<Source>,
     /// `playbooks/*.yaml`.
     pub playbooks: Vec<Source>,
+    /// The file of approvers, if `weiche.yaml` names one.
+    pub approvers: Option<Source>,
     /// There are files besides these that could not be read, which was said already.
     pub unread: bool,
 }
@@ -38,6 +43,17 @@ struct Gaps {
     hosts: bool,
     /// A profile could not be read.
     profiles: bool,
+}
+
+/// What of the whole fleet a member's file is checked against.
+#[derive(Clone, Copy, Debug)]
+struct Known<'a> {
+    /// `weiche.yaml`, unless it is missing or broken.
+    config: Option<&'a Config>,
+    /// Who may approve.
+    signers: &'a Signers,
+    /// That file could not be read.
+    signers_unread: bool,
 }
 
 /// What stands in for a `weiche.yaml` that is missing or broken, so that the other files are checked all the same.
@@ -54,9 +70,14 @@ pub fn read(
     sources: &mut Sources,
 ) -> Result<(Fleet, Problems), Problems> {
     let mut problems = Problems::new();
-    let config = config(documents.config.as_ref(), &mut problems);
+    let (config, sound) = config(documents.config.as_ref(), &mut problems);
+    let zone = Zone::find(&config.timezone).unwrap_or(Zone::UTC);
+    let signers = documents.approvers.as_ref().map(|source| signer::parse(source, &zone, &mut problems));
+    let signers_unread = signers.is_none() && config.approvers.is_some();
     let mut fleet = Fleet {
         config,
+        zone,
+        signers: signers.unwrap_or_default(),
         base,
         members: BTreeMap::new(),
         hosts: BTreeMap::new(),
@@ -89,7 +110,9 @@ pub fn read(
     let mut later = Vec::new();
     let mut names = BTreeMap::new();
     for source in &documents.members {
-        if let Some(member) = member::parse(source, &mut fleet.hosts, &mut later, &mut problems) {
+        let config = sound.then_some(&fleet.config);
+        let known = Known { config, signers: &fleet.signers, signers_unread };
+        if let Some(member) = member::parse(source, known, &mut fleet.hosts, &mut later, &mut problems) {
             let (name, place) = (member.member.to_string(), (source.clone(), member.member.span));
             if let Some(first) = names.insert(name.clone(), place.clone()) {
                 twice("member", &name, &place, &first, &mut problems);
@@ -114,7 +137,8 @@ pub fn read(
     problems.or(fleet)
 }
 
-fn config(source: Option<&Source>, problems: &mut Problems) -> Config {
+/// Reads `weiche.yaml`; says whether that is what is returned.
+fn config(source: Option<&Source>, problems: &mut Problems) -> (Config, bool) {
     let read = source.and_then(|source| {
         let node = yaml::parse(source, problems)?;
         let config: Config = decode(source, &node, problems)?;
@@ -131,18 +155,43 @@ fn config(source: Option<&Source>, problems: &mut Problems) -> Config {
             let hint = "write `sqlite:PATH`";
             problems.add(Diagnostic::new(source, span, format!("unknown store `{}`", config.store)).hint(hint));
         }
+        calendar(source, &config, problems);
         Some(config)
     });
+    let sound = read.is_some();
     if source.is_none() {
         let hint = "is this the fleet's directory? See docs/fleet.md for what `weiche.yaml` holds";
         problems.add(Diagnostic::of("weiche.yaml", "there is no such file").hint(hint));
     }
-    read.unwrap_or_else(|| {
+    let config = read.unwrap_or_else(|| {
         let stand_in = Source::new("stand-in", STAND_IN);
         let node = yaml::parse(&stand_in, &mut Problems::new());
         let config = node.and_then(|node| decode(&stand_in, &node, &mut Problems::new()));
         config.expect("the stand-in is a literal, and a test reads it")
-    })
+    });
+    (config, sound)
+}
+
+/// The time zone, the public holidays and the name of the file of approvers.
+fn calendar(source: &Source, config: &Config, problems: &mut Problems) {
+    let zone = &config.timezone;
+    if Zone::find(zone).is_none() {
+        let names = Zone::names();
+        let near = suggest::nearest(zone, names.iter().map(String::as_str));
+        let hint = near.map_or("write an IANA name such as `Europe/Berlin`".into(), |n| format!("did you mean `{n}`?"));
+        let message = format!("there is no time zone `{}`", zone.value);
+        problems.add(Diagnostic::new(source, zone.span, message).hint(hint));
+    }
+    if let Some(code) = config.holidays.as_ref().filter(|code| Holidays::find(code).is_none()) {
+        let hint = suggest::hint(code, Holidays::ALL.map(Holidays::code));
+        let message = format!("there is no calendar of holidays `{}`", code.value);
+        problems.add(Diagnostic::new(source, code.span, message).maybe_hint(hint));
+    }
+    if let Some(name) = config.approvers.as_ref().filter(|name| !signer::is_place(name)) {
+        let message = format!("`{}` is no file below the fleet's directory", name.value);
+        let hint = "write its path from there, such as `allowed_signers`";
+        problems.add(Diagnostic::new(source, name.span, message).hint(hint));
+    }
 }
 
 type Place = (Source, Span);
@@ -173,6 +222,6 @@ mod tests {
 
     #[test]
     fn the_stand_in_is_a_config() {
-        assert_eq!(&**config(None, &mut Problems::new()).fleet, "unnamed");
+        assert_eq!(&**config(None, &mut Problems::new()).0.fleet, "unnamed");
     }
 }

@@ -17,7 +17,7 @@ pub struct Config {
     pub timezone: Located<String>,
     /// Calendar of public holidays, e.g. `DE-ST`.
     #[serde(default)]
-    pub holidays: Option<String>,
+    pub holidays: Option<Located<String>>,
     /// How hosts are reached.
     pub ssh: Ssh,
     /// Where and how the agent runs.
@@ -31,7 +31,7 @@ pub struct Config {
     pub store: String,
     /// OpenSSH `allowed_signers` file, relative to the fleet's directory.
     #[serde(default)]
-    pub approvers: Option<String>,
+    pub approvers: Option<Located<String>>,
 }
 
 impl Config {

@@ -13,8 +13,11 @@ use super::config::{Config, SshOverride};
 use super::member::{Lease, Member};
 use super::playbook::Playbook;
 use super::profile::{Parameter, Profile};
+use super::signer::Signers;
 use super::source::{Source, Span};
 use super::target::{AgentPlace, HostName};
+
+use crate::calendar::{Holidays, Window, Zone};
 
 pub use reach::TargetFault;
 
@@ -28,6 +31,8 @@ pub const STORE: &str = "sqlite:";
 #[derive(Clone, Debug)]
 pub struct Fleet {
     pub(super) config: Config,
+    pub(super) zone: Zone,
+    pub(super) signers: Signers,
     pub(super) base: Base,
     pub(super) members: BTreeMap<String, Member>,
     pub(super) hosts: BTreeMap<HostName, Host>,
@@ -104,6 +109,23 @@ impl Fleet {
     /// What holds for the whole fleet.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The time zone in which its windows are meant.
+    pub fn zone(&self) -> &Zone {
+        &self.zone
+    }
+
+    /// Who may approve; nobody, if it names no file of approvers.
+    pub fn signers(&self) -> &Signers {
+        &self.signers
+    }
+
+    /// A window of a member.
+    pub fn window(&self, member: &str, name: &str) -> Option<Window> {
+        let windows = &self.members.get(member)?.windows;
+        let (_, form) = windows.iter().find(|(known, _)| ***known == *name)?;
+        form.window(&self.zone, self.config.holidays.as_deref().and_then(|code| Holidays::find(code)))
     }
 
     /// Its name.

@@ -14,8 +14,9 @@ use super::check::{self, Documents};
 use super::diagnostic::{Diagnostic, Problems, render};
 use super::files::{FileFault, Files, Held, Origin};
 use super::fleet::{Base, Fleet};
+use super::signer;
 use super::source::{Source, Sources, Span};
-use super::yaml::MAX_BYTES;
+use super::yaml::{self, MAX_BYTES};
 use crate::content::cache::Cache;
 use crate::content::{ContentError, fetch, unpack, walk};
 
@@ -90,13 +91,11 @@ pub fn load(directory: &Path) -> Result<Loaded, Box<LoadFailure>> {
     let config = document("weiche.yaml", &mut problems);
     // One that is there but cannot be read was reported already.
     let missing = config.is_none() && problems.iter().any(|problem| problem.file == "weiche.yaml");
-    let documents = Documents { config, members, profiles, playbooks, unread };
+    let approvers = approvers(directory, config.as_ref(), &mut sources, &mut problems);
+    let documents = Documents { config, members, profiles, playbooks, approvers, unread };
     let base = Base { directory: directory.to_owned(), home: std::env::home_dir() };
     let files = DiskFiles::new(directory);
     let result = check::read(&documents, &files, base, &mut sources);
-    if let Some(source) = &documents.config {
-        time_zone(source, result.as_ref().ok().map(|(fleet, _)| fleet), &mut problems);
-    }
     match result {
         Ok((fleet, warnings)) if problems.is_empty() => {
             Ok(Loaded { fleet, warnings, sources, directory: directory.to_owned() })
@@ -116,13 +115,23 @@ pub fn load(directory: &Path) -> Result<Loaded, Box<LoadFailure>> {
     }
 }
 
-/// Whether the system's database has the fleet's time zone.
-fn time_zone(source: &Source, fleet: Option<&Fleet>, problems: &mut Problems) {
-    let Some(zone) = fleet.map(|fleet| &fleet.config().timezone) else { return };
-    if jiff::tz::TimeZone::get(zone).is_err() {
-        let message = format!("there is no time zone `{}`", zone.value);
-        problems.add(Diagnostic::new(source, zone.span, message).hint("write an IANA name such as `Europe/Berlin`"));
+/// The file of approvers that `weiche.yaml` names. One whose name is wrong is not read, and reported by the check.
+fn approvers(
+    directory: &Path,
+    config: Option<&Source>,
+    sources: &mut Sources,
+    problems: &mut Problems,
+) -> Option<Source> {
+    let config = config?;
+    let root = yaml::parse(config, &mut Problems::new())?;
+    let named = root.get("approvers")?;
+    let name = named.text().filter(|name| signer::is_place(name))?;
+    if !directory.join(name).exists() {
+        let hint = "create it in the form of OpenSSH's allowed_signers: a person and their public key on each line";
+        problems.add(Diagnostic::new(config, named.span, format!("there is no file `{name}`")).hint(hint));
+        return None;
     }
+    read(directory, name, sources, problems)
 }
 
 /// The YAML files of a folder, in order; none if there is no such folder.

@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::config::SshOverride;
 use super::probe::ProbeForm;
-use super::scalar::{Name, Period, WeekTime};
+use super::scalar::{Name, Period};
 use super::target::AgentPlace;
+use super::window::WindowForm;
 use super::yaml::Located;
 
 /// The keys that hold devices; they are decoded one device at a time.
@@ -28,7 +29,10 @@ pub struct Member {
     pub sites: BTreeMap<Name, Site>,
     /// Maintenance windows, by name.
     #[serde(default)]
-    pub windows: BTreeMap<Name, Window>,
+    pub windows: BTreeMap<Name, WindowForm>,
+    /// Who approves for the member: principals of the fleet's `approvers` file. All others there are technicians.
+    #[serde(default)]
+    pub approvers: Vec<Located<String>>,
     /// What users notice, by name.
     #[serde(default)]
     pub services: BTreeMap<Name, Located<Service>>,
@@ -55,19 +59,6 @@ pub struct Member {
 pub struct Site {
     /// Where it is.
     pub address: String,
-}
-
-/// A maintenance window that comes round every week.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Window {
-    /// Its start.
-    pub from: WeekTime,
-    /// Its end.
-    pub to: WeekTime,
-    /// Time kept free before the end.
-    #[serde(default)]
-    pub reserve: Period,
 }
 
 /// What users notice.

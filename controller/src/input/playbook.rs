@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::diagnostic::{Diagnostic, Problems};
 use super::profile::{name_problem, typed};
+use super::rollout::RolloutSpec;
 use super::scalar::{Name, Type};
 use super::selector::On;
 use super::source::{Source, Span};
@@ -80,6 +81,8 @@ pub struct Stage {
     pub on_span: Span,
     /// What each of them does, in order.
     pub steps: Vec<Step>,
+    /// In which waves, and when it stops.
+    pub rollout: RolloutSpec,
 }
 
 #[derive(Deserialize)]
@@ -166,6 +169,7 @@ fn stage(source: &Source, mut item: Node, inputs: &BTreeMap<String, Input>, prob
         return None;
     }
     let (on, steps) = (item.take("on"), item.take("steps"));
+    let rollout = RolloutSpec::take(source, &mut item, problems);
     let head: StageHead = decode(source, &item, problems)?;
     let Some((key, on)) = on else {
         let message = format!("the stage `{}` does not say on which hosts it runs", head.stage.value);
@@ -189,5 +193,5 @@ fn stage(source: &Source, mut item: Node, inputs: &BTreeMap<String, Input>, prob
             Vec::new()
         }
     };
-    Some(Stage { name: head.stage, on, on_span, steps })
+    Some(Stage { name: head.stage, on, on_span, steps, rollout })
 }

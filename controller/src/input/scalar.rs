@@ -1,4 +1,4 @@
-//! Small values with a form of their own: names, durations, times of the week, addresses, host keys, paths, types.
+//! Small values with a form of their own: names, durations, addresses, host keys, paths, types.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -59,18 +59,27 @@ impl JsonSchema for Name {
     }
 }
 
-/// A duration as people write it: `30s`, `10m`, `2h 30m`.
+/// A duration as people write it: `30s`, `10m`, `2h 30m`, `14d`. A day is 24 hours, a week is seven days.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub Duration);
 
 impl Period {
     /// What to write.
-    pub const EXPECTED: &str = "a duration such as `30s`, `10m` or `2h`";
+    pub const EXPECTED: &str = "a duration such as `30s`, `2h` or `14d`";
 
-    /// Reads it.
+    /// Longest duration, ten years: sums with instants stay within what can be represented.
+    pub const MAX: Duration = Duration::from_secs(3660 * 24 * 3600);
+
+    /// Reads it. Months and years have no fixed length and are none.
     pub fn parse(text: &str) -> Option<Period> {
-        let parsed: jiff::SignedDuration = text.trim().parse().ok()?;
-        Duration::try_from(parsed).ok().map(Period)
+        let parsed: jiff::Span = text.trim().parse().ok()?;
+        let length = parsed.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
+        Duration::try_from(length).ok().filter(|length| *length <= Period::MAX).map(Period)
+    }
+
+    /// In milliseconds.
+    pub fn as_ms(self) -> u64 {
+        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -102,54 +111,7 @@ impl JsonSchema for Period {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "description": "A duration: 30s, 10m, 2h 30m.", "pattern": "^[0-9]" })
-    }
-}
-
-/// A time of the week: `fri 18:00`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, DeriveDeserialize)]
-#[serde(try_from = "String")]
-pub struct WeekTime {
-    /// 0 is Monday.
-    pub day: u8,
-    /// Minutes since midnight; 24:00 is allowed.
-    pub minute: u16,
-}
-
-impl TryFrom<String> for WeekTime {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<WeekTime, String> {
-        const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-        let read = || {
-            let (day, clock) = text.split_once(' ')?;
-            let (hour, minute) = clock.trim().split_once(':')?;
-            let day = DAYS.iter().position(|d| *d == day.to_lowercase())?;
-            let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
-            let time = WeekTime { day: u8::try_from(day).ok()?, minute: hour * 60 + minute };
-            (minute < 60 && hour <= 24 && time.minute <= 24 * 60).then_some(time)
-        };
-        read().ok_or_else(|| {
-            format!("`{text}` is no time of the week: write e.g. `fri 18:00` (mon to sun, 00:00 to 24:00)")
-        })
-    }
-}
-
-impl JsonSchema for WeekTime {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "WeekTime".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "description": "A time of the week: fri 18:00.",
-            "pattern": "^(mon|tue|wed|thu|fri|sat|sun) [0-9]{1,2}:[0-9]{2}$"
-        })
+        json_schema!({ "type": "string", "description": "A duration: 30s, 10m, 2h 30m, 14d.", "pattern": "^[0-9]" })
     }
 }
 
@@ -248,13 +210,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_durations_and_times() {
+    fn reads_durations() {
         assert_eq!(Period::parse("2h 30m"), Some(Period(Duration::from_secs(9000))));
         assert_eq!(Period::parse("10"), None);
         assert_eq!(Period::parse("-5s"), None);
-        assert_eq!(WeekTime::try_from(String::from("fri 18:00")), Ok(WeekTime { day: 4, minute: 1080 }));
-        assert!(WeekTime::try_from(String::from("fri 25:00")).is_err());
-        assert!(WeekTime::try_from(String::from("friday")).is_err());
+        assert_eq!(Period::parse("14d").map(Period::as_ms), Some(14 * 24 * 3_600_000));
+        assert_eq!(Period::parse("1w 1d"), Period::parse("8d"));
+        assert_eq!(Period::parse("90s"), Period::parse("1m 30s"));
+        for bad in ["1 month", "1y", "4000d", "2h ago", "h", "", "999999999999999999999h"] {
+            assert_eq!(Period::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

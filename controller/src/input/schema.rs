@@ -16,6 +16,7 @@ use super::playbook::{self, Input};
 use super::probe::ProbeForm;
 use super::profile;
 use super::resource::kind_names;
+use super::rollout::Keys;
 use super::scalar::{Name, Period, Type};
 use super::selector::Selector;
 
@@ -100,7 +101,12 @@ impl JsonSchema for StageItem {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let (name, selector) = (generator.subschema_for::<Name>(), generator.subschema_for::<Selector>());
         let steps = steps(generator);
-        json_schema!({
+        let keys = Keys::json_schema(generator).to_value();
+        let wave = json!({
+            "description": "So many hosts, a share of them, those that are meant, or `rest`.",
+            "anyOf": [{ "type": "integer", "minimum": 1 }, { "type": "string", "pattern": "^([1-9][0-9]?%|100%|rest)$" }, selector]
+        });
+        let mut schema = json_schema!({
             "type": "object",
             "properties": {
                 "stage": name,
@@ -108,11 +114,18 @@ impl JsonSchema for StageItem {
                     "description": "An input's name, a list of them, an expression, a selector, or `all`.",
                     "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }, selector]
                 },
-                "steps": { "type": "array", "items": { "oneOf": steps } }
+                "steps": { "type": "array", "items": { "oneOf": steps } },
+                "waves": { "description": "Hosts taken together, one wave after the other.", "type": "array", "items": wave }
             },
             "required": ["stage", "on", "steps"],
             "additionalProperties": false
-        })
+        });
+        if let (Some(Value::Object(all)), Some(Value::Object(keys))) =
+            (schema.get_mut("properties"), keys.get("properties"))
+        {
+            all.extend(keys.clone());
+        }
+        schema
     }
 }
 

@@ -1,5 +1,6 @@
 //! What people get to read for their mistakes, and that what is shipped has none.
 
+mod calendar;
 mod damage;
 mod form;
 mod meaning;
@@ -72,6 +73,7 @@ pub(crate) fn read(texts: &Texts) -> (Result<(Fleet, Problems), Problems>, Sourc
         sources.add(source.clone());
         match name.split('/').next() {
             Some("weiche.yaml") => documents.config = Some(source),
+            Some("allowed_signers") => documents.approvers = Some(source),
             Some("members") => documents.members.push(source),
             Some("profiles") => documents.profiles.push(source),
             Some("playbooks") => documents.playbooks.push(source),

@@ -40,8 +40,13 @@ pub fn build(
         let mut hosts = BTreeMap::new();
         for (host, actions) in &stage.hosts {
             let mut steps = Vec::new();
+            let away = seen.get(host).is_some_and(|seen| seen.away);
             for action in actions {
                 let outlook = match action {
+                    Action::Resource(step) if away => Ok(unseen(step, procedure)),
+                    Action::Transfer(_) if away => {
+                        Err(Fault::new(FaultCode::NotFound, "the host is switched off: its tree cannot be compared"))
+                    }
                     Action::Resource(step) => match by_step.get(&(host, &step.id)).map(|o| &o.result) {
                         Some(Ok(seen)) => Ok(resource_outlook(step, seen, procedure)),
                         Some(Err(fault)) => Err(fault.clone()),
@@ -62,7 +67,7 @@ pub fn build(
             }
             hosts.insert(host.clone(), steps);
         }
-        stages.push(Stage { name: stage.name.clone(), hosts });
+        stages.push(Stage { name: stage.name.clone(), hosts, rules: stage.rules.clone() });
     }
     if !failures.is_empty() {
         return Err(Unplannable(failures));
@@ -75,6 +80,8 @@ pub fn build(
         inputs: procedure.inputs.clone(),
         simulated: seen.iter().filter(|(_, s)| s.facts.simulated).map(|(host, _)| host.clone()).collect(),
         watch: procedure.watch.clone(),
+        planner: String::new(),
+        sites: procedure.sites.clone(),
         unidentified: seen.iter().filter(|(_, s)| s.unidentified).map(|(host, _)| host.clone()).collect(),
         stages,
     })
@@ -185,6 +192,29 @@ fn quiet(undo: &str) -> Outlook {
         irreversible: false,
         contents: Vec::new(),
         seen: None,
+    }
+}
+
+/// A step of a host that is switched off: what it changes is seen when it is on.
+fn unseen(step: &weiche_agent::protocol::Step, procedure: &Procedure) -> Outlook {
+    let irreversible = kind(&step.kind).is_some_and(|kind| kind.irreversible(&step.spec));
+    let undo = if irreversible { "none: POINT OF NO RETURN" } else { "put back what is there then" };
+    let mut contents = Vec::new();
+    named(&step.spec, procedure, &mut contents);
+    let diff = vec!["? switched off: what is to be changed is seen when it is on".into()];
+    Outlook { changes: true, diff, undo: undo.into(), irreversible, contents, seen: None }
+}
+
+/// The contents that a spec names, anywhere in it.
+fn named(spec: &serde_json::Value, procedure: &Procedure, found: &mut Vec<Digest>) {
+    match spec {
+        serde_json::Value::String(text) => {
+            let digest = Digest::try_from(text.clone()).ok();
+            found.extend(digest.filter(|digest| procedure.contents.contains_key(digest)));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| named(item, procedure, found)),
+        serde_json::Value::Object(map) => map.values().for_each(|value| named(value, procedure, found)),
+        _ => {}
     }
 }
 

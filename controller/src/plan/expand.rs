@@ -6,8 +6,9 @@ mod probe;
 mod stage;
 #[cfg(test)]
 mod tests;
+mod waves;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -17,6 +18,7 @@ use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::files::Files;
 use crate::input::fleet::{Fleet, Host};
 use crate::input::suggest;
+use crate::input::target::HostName;
 
 use input::Given;
 
@@ -52,9 +54,11 @@ pub fn expand(
     };
     let stages: Vec<Stage> = found.stages.iter().filter_map(|stage| expansion.stage(stage)).collect();
     let hosts = stages.iter().flat_map(|stage| stage.hosts.keys());
-    let watch = hosts.filter_map(|host| Some((host.clone(), fleet.watch(host)?))).collect();
+    let hosts: BTreeSet<&HostName> = hosts.collect();
+    let watch = hosts.iter().filter_map(|host| Some(((*host).clone(), fleet.watch(host)?))).collect();
+    let sites = hosts.iter().filter_map(|host| Some(((*host).clone(), fleet.host(host)?.site.clone()?))).collect();
     let inputs = given.iter().map(|(name, value)| (name.clone(), value.plain())).collect();
-    let procedure = Procedure { playbook: playbook.to_owned(), inputs, watch, stages, contents };
+    let procedure = Procedure { playbook: playbook.to_owned(), inputs, watch, sites, stages, contents };
     problems.or(procedure).map(|(procedure, _)| procedure)
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Step, StepId};
 
+use super::rules::Rules;
 use crate::input::probe::RecordType;
 use crate::input::target::{HostName, Watch};
 
@@ -21,6 +22,8 @@ pub struct Procedure {
     pub inputs: BTreeMap<String, serde_json::Value>,
     /// What members watch, by host.
     pub watch: BTreeMap<HostName, Watch>,
+    /// The site of each host that has one.
+    pub sites: BTreeMap<HostName, String>,
     /// In order.
     pub stages: Vec<Stage>,
     /// The contents that resource steps refer to by digest.
@@ -34,6 +37,8 @@ pub struct Stage {
     pub name: String,
     /// What each host of the stage does.
     pub hosts: BTreeMap<HostName, Vec<Action>>,
+    /// In which waves, and when it stops.
+    pub rules: Rules,
 }
 
 /// The smallest thing a plan speaks of. Step ids are `STAGE.NUMBER`, unique per host.

@@ -75,6 +75,8 @@ mod tests {
             simulated,
             unidentified,
             watch: Default::default(),
+            planner: Default::default(),
+            sites: Default::default(),
             stages: Vec::new(),
         }
     }

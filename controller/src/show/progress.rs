@@ -86,6 +86,20 @@ impl Progress {
                     _ => format!("   {host}: {word}: {} {title}", event.step),
                 }
             }
+            Happening::WaveStarted { stage, wave } => format!("== stage {stage}, wave {}", wave + 1),
+            Happening::HostBegun { .. } => return None,
+            Happening::HostConfirmed { host, stage } => format!("   {host}: {stage} confirmed"),
+            Happening::HostOffline { host, stage, .. } => format!("   {host}: switched off; {stage} waits for it"),
+            Happening::HostGivenUp { host, stage } => format!("   {host}: {stage} is not waited for any more"),
+            Happening::Held { stage, reason } => format!("== HELD in stage {stage}: {reason}"),
+            Happening::Approved { stage, approval, .. } => {
+                format!("== stage {stage}: approved by {}", approval.principal)
+            }
+            Happening::Ticked { stage, item, by } => format!("== stage {stage}: {item}: ticked off by {by}"),
+            Happening::Paused { by } => format!("== paused by {by}"),
+            Happening::Aborted { by, .. } => format!("== aborted by {by}: what works ends its part"),
+            Happening::Continued { by } => format!("== goes on, says {by}"),
+            Happening::HostSettled { host, by, how, reason } => format!("   {host}: {how} by {by}: {reason}"),
             Happening::HostDone { host, stage } => format!("   {host}: {stage} done"),
             // The step that failed has just said why.
             Happening::HostFailed { host, .. } if self.told.remove(&host.to_string()) => return None,
@@ -107,6 +121,8 @@ impl Progress {
             }
             Happening::RunEnded { outcome } => match outcome {
                 Outcome::Done => "== done".to_owned(),
+                Outcome::Partial => "== ended: some hosts are new, every other is as it was".to_owned(),
+                Outcome::Left => "== ended: every host is left as it is".to_owned(),
                 Outcome::RolledBack => "== taken back: every host is as it was".to_owned(),
                 Outcome::Differs => "== taken back, but NOT IDENTICAL: see the differences above".to_owned(),
                 Outcome::Stuck => "== STUCK: at least one host could not be taken back".to_owned(),

@@ -30,6 +30,9 @@ fn render(view: &View, out: &mut String) -> std::fmt::Result {
     if let Some(reason) = &view.reason {
         writeln!(out, "  turned back: {reason}")?;
     }
+    if let Some(why) = &view.halted {
+        writeln!(out, "  nothing begins any more: {why}")?;
+    }
     for (name, host) in &view.hosts {
         let counts = host.counts;
         write!(
@@ -49,6 +52,15 @@ fn render(view: &View, out: &mut String) -> std::fmt::Result {
                 }
             }
         }
+        if let Some(fault) = &host.offline {
+            writeln!(out, "    switched off, waited for: {fault}")?;
+        }
+        if host.given_up {
+            writeln!(out, "    switched off for too long: not waited for any more")?;
+        }
+        if let Some(settled) = &host.settled {
+            writeln!(out, "    was stuck; {settled}")?;
+        }
         if let Some((step, text)) = &host.waits {
             writeln!(out, "    waits for a person: {step}: {text}")?;
             writeln!(out, "    when that is done: weiche done {} {name}:{step}", view.run)?;
@@ -63,16 +75,42 @@ fn render(view: &View, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
+/// The hosts that are stuck, why, and what can be done about each.
+pub fn stuck(view: &View) -> String {
+    let mut out = String::new();
+    let run = &view.run;
+    for (name, host) in &view.hosts {
+        let Some(fault) = &host.stuck_fault else { continue };
+        let _ = writeln!(out, "{name}: {}", fault.to_string().replace('\n', "\n  "));
+        if let Some(hint) = &fault.hint {
+            let _ = writeln!(out, "  hint: {hint}");
+        }
+        for step in &host.stuck {
+            let _ = writeln!(out, "  not taken back: {step}");
+        }
+        let _ = writeln!(out, "  mended:              weiche undo {run} {name} --retry");
+        let _ = writeln!(out, "  taken back by hand:  weiche undo {run} {name} --mark-done --reason '...'");
+        let _ = writeln!(out, "  stays as it is:      weiche undo {run} {name} --forward --reason '...'");
+    }
+    out
+}
+
 /// What is safe to do now.
 fn next(view: &View) -> Vec<String> {
     let run = &view.run;
     match &view.state {
         State::New => vec![format!("weiche resume {run}")],
+        State::Forward(_) if view.halted.is_some() => vec![
+            format!("weiche continue {run}  (go on in spite of it)"),
+            format!("weiche abort {run}     (take everything back; --leave: leave it as it is)"),
+        ],
         State::Forward(_) => {
             vec![format!("weiche resume {run}    (go on)"), format!("weiche rollback {run}  (take everything back)")]
         }
         State::Backward => vec![format!("weiche resume {run}    (go on taking back)")],
-        State::Ended(Outcome::Done) => vec![format!("weiche rollback {run}  (take everything back)")],
+        State::Ended(Outcome::Done | Outcome::Partial | Outcome::Left) => {
+            vec![format!("weiche rollback {run}  (take everything back)")]
+        }
         State::Ended(Outcome::RolledBack) => Vec::new(),
         State::Ended(Outcome::Differs) => {
             vec![format!("weiche verify {run}    (look again, once the cause is mended)")]
@@ -84,10 +122,13 @@ fn next(view: &View) -> Vec<String> {
 fn state(view: &View) -> String {
     match &view.state {
         State::New => "not begun".into(),
+        State::Forward(stage) if view.halted.is_some() => format!("HALTED in stage {stage}"),
         State::Forward(stage) if view.hosts.values().any(|h| h.waits.is_some()) => format!("waits in stage {stage}"),
         State::Forward(stage) => format!("in stage {stage} (or cut off there)"),
         State::Backward => "going back (or cut off there)".into(),
         State::Ended(Outcome::Done) => "done".into(),
+        State::Ended(Outcome::Partial) => "ended: some hosts new, every other as it was".into(),
+        State::Ended(Outcome::Left) => "ended: left as it is".into(),
         State::Ended(Outcome::RolledBack) => "taken back".into(),
         State::Ended(Outcome::Differs) => "taken back, NOT IDENTICAL".into(),
         State::Ended(Outcome::Stuck) => "STUCK".into(),

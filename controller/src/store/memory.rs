@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
-use super::{Answer, Event, Run, Store, StoreError};
+use super::{Answer, Event, LEASE_MS, Lease, Run, Store, StoreError};
+use crate::rollout::Happening;
 
 /// Forgets everything with the process.
 #[derive(Debug, Default)]
@@ -19,6 +20,8 @@ struct Inner {
     runs: Vec<(Run, Digest)>,
     events: BTreeMap<RunId, Vec<Event>>,
     confirmed: BTreeMap<RunId, Vec<String>>,
+    orders: BTreeMap<RunId, Vec<(i64, Happening)>>,
+    leases: BTreeMap<String, (Lease, u64)>,
 }
 
 impl MemoryStore {
@@ -69,5 +72,76 @@ impl Store for MemoryStore {
     fn confirmed<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<String>> {
         let steps = self.inner().confirmed.get(run).cloned().unwrap_or_default();
         Box::pin(async move { Ok(steps) })
+    }
+
+    fn order<'a>(&'a self, run: &'a RunId, order: &'a Happening, _at_ms: i64) -> Answer<'a, ()> {
+        let mut inner = self.inner();
+        let orders = inner.orders.entry(run.clone()).or_default();
+        let number = orders.last().map_or(1, |(number, _)| number + 1);
+        orders.push((number, order.clone()));
+        Box::pin(async move { Ok(()) })
+    }
+
+    fn orders<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<(i64, Happening)>> {
+        let orders = self.inner().orders.get(run).cloned().unwrap_or_default();
+        Box::pin(async move { Ok(orders) })
+    }
+
+    fn taken<'a>(&'a self, run: &'a RunId, order: i64) -> Answer<'a, ()> {
+        if let Some(orders) = self.inner().orders.get_mut(run) {
+            orders.retain(|(number, _)| *number > order);
+        }
+        Box::pin(async move { Ok(()) })
+    }
+
+    fn lease<'a>(&'a self, members: &'a [String], holder: &'a str, now_ms: i64) -> Answer<'a, Result<u64, Lease>> {
+        let mut inner = self.inner();
+        let leases = || members.iter().filter_map(|member| inner.leases.get(member));
+        let held = leases().find(|(lease, _)| lease.holder != holder && lease.until_ms > now_ms);
+        let result = match held {
+            Some((lease, _)) => Err(lease.clone()),
+            None => {
+                let epoch = leases().map(|(_, epoch)| epoch + 1).max().unwrap_or(1).max(now_ms.unsigned_abs());
+                for member in members {
+                    let lease =
+                        Lease { member: member.clone(), holder: holder.to_owned(), until_ms: now_ms + LEASE_MS };
+                    inner.leases.insert(member.clone(), (lease, epoch));
+                }
+                Ok(epoch)
+            }
+        };
+        Box::pin(async move { Ok(result) })
+    }
+
+    fn renew<'a>(&'a self, members: &'a [String], epoch: u64, now_ms: i64) -> Answer<'a, bool> {
+        let mut inner = self.inner();
+        let ours = members.iter().all(|member| inner.leases.get(member).is_some_and(|(_, have)| *have == epoch));
+        for member in members.iter().filter(|_| ours) {
+            if let Some((lease, _)) = inner.leases.get_mut(member) {
+                lease.until_ms = now_ms + LEASE_MS;
+            }
+        }
+        Box::pin(async move { Ok(ours) })
+    }
+
+    fn release<'a>(&'a self, members: &'a [String], epoch: u64) -> Answer<'a, ()> {
+        let mut inner = self.inner();
+        for member in members {
+            if let Some((lease, have)) = inner.leases.get_mut(member)
+                && *have == epoch
+            {
+                lease.until_ms = 0;
+            }
+        }
+        Box::pin(async move { Ok(()) })
+    }
+
+    fn expire<'a>(&'a self, lease: &'a Lease) -> Answer<'a, ()> {
+        if let Some((have, _)) = self.inner().leases.get_mut(&lease.member)
+            && have == lease
+        {
+            have.until_ms = 0;
+        }
+        Box::pin(async move { Ok(()) })
     }
 }

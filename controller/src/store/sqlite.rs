@@ -8,10 +8,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
-use super::{Answer, Event, Run, Store, StoreError};
+use super::{Answer, Event, LEASE_MS, Lease, Run, Store, StoreError};
+use crate::rollout::Happening;
 
 /// `user_version` of the database.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// One transaction: one sync instead of one a table.
 const SCHEMA: &str = "
@@ -26,7 +27,14 @@ create table if not exists event (
 create table if not exists confirmation (
     run text not null references run(id), step text not null, confirmed_by text not null, at_ms integer not null
 ) strict;
-pragma user_version = 1;
+create table if not exists decision (
+    n integer primary key autoincrement, run text not null references run(id), what text not null, at_ms integer not null,
+    taken integer not null default 0
+) strict;
+create table if not exists lease (
+    member text primary key, holder text not null, epoch integer not null, until_ms integer not null
+) strict;
+pragma user_version = 2;
 commit;
 ";
 
@@ -149,6 +157,99 @@ impl Store for SqliteStore {
             rows.iter().map(|row| row.try_get(0).map_err(|e| self.fault(e))).collect()
         })
     }
+
+    fn order<'a>(&'a self, run: &'a RunId, order: &'a Happening, at_ms: i64) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let what = serde_json::to_string(order).map_err(StoreError::Unreadable)?;
+            let text = "insert into decision (run, what, at_ms) values (?, ?, ?)";
+            let query = sqlx::query(text).bind(run.as_str()).bind(what).bind(at_ms);
+            query.execute(&self.pool).await.map(drop).map_err(|e| self.fault(e))
+        })
+    }
+
+    fn orders<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<(i64, Happening)>> {
+        Box::pin(async move {
+            let text = "select n, what from decision where run = ? and taken = 0 order by n";
+            let rows = sqlx::query(text).bind(run.as_str()).fetch_all(&self.pool).await.map_err(|e| self.fault(e))?;
+            let order = |row: &sqlx::sqlite::SqliteRow| -> Result<(i64, Happening), StoreError> {
+                let what: String = row.try_get(1).map_err(|e| self.fault(e))?;
+                let what = serde_json::from_str(&what).map_err(StoreError::Unreadable)?;
+                Ok((row.try_get(0).map_err(|e| self.fault(e))?, what))
+            };
+            rows.iter().map(order).collect()
+        })
+    }
+
+    fn taken<'a>(&'a self, run: &'a RunId, order: i64) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let query = sqlx::query("update decision set taken = 1 where run = ? and n <= ?").bind(run.as_str());
+            query.bind(order).execute(&self.pool).await.map(drop).map_err(|e| self.fault(e))
+        })
+    }
+
+    fn lease<'a>(&'a self, members: &'a [String], holder: &'a str, now_ms: i64) -> Answer<'a, Result<u64, Lease>> {
+        Box::pin(async move {
+            let mut transaction = self.pool.begin_with("begin immediate").await.map_err(|e| self.fault(e))?;
+            let mut epoch = now_ms;
+            for member in members {
+                let text = "select holder, epoch, until_ms from lease where member = ?";
+                let row = sqlx::query(text).bind(member).fetch_optional(&mut *transaction).await;
+                let Some(row) = row.map_err(|e| self.fault(e))? else { continue };
+                let (other, last, until_ms): (String, i64, i64) = (
+                    row.try_get(0).map_err(|e| self.fault(e))?,
+                    row.try_get(1).map_err(|e| self.fault(e))?,
+                    row.try_get(2).map_err(|e| self.fault(e))?,
+                );
+                if other != holder && until_ms > now_ms {
+                    return Ok(Err(Lease { member: member.clone(), holder: other, until_ms }));
+                }
+                epoch = epoch.max(last + 1);
+            }
+            for member in members {
+                let text = "insert or replace into lease (member, holder, epoch, until_ms) values (?, ?, ?, ?)";
+                let query = sqlx::query(text).bind(member).bind(holder).bind(epoch).bind(now_ms + LEASE_MS);
+                query.execute(&mut *transaction).await.map_err(|e| self.fault(e))?;
+            }
+            transaction.commit().await.map_err(|e| self.fault(e))?;
+            Ok(Ok(epoch.unsigned_abs()))
+        })
+    }
+
+    fn renew<'a>(&'a self, members: &'a [String], epoch: u64, now_ms: i64) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let mut ours = true;
+            for member in members {
+                let text = "update lease set until_ms = ? where member = ? and epoch = ?";
+                let query = sqlx::query(text).bind(now_ms + LEASE_MS).bind(member).bind(signed(epoch));
+                let done = query.execute(&self.pool).await.map_err(|e| self.fault(e))?;
+                ours &= done.rows_affected() == 1;
+            }
+            Ok(ours)
+        })
+    }
+
+    fn release<'a>(&'a self, members: &'a [String], epoch: u64) -> Answer<'a, ()> {
+        Box::pin(async move {
+            for member in members {
+                let text = "update lease set until_ms = 0 where member = ? and epoch = ?";
+                let query = sqlx::query(text).bind(member).bind(signed(epoch));
+                query.execute(&self.pool).await.map_err(|e| self.fault(e))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn expire<'a>(&'a self, lease: &'a Lease) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let text = "update lease set until_ms = 0 where member = ? and holder = ? and until_ms = ?";
+            let query = sqlx::query(text).bind(&lease.member).bind(&lease.holder).bind(lease.until_ms);
+            query.execute(&self.pool).await.map(drop).map_err(|e| self.fault(e))
+        })
+    }
+}
+
+fn signed(epoch: u64) -> i64 {
+    i64::try_from(epoch).unwrap_or(i64::MAX)
 }
 
 fn database(place: &str, source: sqlx::Error) -> StoreError {

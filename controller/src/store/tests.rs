@@ -66,3 +66,48 @@ async fn confirmations_belong_to_their_run() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn orders_are_taken_once_and_in_order() {
+    each(async |store: &dyn Store| {
+        let run = run("r-1", 1);
+        store.add_run(&run, &Digest::of(b"plan")).await.expect("add");
+        let orders = ["frida", "hans"].map(|by| Happening::Paused { by: by.to_owned() });
+        for order in &orders {
+            store.order(&run.id, order, 5).await.expect("order");
+        }
+        let left = store.orders(&run.id).await.expect("orders");
+        assert_eq!(left.iter().map(|(_, order)| order.clone()).collect::<Vec<_>>(), orders);
+        store.taken(&run.id, left[0].0).await.expect("taken");
+        let left = store.orders(&run.id).await.expect("orders");
+        assert_eq!(left.iter().map(|(_, order)| order.clone()).collect::<Vec<_>>(), orders[1..]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_member_has_one_controller_and_epochs_only_rise() {
+    each(async |store: &dyn Store| {
+        let both = ["a".to_owned(), "b".to_owned()];
+        let only = ["b".to_owned()];
+        let first = store.lease(&only, "one", 1000).await.expect("lease").expect("free");
+        let held = store.lease(&both, "two", 2000).await.expect("lease").expect_err("held");
+        assert_eq!((held.member.as_str(), held.holder.as_str()), ("b", "one"));
+        // All or none: the other member is free.
+        let free = store.lease(&both[..1], "three", 2000).await.expect("lease").expect("free");
+        store.release(&both[..1], free).await.expect("release");
+        assert!(store.renew(&only, first, 50_000).await.expect("renew"));
+        assert!(store.lease(&both, "two", 1000 + LEASE_MS).await.expect("lease").is_err(), "it was renewed");
+        // Nobody renews it: the next one has a higher epoch, whatever the clock says, and the first one has lost it.
+        let second = store.lease(&both, "two", 50_000 + LEASE_MS).await.expect("lease").expect("lapsed");
+        assert!(second > first);
+        assert!(!store.renew(&only, first, 50_001 + LEASE_MS).await.expect("renew"));
+        store.release(&both, second).await.expect("release");
+        let third = store.lease(&both, "three", 10).await.expect("lease").expect("given back");
+        assert!(third > second, "the clock was set back");
+        let lease = Lease { member: "a".into(), holder: "three".into(), until_ms: 10 + LEASE_MS };
+        store.expire(&lease).await.expect("expire");
+        assert!(store.lease(&both[..1], "four", 11).await.expect("lease").is_ok());
+    })
+    .await;
+}

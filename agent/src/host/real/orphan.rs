@@ -2,7 +2,8 @@
 //!
 //! An agent that is killed takes no program with it, and an `apt-get` must not be killed half-way for nothing. So while
 //! a program that may change the host runs, a note in the state directory names its process group; the next agent that
-//! takes the lock lets it end, up to the deadline it was given, before it looks at what it has to take back.
+//! takes the lock lets it end, up to the deadline it was given, before it looks at what it has to take back. Only a guard,
+//! whose deadline is the host's, ends programs and the agent that holds the lock (whose file names it) at once.
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
 use std::fs;
@@ -10,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal, test_kill_process_group,
+};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::super::Command;
@@ -62,6 +65,34 @@ pub(super) fn outlast(dir: &Path, patience: Duration) -> Result<(), Fault> {
     }
     let _ = fs::remove_file(&path);
     Ok(())
+}
+
+/// Ends a program that an agent left running.
+pub(super) fn end_program(dir: &Path) {
+    let text = fs::read_to_string(dir.join(NOTE)).unwrap_or_default();
+    if let Some(left) = Left::running(&text) {
+        // ESRCH means that it ended just now.
+        let _ = kill_process_group(left.group, Signal::KILL);
+    }
+}
+
+/// This process, as a lock's file names its holder: `BOOT PID START`.
+pub(super) fn myself() -> String {
+    let pid = std::process::id();
+    format!("{} {pid} {}\n", boot(), started(pid).unwrap_or_default())
+}
+
+/// Ends the agent that a lock's file names, if it is still that process.
+pub(super) fn end_holder(lock: &Path) {
+    let text = fs::read_to_string(lock).unwrap_or_default();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [boot_id, pid, start] = words[..] else { return };
+    let Some(raw) = pid.parse().ok().filter(|pid| *pid > 1 && boot_id == boot()) else { return };
+    // What is compared after this is the process that the descriptor is of.
+    let Some(Ok(process)) = Pid::from_raw(raw).map(|pid| pidfd_open(pid, PidfdFlags::empty())) else { return };
+    if started(raw.unsigned_abs()).as_deref() == Some(start) {
+        let _ = pidfd_send_signal(&process, Signal::KILL);
+    }
 }
 
 /// What a note says of a group that is still there.

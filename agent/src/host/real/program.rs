@@ -17,7 +17,7 @@ use super::orphan;
 use crate::fault::{Fault, FaultCode};
 
 /// The directories that programs are looked for in; root's environment may be anything.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How much of standard error is kept, from its end.
 const STDERR_TAIL: usize = 64 << 10;

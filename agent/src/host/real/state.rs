@@ -16,6 +16,9 @@ use crate::fault::{Fault, FaultCode};
 /// How long to wait for another agent that is finishing the step it owns.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a guard waits at its deadline, before it ends the agent that works on.
+const FORCE_PATIENCE: Duration = Duration::from_secs(2);
+
 #[derive(Debug)]
 pub(super) struct StateDir {
     path: PathBuf,
@@ -118,14 +121,49 @@ impl StateDir {
         if self.lock.is_some() {
             return Ok(());
         }
+        let file = self.lock_within(LOCK_PATIENCE)?;
+        // If something is left that an agent before us started, the lock is given back with the file.
+        orphan::outlast(&self.path, LOCK_PATIENCE)?;
+        self.lock = Some(file);
+        Ok(())
+    }
+
+    /// Takes the lock from whoever does not let go of it soon, and ends what they have started.
+    pub(super) fn lock_by_force(&mut self) -> Result<(), Fault> {
+        if self.lock.is_some() {
+            return Ok(());
+        }
+        let file = match self.lock_within(FORCE_PATIENCE) {
+            Err(fault) if fault.code == FaultCode::Busy => {
+                orphan::end_holder(&self.path.join("lock"));
+                self.lock_within(LOCK_PATIENCE)?
+            }
+            taken => taken?,
+        };
+        orphan::end_program(&self.path);
+        orphan::outlast(&self.path, LOCK_PATIENCE)?;
+        self.lock = Some(file);
+        Ok(())
+    }
+
+    pub(super) fn locked(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    pub(super) fn unlock(&mut self) {
+        self.lock = None;
+    }
+
+    fn lock_within(&self, patience: Duration) -> Result<File, Fault> {
         let path = self.path.join("lock");
         let fault = |e: io::Error| Fault::path("lock", &path, &e);
-        let file = private(OpenOptions::new().write(true).create(true).truncate(false)).open(&path).map_err(fault)?;
+        let mut file =
+            private(OpenOptions::new().write(true).create(true).truncate(false)).open(&path).map_err(fault)?;
         let begin = Instant::now();
         loop {
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
-                Err(rustix::io::Errno::WOULDBLOCK) if begin.elapsed() < LOCK_PATIENCE => {
+                Err(rustix::io::Errno::WOULDBLOCK) if begin.elapsed() < patience => {
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -135,10 +173,9 @@ impl StateDir {
                 Err(e) => return Err(fault(e.into())),
             }
         }
-        // If something is left that an agent before us started, the lock is given back with the file.
-        orphan::outlast(&self.path, LOCK_PATIENCE)?;
-        self.lock = Some(file);
-        Ok(())
+        // On a full disk it holds the lock without its name, and no guard can end it.
+        let _ = file.set_len(0).and_then(|()| file.write_all(orphan::myself().as_bytes()));
+        Ok(file)
     }
 
     /// Where a file is.
@@ -164,6 +201,6 @@ fn make_dirs(path: &Path) -> Result<(), Fault> {
     made.map_err(|e| Fault::path("make directory", path, &e))
 }
 
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(0o600)
 }

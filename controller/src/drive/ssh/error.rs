@@ -150,6 +150,15 @@ fn keys(tried: &[String]) -> String {
 }
 
 impl ConnectError {
+    /// Whether the host may just be switched off, or the line to it cut.
+    pub fn is_away(&self) -> bool {
+        match self {
+            ConnectError::Unreachable { .. } | ConnectError::Timeout { .. } | ConnectError::Protocol { .. } => true,
+            ConnectError::Jump { source, .. } => source.is_away(),
+            _ => false,
+        }
+    }
+
     /// What the operator can do, if we know.
     pub fn hint(&self) -> Option<String> {
         let text = match self {

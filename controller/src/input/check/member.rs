@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use super::address;
+use super::{Known, address, window};
 use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::fleet::{Host, HostKind};
 use crate::input::member::{DEVICES, Device, Member, Printer, Service, Site};
@@ -36,6 +36,7 @@ pub(super) struct Later {
 /// Reads a member's file; its hosts are added to the fleet's.
 pub(super) fn parse(
     source: &Source,
+    known: Known<'_>,
     hosts: &mut BTreeMap<HostName, Host>,
     later: &mut Vec<Later>,
     problems: &mut Problems,
@@ -44,7 +45,8 @@ pub(super) fn parse(
     let devices = DEVICES.map(|key| (key, root.take(key).map(|(_, node)| node)));
     let mut member = decode(source, &root, problems).unwrap_or_else(|| stand_in(source));
     services(source, &member.services, problems);
-    windows(source, &root, &member, problems);
+    window::check(source, &root, &member, known.config, problems);
+    approvers(source, &member, known, problems);
     watched(source, &member, problems);
     let mut names: HashMap<String, Span> = HashMap::new();
     for (key, node) in devices {
@@ -80,6 +82,7 @@ fn stand_in(source: &Source) -> Member {
         name: stem.to_owned(),
         sites: BTreeMap::new(),
         windows: BTreeMap::new(),
+        approvers: Vec::new(),
         services: BTreeMap::new(),
         watch: Vec::new(),
         unwatched: Vec::new(),
@@ -101,6 +104,26 @@ fn watched(source: &Source, member: &Member, problems: &mut Problems) {
         } else if UNWATCHABLE.iter().any(|no| Path::new(&path.value).starts_with(no)) {
             let message = format!("`{}` changes all the time: it cannot be watched", path.value);
             problems.add(Diagnostic::new(source, path.span, message));
+        }
+    }
+}
+
+/// Principals must be in the file of approvers: a misspelt one could never approve.
+fn approvers(source: &Source, member: &Member, known: Known<'_>, problems: &mut Problems) {
+    let Some(config) = known.config.filter(|_| !known.signers_unread) else { return };
+    for (n, approver) in member.approvers.iter().enumerate() {
+        if config.approvers.is_none() {
+            let problem = Diagnostic::new(source, approver.span, "the fleet has no file of approvers");
+            problems.add(problem.hint("add `approvers: allowed_signers` to weiche.yaml, and that file beside it"));
+            return;
+        }
+        if !known.signers.principals().any(|principal| principal == approver.value) {
+            let message = format!("the file of approvers has no `{}`", approver.value);
+            let hint = suggest::hint(approver, known.signers.principals());
+            problems.add(Diagnostic::new(source, approver.span, message).maybe_hint(hint));
+        } else if let Some(first) = member.approvers[..n].iter().find(|other| other.value == approver.value) {
+            let problem = Diagnostic::new(source, approver.span, format!("`{}` is there twice", approver.value));
+            problems.add(problem.warning().related(source, first.span, "first here"));
         }
     }
 }
@@ -260,21 +283,6 @@ fn services(source: &Source, services: &BTreeMap<Name, Located<Service>>, proble
         if let Some(problem) = problem {
             let hint = "write e.g. { tcp: \"fs.example:445\" } or { http: \"https://intranet.example/\" }";
             problems.add(Diagnostic::new(source, service.span, problem).hint(hint));
-        }
-    }
-}
-
-fn windows(source: &Source, root: &Node, member: &Member, problems: &mut Problems) {
-    const WEEK: u32 = 7 * 24 * 60;
-    for (name, window) in &member.windows {
-        let minutes = |time: crate::input::scalar::WeekTime| u32::from(time.day) * 24 * 60 + u32::from(time.minute);
-        let length = (minutes(window.to) + WEEK - minutes(window.from)) % WEEK;
-        let span = root.get("windows").and_then(|w| w.entry(name)).map_or(root.span, |(key, _)| key.span);
-        if length == 0 {
-            problems.add(Diagnostic::new(source, span, format!("the window `{name}` is empty")));
-        } else if window.reserve.0.as_secs() >= u64::from(length) * 60 {
-            let message = format!("the reserve of the window `{name}` leaves no time to work");
-            problems.add(Diagnostic::new(source, span, message).hint("make `reserve` shorter than the window"));
         }
     }
 }

@@ -58,7 +58,7 @@ impl Fleet {
             name: name.clone(),
             address: host.address.clone().ok_or_else(|| TargetFault::NoAddress(name.clone()))?,
             port: host.port.unwrap_or(all.port),
-            expect: Expect { serial: host.serial.clone(), machine_id: host.machine_id.clone() },
+            expect: Expect { serial: host.serial.clone(), machine_id: host.machine_id.clone(), epoch: None },
             user: own.and_then(|o| o.user.as_ref()).unwrap_or(&all.user).clone(),
             identity: if identity == "agent" { Identity::Agent } else { Identity::File(self.locate(identity)) },
             host_key: host.host_key.clone().ok_or_else(|| TargetFault::NoHostKey(name.clone()))?,

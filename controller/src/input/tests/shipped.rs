@@ -70,5 +70,16 @@ fn the_documentation_is_clean() {
         let mut blocks = text.split("```yaml\n").skip(1).filter_map(|block| Some(block.split_once("```")?.0));
         texts.insert(name, blocks.find(|block| block.starts_with(start)).unwrap().replace("AAAA...", key));
     }
-    assert_eq!(fleet(&texts).hosts().count(), 3);
+    let windows =
+        text.split("```yaml\n").find(|block| block.starts_with("member: ") && block.contains("holidays: also"));
+    texts.insert("members/windows.yaml", windows.unwrap().split_once("```").unwrap().0.into());
+    let signers = text.split("```\n").find(|block| block.starts_with("anna@")).unwrap();
+    let [first, second, _] = crate::approval::tests::signatures::PUBLIC;
+    let signers = signers.replacen("ssh-ed25519 AAAA...", first, 1).replacen("ssh-ed25519 AAAA...", second, 1);
+    texts.insert("allowed_signers", signers);
+    let fleet = fleet(&texts);
+    assert_eq!((fleet.hosts().count(), fleet.signers().principals().count()), (3, 2));
+    for window in ["weekend", "night", "bank-holiday", "christmas"] {
+        assert!(fleet.window("wolmirstedt", window).unwrap().opening(0).is_some(), "{window}");
+    }
 }

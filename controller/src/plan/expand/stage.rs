@@ -1,15 +1,16 @@
 //! A stage for its hosts: each step of the playbook becomes actions, numbered host by host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use handlebars::Context;
 use serde_json::{Map, Value, json};
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{self, StepId};
+use weiche_agent::resource::kind;
 
-use super::context;
 use super::input::{Given, unreachable};
+use super::{context, waves};
 use crate::input::apply::{Applied, Applier, profile_context};
 use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::fleet::{Fleet, Host};
@@ -46,12 +47,21 @@ impl<'a> Expansion<'a, '_> {
     /// Expands one; `None`, and problems, if it has no hosts.
     pub(super) fn stage(&mut self, stage: &playbook::Stage) -> Option<Stage> {
         let on = self.hosts(stage)?;
+        let rules = waves::rules(self.fleet, &stage.rollout, &on, self.source(), self.problems);
         let mut hosts = BTreeMap::new();
         for host in on {
             let actions = self.actions(&stage.name, &stage.steps, host);
             hosts.insert(host.name.clone(), actions);
         }
-        Some(Stage { name: stage.name.to_string(), hosts })
+        if rules.guarded() {
+            let wrong = hosts.values().flatten().filter_map(unguardable).collect::<BTreeSet<_>>();
+            for (what, why) in wrong {
+                let message = format!("the stage `{}` has a guard and {what}: {why}", stage.name.value);
+                let hint = "put it into a stage of its own, without `guard` and `within`";
+                self.problems.add(Diagnostic::new(self.source(), stage.name.span, message).hint(hint));
+            }
+        }
+        Some(Stage { name: stage.name.to_string(), hosts, rules })
     }
 
     fn source(&self) -> &'a Source {
@@ -299,6 +309,18 @@ impl<'a> Expansion<'a, '_> {
             return None;
         }
         form.ok().map(super::probe::probe)
+    }
+}
+
+/// Why an action cannot be in a stage that its hosts take back by themselves.
+fn unguardable(action: &Action) -> Option<(&'static str, &'static str)> {
+    match action {
+        Action::Manual(_) => Some(("a manual step", "the guard waits for no person")),
+        Action::Reboot(_) => Some(("a restart", "the host takes the stage back when it comes up")),
+        Action::Resource(step) => kind(&step.kind)
+            .is_some_and(|kind| kind.irreversible(&step.spec))
+            .then_some(("an irreversible step", "it could not be taken back")),
+        Action::Transfer(_) | Action::Check(_) => None,
     }
 }
 

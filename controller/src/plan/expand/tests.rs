@@ -381,3 +381,31 @@ fn what_a_playbook_lacks_for_these_hosts() {
 7 errors
 "###);
 }
+
+#[test]
+fn what_a_guard_could_not_take_back_has_no_place_in_its_stage() {
+    let mut texts = good();
+    let playbook = "\
+playbook: guarded
+inputs: { hosts: hosts }
+stages:
+  - stage: s
+    on: hosts
+    guard: 2m
+    steps:
+      - file: { path: /etc/motd, content: \"new\\n\" }
+      - manual: look at the lamp
+      - reboot: new kernel
+  - stage: windowed
+    on: hosts
+    window: nights
+    steps: [ { file: { path: /etc/motd, content: \"new\\n\" } } ]
+";
+    texts.insert("playbooks/guarded.yaml", playbook.into());
+    let said = complaint(&texts, "guarded", &[("hosts", "fs-old")]);
+    for part in
+        ["has a guard and a manual step", "has a guard and a restart", "`alpha` has no window `nights`", "3 errors"]
+    {
+        assert!(said.contains(part), "{part} is missing in {said}");
+    }
+}

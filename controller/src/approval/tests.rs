@@ -1,0 +1,4 @@
+//! Gates by a table; signatures in both directions against ssh-keygen itself.
+
+mod gates;
+pub(crate) mod signatures;

@@ -1,0 +1,4 @@
+//! Holidays by a table, windows over both nights in which clocks are changed.
+
+mod holidays;
+mod windows;

@@ -1,0 +1,102 @@
+//! Stages that the hosts take back by themselves: armed before their first change, confirmed over a new connection once
+//! their probes pass.
+
+use std::time::Duration;
+
+use weiche_agent::digest::Digest;
+use weiche_agent::protocol::{Fault, FaultCode, GuardState};
+
+use super::observe::unknown;
+use super::pool::HostError;
+use super::session::SessionError;
+use super::shared::{Events, Shared, as_fault};
+use super::{host, probe};
+use crate::input::target::HostName;
+use crate::plan::procedure::Action;
+use crate::plan::{Stage, Step};
+use crate::rollout::Happening;
+use crate::rollout::rules::Rules;
+
+/// How long a host may take to arm or to confirm.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// The only thing that confirms. Whoever has the plan and the name of the run can confirm, so a controller that takes over
+/// can; and no other run can.
+fn nonce(shared: &Shared, host: &HostName, stage: &str) -> String {
+    Digest::of(format!("{}\n{}\n{stage}\n{host}", shared.plan.nonce, shared.run).as_bytes()).to_string()
+}
+
+fn stage<'a>(shared: &'a Shared, name: &str) -> Option<&'a Stage> {
+    shared.plan.stages.iter().find(|stage| stage.name == name)
+}
+
+fn ms(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+/// Until when the stage must be confirmed, from its beginning: `within`, or its steps' bounds and the time to confirm.
+fn deadline(rules: &Rules, steps: &[Step]) -> Duration {
+    match (rules.within_ms, rules.guard_ms) {
+        (Some(within), _) => ms(within),
+        (None, guard) => host::bound(steps) + ms(guard.unwrap_or(0)),
+    }
+}
+
+/// Arms the stage's guard on the host, if it has one.
+pub(super) async fn arm(shared: &Shared, host: &HostName, name: &str) -> Result<(), Fault> {
+    let Some(stage) = stage(shared, name).filter(|stage| stage.rules.guarded()) else { return Ok(()) };
+    let steps = stage.hosts.get(host).map_or(&[][..], Vec::as_slice);
+    armed(shared, host, name, deadline(&stage.rules, steps)).await
+}
+
+async fn armed(shared: &Shared, host: &HostName, name: &str, deadline: Duration) -> Result<(), Fault> {
+    let armed = async {
+        let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
+        let session = held.session().await?;
+        Ok::<_, HostError>(session.arm(&shared.run, name, &nonce(shared, host, name), deadline, ANSWER).await?)
+    };
+    match armed.await.map_err(|error| as_fault(error).within("arm the guard"))? {
+        GuardState::Armed { .. } => Ok(()),
+        state => Err(Fault::new(FaultCode::TakenBack, format!("the guard is not armed but {state:?}"))),
+    }
+}
+
+/// The stage is through on the host: its own time to be confirmed begins.
+pub(super) async fn through(shared: &Shared, host: &HostName, name: &str) -> Result<(), Fault> {
+    match stage(shared, name).and_then(|stage| stage.rules.guard_ms) {
+        Some(guard) => armed(shared, host, name, ms(guard)).await,
+        None => Ok(()),
+    }
+}
+
+/// Confirms the host's part of a stage: over a new connection, after the stage's checks have passed once more.
+pub(super) async fn confirm(shared: &Shared, host: &HostName, name: &str, events: &Events) {
+    let (host, stage) = (host.clone(), name.to_owned());
+    events.send(match confirmed(shared, &host, name).await {
+        Ok(()) => Happening::HostConfirmed { host, stage },
+        Err(fault) => Happening::HostFailed { host, stage, fault: fault.within("confirm the stage") },
+    });
+}
+
+async fn confirmed(shared: &Shared, host: &HostName, name: &str) -> Result<(), Fault> {
+    {
+        let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(|| as_fault(unknown().into()))?;
+        held.close();
+        held.session().await.map_err(|error| as_fault(error.into()))?;
+    }
+    let steps = stage(shared, name).and_then(|stage| stage.hosts.get(host));
+    for step in steps.into_iter().flatten() {
+        if let Action::Check(check) = &step.action {
+            let session = || async { shared.pool.hold(host).await.ok_or_else(|| as_fault(unknown().into())) };
+            probe::check(check, session).await.map_err(|fault| fault.within(format!("step {}", check.id)))?;
+        }
+    }
+    let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(|| as_fault(unknown().into()))?;
+    let session = held.session().await.map_err(|error| as_fault(error.into()))?;
+    match session.confirm(&shared.run, name, &nonce(shared, host, name), ANSWER).await {
+        Ok(GuardState::Confirmed) => Ok(()),
+        Ok(state) => Err(Fault::new(FaultCode::TakenBack, format!("the guard is not confirmed but {state:?}"))),
+        Err(SessionError::Fault(fault)) => Err(fault),
+        Err(error) => Err(as_fault(error.into())),
+    }
+}

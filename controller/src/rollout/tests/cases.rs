@@ -1,0 +1,150 @@
+//! Single cases: stop rules, late hosts, holds, pauses, and persons who decide.
+
+use super::*;
+
+fn named(rollout: &Rollout, n: usize) -> Fate {
+    fates(rollout)[&("s0".to_owned(), host(n))].clone()
+}
+
+#[test]
+fn manual_steps_are_waited_for_and_a_failure_elsewhere_ends_the_waiting() {
+    let mut rollout = new(&[2], &Rules::default());
+    rollout.on(0, &start());
+    rollout.on(1, &Happening::StageStarted { stage: "s0".into() });
+    assert_eq!(rollout.next(1).len(), 2);
+    let stage = || String::from("s0");
+    let step = StepId("s0.1".into());
+    rollout.on(2, &Happening::HostWaits { host: host(0), stage: stage(), step, text: "plug it in".into() });
+    assert_eq!(rollout.standing(2), Standing::Working);
+    let mut good = rollout.clone();
+    good.on(3, &Happening::HostDone { host: host(1), stage: stage() });
+    assert!(good.next(3).is_empty());
+    assert_eq!(good.standing(3), Standing::Manual);
+    good.wake();
+    assert_eq!(good.next(4), [Action::Run { host: host(0), stage: stage() }]);
+    rollout.on(3, &Happening::HostFailed { host: host(1), stage: stage(), fault: Fault::new(FaultCode::Io, "no") });
+    let next = rollout.next(3);
+    assert!(matches!(next.as_slice(), [Action::Record(Happening::RollbackStarted { .. })]), "{next:?}");
+}
+
+#[test]
+fn three_of_forty_that_are_away_meet_a_rule_of_two_and_the_rest_is_never_begun() {
+    let rules = Rules {
+        waves: vec![(0..10).map(host).collect()],
+        at_once: Some(5),
+        stop: vec![StopRule { failed: Amount::Hosts(2), over: Over::Stage }],
+        on_stop: OnStop::Rollback(Scope::Wave),
+        ..Rules::default()
+    };
+    let away = [2, 3, 7].map(|n| (host(n), Answer::Bad)).into();
+    let (rollout, log) = by_name(new(&[40], &rules), &[], &away);
+    assert_eq!(rollout.outcome(), Some(Outcome::RolledBack));
+    let begun = log.iter().filter(|(_, h)| matches!(h, Happening::HostBegun { .. })).count();
+    assert_eq!(begun, 5, "what had begun ended, nothing else began");
+    let idle = fates(&rollout).values().filter(|fate| **fate == Fate::Idle).count();
+    assert_eq!(idle, 35);
+}
+
+#[test]
+fn a_tolerated_failure_goes_back_alone_and_has_no_part_in_later_stages() {
+    let rules = Rules { stop: vec![StopRule { failed: Amount::Hosts(2), over: Over::Run }], ..Rules::default() };
+    let bad = [(host(1), Answer::Bad)].into();
+    let (rollout, _) = by_name(new(&[3, 3], &rules), &[], &bad);
+    assert_eq!(rollout.outcome(), Some(Outcome::Partial));
+    assert_eq!(named(&rollout, 1), Fate::Undone);
+    assert_eq!(fates(&rollout)[&("s1".to_owned(), host(1))], Fate::Skipped("s0".into()));
+    assert_eq!(fates(&rollout)[&("s1".to_owned(), host(2))], Fate::Done);
+}
+
+#[test]
+fn hosts_that_are_switched_off_are_done_when_they_appear_or_given_up() {
+    let rules = Rules { offline_ms: Some(3_600_000), ..Rules::default() };
+    let away: BTreeMap<HostName, Answer> = [(host(1), Answer::Away)].into();
+    let mut rollout = new(&[3, 3], &rules);
+    rollout.on(0, &start());
+    let mut log = vec![(0, start())];
+    // Until the others are through.
+    while rollout.standing(0) == Standing::Working {
+        for action in rollout.next(0) {
+            let how = if let Action::Run { host: h, .. } = &action {
+                *away.get(h).unwrap_or(&Answer::Good)
+            } else {
+                Answer::Good
+            };
+            for happening in answer(action, how) {
+                rollout.on(0, &happening);
+                log.push((0, happening));
+            }
+        }
+    }
+    assert_eq!(rollout.standing(0), Standing::Offline(1));
+    // It appears: both stages, in order.
+    let (appeared, _) = by_name(rollout.clone(), &log, &BTreeMap::new());
+    assert_eq!(appeared.outcome(), Some(Outcome::Done));
+    // It never does.
+    let (given_up, log) = by_name(rollout, &log, &away);
+    assert_eq!(named(&given_up, 1), Fate::GivenUp);
+    assert_eq!(given_up.outcome(), Some(Outcome::Partial));
+    assert!(log.iter().any(|(at, h)| matches!(h, Happening::HostGivenUp { .. }) && *at >= 3_600_000));
+}
+
+#[test]
+fn a_held_run_goes_on_only_when_a_person_says_so() {
+    let rules = Rules { waves: vec![vec![host(0)]], on_stop: OnStop::Hold, ..Rules::default() };
+    let bad = [(host(0), Answer::Bad)].into();
+    let (mut rollout, mut log) = by_name(new(&[3], &rules), &[], &bad);
+    assert!(matches!(rollout.standing(0), Standing::Held(_)), "{:?}", rollout.standing(0));
+    assert_eq!(named(&rollout, 1), Fate::Idle);
+    let go_on = Happening::Continued { by: "frida".into() };
+    rollout.on(1, &go_on);
+    log.push((1, go_on));
+    let (rollout, _) = by_name(rollout, &log, &bad);
+    assert_eq!(rollout.outcome(), Some(Outcome::Partial));
+    assert_eq!((named(&rollout, 0), named(&rollout, 1)), (Fate::Undone, Fate::Done));
+}
+
+#[test]
+fn a_paused_run_begins_nothing_more() {
+    let rules = Rules { at_once: Some(1), ..Rules::default() };
+    let mut rollout = new(&[3], &rules);
+    rollout.on(0, &start());
+    rollout.on(0, &Happening::StageStarted { stage: "s0".into() });
+    assert_eq!(rollout.next(0).len(), 1);
+    rollout.on(1, &Happening::Paused { by: "frida".into() });
+    rollout.on(2, &Happening::HostDone { host: host(0), stage: "s0".into() });
+    assert!(rollout.next(2).is_empty());
+    assert_eq!(rollout.standing(2), Standing::Paused);
+    rollout.on(3, &Happening::Continued { by: "frida".into() });
+    assert_eq!(rollout.next(3), [Action::Run { host: host(1), stage: "s0".into() }]);
+}
+
+#[test]
+fn a_person_deals_with_a_stuck_host() {
+    let answers = [Answer::Good, Answer::Bad, Answer::Bad, Answer::Good];
+    let (rollout, log) = play(&[2], &Rules::default(), &answers, &[0]);
+    assert_eq!(rollout.outcome(), Some(Outcome::Stuck));
+    let stuck: Vec<HostName> =
+        rollout.cells().filter(|(_, _, c)| c.fate == Fate::Stuck).map(|(_, host, _)| host.clone()).collect();
+    let after = |how: Settled| {
+        let mut play = Play::new(rollout.clone(), &log, &[Answer::Good], &[0]);
+        let (by, reason) = ("frida".to_owned(), "seen to it".to_owned());
+        play.happens(Happening::HostSettled { host: stuck[0].clone(), by, how, reason });
+        play.play()
+    };
+    assert_eq!(after(Settled::Retry), Standing::Ended(Outcome::RolledBack));
+    assert_eq!(after(Settled::ByHand), Standing::Ended(Outcome::RolledBack));
+    assert_eq!(after(Settled::Forward), Standing::Ended(Outcome::Partial));
+}
+
+#[test]
+fn fifty_thousand_hosts_go_through_waves() {
+    let rules = Rules {
+        waves: vec![vec![host(0)], (1..5000).map(host).collect()],
+        at_once: Some(500),
+        stop: vec![StopRule { failed: Amount::Percent(5), over: Over::Stage }],
+        ..Rules::default()
+    };
+    let (rollout, _) = by_name(new(&[50_000], &rules), &[], &[(host(77), Answer::Bad)].into());
+    assert_eq!(rollout.outcome(), Some(Outcome::Partial));
+    assert_eq!(named(&rollout, 49_999), Fate::Done);
+}

@@ -1,0 +1,266 @@
+//! An independent account of the run log: what may be begun when, when a stage stops, what every host's part is said to
+//! be. It shares no code with the machine, so that one can be wrong where the other is not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weiche::input::target::HostName;
+use weiche::rollout::rules::{Amount, Over, StopRule};
+use weiche::rollout::{Happening, Settled};
+
+use crate::scene::{Scene, number};
+
+/// What the log says of a host's part of a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    Idle,
+    Waits,
+    Ready,
+    Done,
+    Failed,
+    Offline,
+    GivenUp,
+    Undone,
+    Stuck,
+    Left,
+}
+
+/// The same, and whether it was begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Note {
+    pub(crate) said: Said,
+    pub(crate) begun: bool,
+}
+
+/// A stage as the account sees it.
+#[derive(Clone, Debug)]
+struct Stage {
+    name: String,
+    notes: BTreeMap<usize, Note>,
+    waves: Vec<Vec<usize>>,
+    wave_of: BTreeMap<usize, usize>,
+    stop: Vec<StopRule>,
+    guarded: bool,
+    /// The wave that has begun last.
+    wave: Option<usize>,
+}
+
+/// The account.
+#[derive(Clone, Debug)]
+pub(crate) struct Book {
+    stages: Vec<Stage>,
+    sites: BTreeMap<HostName, String>,
+    failed: BTreeMap<String, BTreeSet<usize>>,
+    /// It has to stop, for this reason.
+    pub(crate) met: Option<String>,
+    pub(crate) held: bool,
+    pub(crate) back: bool,
+    pub(crate) wrong: Option<String>,
+}
+
+/// How a person's reasons begin.
+pub(crate) const PERSON: &str = "a person";
+
+impl Book {
+    pub(crate) fn new(scene: &Scene) -> Book {
+        let stage = |stage: &crate::scene::Stage| {
+            let hosts: Vec<usize> = stage.part.hosts.iter().map(number).collect();
+            let named = |wave: &Vec<HostName>| wave.iter().map(number).collect::<Vec<_>>();
+            let mut waves: Vec<Vec<usize>> = stage.part.rules.waves.iter().map(named).collect();
+            let named: BTreeSet<usize> = waves.concat().into_iter().collect();
+            let rest = hosts.iter().copied().filter(|host| !named.contains(host)).collect();
+            waves.push(rest);
+            waves.retain(|wave| !wave.is_empty());
+            Stage {
+                name: stage.part.name.clone(),
+                notes: hosts.iter().map(|host| (*host, Note { said: Said::Idle, begun: false })).collect(),
+                wave_of: waves
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(at, wave)| wave.iter().map(move |host| (*host, at)))
+                    .collect(),
+                waves,
+                stop: stage.part.rules.stop.clone(),
+                guarded: stage.part.rules.guarded(),
+                wave: None,
+            }
+        };
+        Book {
+            stages: scene.stages.iter().map(stage).collect(),
+            sites: scene.sites.clone(),
+            failed: BTreeMap::new(),
+            met: None,
+            held: false,
+            back: false,
+            wrong: None,
+        }
+    }
+
+    pub(crate) fn note(&self, stage: usize, host: usize) -> Note {
+        self.stages[stage].notes.get(&host).copied().unwrap_or(Note { said: Said::Idle, begun: false })
+    }
+
+    pub(crate) fn stage(&self, name: &str) -> usize {
+        self.stages.iter().position(|stage| stage.name == name).unwrap_or(usize::MAX)
+    }
+
+    fn demand(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds && self.wrong.is_none() {
+            self.wrong = Some(what());
+        }
+    }
+
+    /// Whoever is up to date asks for the host's part of the stage.
+    pub(crate) fn asked(&mut self, host: usize, stage: &str) {
+        let note = self.note(self.stage(stage), host);
+        let met = self.met.clone();
+        self.demand(note.begun || met.is_none(), || format!("h{host} is to begin {stage} behind a stop: {met:?}"));
+        let open = matches!(note.said, Said::Idle | Said::Offline | Said::Waits);
+        self.demand(open, || format!("h{host} is to do {stage} again, which is {:?}", note.said));
+        let (back, held) = (self.back, self.held);
+        self.demand(!back && !held, || format!("h{host} is to do {stage} on the way back"));
+    }
+
+    /// Takes note of what was written into the run log.
+    pub(crate) fn on(&mut self, happening: &Happening) {
+        match happening {
+            Happening::StageStarted { stage } => self.enter(self.stage(stage), 0),
+            Happening::WaveStarted { stage, wave } => self.enter(self.stage(stage), *wave),
+            Happening::HostBegun { host, stage } => self.begun(number(host), self.stage(stage)),
+            Happening::HostDone { host, stage } => {
+                let guarded = self.stages[self.stage(stage)].guarded;
+                self.say(host, stage, if guarded { Said::Ready } else { Said::Done });
+            }
+            Happening::HostConfirmed { host, stage } => self.say(host, stage, Said::Done),
+            Happening::HostOffline { host, stage, .. } => self.say(host, stage, Said::Offline),
+            Happening::HostGivenUp { host, stage } => self.say(host, stage, Said::GivenUp),
+            Happening::HostFailed { host, stage, .. } => {
+                self.say(host, stage, Said::Failed);
+                self.count(host, self.stage(stage));
+            }
+            Happening::HostWaits { host, stage, .. } => self.say(host, stage, Said::Waits),
+            Happening::HostUndone { host, stage } => self.say(host, stage, Said::Undone),
+            Happening::HostStuck { host, stage, .. } => self.say(host, stage, Said::Stuck),
+            Happening::HostSettled { host, how, .. } => {
+                let said = match how {
+                    Settled::Retry => Said::Failed,
+                    Settled::ByHand => Said::Undone,
+                    Settled::Forward => Said::Left,
+                };
+                for note in self.stages.iter_mut().filter_map(|stage| stage.notes.get_mut(&number(host))) {
+                    if note.said == Said::Stuck {
+                        note.said = said;
+                    }
+                }
+            }
+            Happening::Held { .. } => {
+                let met = self.met.is_some();
+                self.demand(met, || "it holds though no rule is met".into());
+                self.held = true;
+            }
+            Happening::Continued { .. } => {
+                (self.held, self.met) = (false, None);
+                self.failed.clear();
+            }
+            Happening::RollbackStarted { reason, .. } => {
+                let met = self.met.is_some() || reason.starts_with(PERSON);
+                self.demand(met, || "it goes back though no rule is met".into());
+                (self.held, self.met, self.back) = (false, None, true);
+            }
+            _ => {}
+        }
+    }
+
+    fn say(&mut self, host: &HostName, stage: &str, said: Said) {
+        let at = self.stage(stage);
+        if let Some(note) = self.stages[at].notes.get_mut(&number(host)) {
+            note.said = said;
+        }
+    }
+
+    /// Whether a host's part is so far through that a later wave may begin.
+    fn through(&self, stage: usize, host: usize) -> bool {
+        let note = self.note(stage, host);
+        match note.said {
+            Said::Done | Said::Offline | Said::GivenUp | Said::Undone | Said::Stuck | Said::Left => true,
+            Said::Failed => !note.begun,
+            Said::Idle => self.lost(stage, host),
+            Said::Waits | Said::Ready => false,
+        }
+    }
+
+    /// Whether a host has no part in a stage because of what became of it before.
+    fn lost(&self, stage: usize, host: usize) -> bool {
+        let out = |said| !matches!(said, Said::Idle | Said::Done | Said::Ready | Said::Waits);
+        self.stages[..stage].iter().filter_map(|stage| stage.notes.get(&host)).any(|note| out(note.said))
+    }
+
+    fn enter(&mut self, stage: usize, wave: usize) {
+        let name = self.stages[stage].name.clone();
+        let stopped = self.back || self.held || self.met.is_some();
+        self.demand(!stopped, || format!("wave {wave} of {name} begins behind a stop"));
+        let before =
+            if wave == 0 { stage.checked_sub(1).map(|stage| (stage, usize::MAX)) } else { Some((stage, wave)) };
+        if let Some((stage, upto)) = before {
+            let hosts: Vec<usize> = self.stages[stage].waves.iter().take(upto).flatten().copied().collect();
+            let open: Vec<usize> = hosts.into_iter().filter(|host| !self.through(stage, *host)).collect();
+            self.demand(open.is_empty(), || format!("wave {wave} of {name} begins, but {open:?} are not through"));
+        }
+        let order = match (wave, self.stages[stage].wave) {
+            (0, seen) => seen.is_none() && stage.checked_sub(1).is_none_or(|at| self.stages[at].wave.is_some()),
+            (wave, seen) => seen.map(|seen| seen + 1) == Some(wave),
+        };
+        self.demand(order, || format!("wave {wave} of {name} is out of order"));
+        self.stages[stage].wave = Some(wave);
+    }
+
+    fn begun(&mut self, host: usize, stage: usize) {
+        let (back, held) = (self.back, self.held);
+        let name = self.stages[stage].name.clone();
+        self.demand(!back && !held, || format!("h{host} begins {name} behind a stop"));
+        // A wave begins when those before are through: see `enter`.
+        let wave = self.stages[stage].wave_of.get(&host).copied();
+        let due = self.stages[stage].wave >= wave && wave.is_some();
+        self.demand(due, || format!("h{host} begins {name} before its wave"));
+        let earlier = self.stages[..stage].iter().filter_map(|stage| stage.notes.get(&host));
+        let open: Vec<Said> = earlier.map(|note| note.said).filter(|said| *said != Said::Done).collect();
+        self.demand(open.is_empty(), || format!("h{host} begins {name}, but is {open:?} before"));
+        if let Some(note) = self.stages[stage].notes.get_mut(&host) {
+            note.begun = true;
+        }
+    }
+
+    /// Counts a failure, and finds out whether the stage has to stop.
+    fn count(&mut self, host: &HostName, at: usize) {
+        let stage = &self.stages[at];
+        let rules = match stage.stop.as_slice() {
+            [] => vec![StopRule { failed: Amount::Hosts(1), over: Over::Run }],
+            rules => rules.to_vec(),
+        };
+        let here = || stage.notes.keys().map(|host| crate::scene::host(*host));
+        let site = |host: &HostName| self.sites.get(host).map(|site| format!("{}/{site}", host.member()));
+        let wave = stage.waves.iter().position(|wave| wave.contains(&number(host))).unwrap_or(0);
+        let run: BTreeSet<usize> = self.stages.iter().flat_map(|stage| stage.notes.keys().copied()).collect();
+        let same_site = site(host)
+            .map(|of| (format!("site {at} {of}"), here().filter(|host| site(host).as_ref() == Some(&of)).count()));
+        let same_member = here().filter(|other| other.member() == host.member()).count();
+        let groups = [
+            (Over::Wave, Some((format!("wave {at} {wave}"), stage.waves[wave].len()))),
+            (Over::Stage, Some((format!("stage {at}"), stage.notes.len()))),
+            (Over::Run, Some(("run".to_owned(), run.len()))),
+            (Over::Member, Some((format!("member {at} {}", host.member()), same_member))),
+            (Over::Site, same_site),
+        ];
+        for (over, group) in groups {
+            let Some((name, whole)) = group else { continue };
+            let failed = self.failed.entry(name.clone()).or_default();
+            failed.insert(number(host));
+            let reached = |rule: &&StopRule| match rule.failed {
+                Amount::Hosts(n) => failed.len() >= n,
+                Amount::Percent(p) => failed.len() * 100 >= usize::from(p) * whole,
+            };
+            if let Some(rule) = rules.iter().filter(|rule| rule.over == over).find(reached) {
+                self.met.get_or_insert(format!("{rule}: {name}"));
+            }
+        }
+    }
+}
