@@ -11,6 +11,7 @@ mod expect;
 pub mod facts;
 mod frame;
 mod guard;
+mod mac;
 
 use std::fmt;
 
@@ -26,6 +27,7 @@ pub use expect::{Expect, Proof};
 pub use facts::Facts;
 pub use frame::{Frame, MAX_DATA, MAX_MESSAGE, read_frame, write_data, write_message};
 pub use guard::{GuardState, GuardStatus, MAX_GUARD_MS};
+pub use mac::mac;
 
 /// A digest of the sources that this agent was built from; the controller's library has the same constant.
 pub const BUILD: &str = env!("WEICHE_AGENT_BUILD");

@@ -70,7 +70,7 @@ fn the_right_machine_is_changed_and_taken_back() {
     let mut host = FakeHost::debian();
     host.has("/sys/class/dmi/id/product_serial", "CZC0000001\n");
     let machine_id = Some("0123456789abcdef0123456789abcdef".into());
-    let expect = Expect { serial: Some("CZC0000001".into()), machine_id, epoch: None };
+    let expect = Expect { serial: Some("CZC0000001".into()), machine_id, ..Expect::default() };
     let before = host.snapshot();
     let replies = ask(&mut host, &requests(&expect), b"new\n");
     assert_eq!(replies, [Reply::StageEnd { ok: true }, Reply::UndoEnd { stuck: Vec::new() }]);
@@ -119,6 +119,25 @@ fn a_controller_of_the_past_is_refused_and_the_highest_epoch_is_durable() {
     again(&mut host, None);
     again(&mut host, Some(10));
     assert_eq!(answers(&mut host, Some(9)), refused);
+}
+
+#[test]
+fn what_was_sent_over_a_line_that_its_controller_has_given_up_comes_too_late() {
+    let mut host = FakeHost::debian();
+    let before = host.snapshot();
+    let over = |epoch, line| Expect { epoch: Some(epoch), line: Some(line), ..Expect::default() };
+    let both = |epoch, line| requests(&over(epoch, line));
+    let (stage, undo) = (|epoch, line| both(epoch, line)[..2].to_vec(), |epoch, line| both(epoch, line)[2..].to_vec());
+    let (changed, back) = (Reply::StageEnd { ok: true }, Reply::UndoEnd { stuck: Vec::new() });
+    // The stage is sent, the line is cut, and the controller takes back over a new one what never arrived.
+    assert_eq!(ask(&mut host, &undo(9, 2), b""), [back.clone()]);
+    let late = ask(&mut host, &stage(9, 1), b"new\n");
+    let [Reply::Fault(fault)] = &late[..] else { panic!("{late:?}") };
+    assert_eq!((fault.code, host.snapshot() == before), (FaultCode::Stale, true), "{fault}");
+    assert!(fault.message.contains("connection 1 < 2"), "{fault}");
+    // The line that is in use goes on; so does the first one of the next controller.
+    assert_eq!(ask(&mut host, &stage(9, 2), b"new\n"), [changed]);
+    assert_eq!(ask(&mut host, &undo(10, 1), b""), [back]);
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub mod session;
 mod shared;
 pub mod ssh;
 mod transfer;
+mod wake;
+mod watch;
 pub mod witness;
 
 pub use shared::chain;

@@ -7,6 +7,7 @@
 
 mod fold;
 mod machine;
+mod probed;
 mod stage;
 mod tally;
 mod todo;
@@ -134,6 +135,22 @@ pub enum Happening {
         step: StepId,
         /// Its boot id until then: once it has another, the step is done.
         boot_id: String,
+    },
+    /// The services that the stage probes work after its wave.
+    ServicesWork {
+        /// The stage.
+        stage: String,
+        /// The wave.
+        wave: usize,
+    },
+    /// A service that the stage probes does not work.
+    ServiceFailed {
+        /// The stage.
+        stage: String,
+        /// `member/service`.
+        service: String,
+        /// What was seen.
+        fault: Fault,
     },
     /// The stage has stopped itself; nothing begins until a person decides.
     Held {

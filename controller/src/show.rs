@@ -6,6 +6,7 @@ pub mod plan;
 pub mod progress;
 pub mod reference;
 pub mod report;
+mod rules;
 pub mod status;
 pub mod verdict;
 

@@ -130,6 +130,7 @@ impl View {
                 self.started_ms = event.at_ms;
             }
             Happening::StageStarted { stage } => self.state = State::Forward(stage.clone()),
+            Happening::ServicesWork { .. } | Happening::ServiceFailed { .. } => {}
             Happening::WaveStarted { .. } | Happening::Approved { .. } | Happening::Ticked { .. } => {}
             Happening::HostBegun { host, .. } | Happening::HostConfirmed { host, .. } => drop(self.host(host)),
             Happening::HostOffline { host, fault, .. } => self.host(host).offline = Some(fault.clone()),

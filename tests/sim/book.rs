@@ -40,6 +40,7 @@ struct Stage {
     wave_of: BTreeMap<usize, usize>,
     stop: Vec<StopRule>,
     guarded: bool,
+    probes: bool,
     /// The wave that has begun last.
     wave: Option<usize>,
 }
@@ -55,6 +56,10 @@ pub(crate) struct Book {
     pub(crate) held: bool,
     pub(crate) back: bool,
     pub(crate) wrong: Option<String>,
+    /// The stage and wave after which services were seen to work, or need not.
+    works: BTreeSet<(usize, usize)>,
+    /// The stage and wave after which one did not, and nobody has decided yet.
+    broken: Option<(usize, usize)>,
 }
 
 /// How a person's reasons begin.
@@ -81,6 +86,7 @@ impl Book {
                 waves,
                 stop: stage.part.rules.stop.clone(),
                 guarded: stage.part.rules.guarded(),
+                probes: !stage.part.rules.probes.is_empty(),
                 wave: None,
             }
         };
@@ -92,6 +98,8 @@ impl Book {
             held: false,
             back: false,
             wrong: None,
+            works: BTreeSet::new(),
+            broken: None,
         }
     }
 
@@ -152,6 +160,12 @@ impl Book {
                     }
                 }
             }
+            Happening::ServicesWork { stage, wave } => drop(self.works.insert((self.stage(stage), *wave))),
+            Happening::ServiceFailed { stage, .. } => {
+                let at = self.stage(stage);
+                self.broken = self.stages[at].wave.map(|wave| (at, wave));
+                self.met.get_or_insert("a service".into());
+            }
             Happening::Held { .. } => {
                 let met = self.met.is_some();
                 self.demand(met, || "it holds though no rule is met".into());
@@ -159,6 +173,7 @@ impl Book {
             }
             Happening::Continued { .. } => {
                 (self.held, self.met) = (false, None);
+                self.works.extend(self.broken.take());
                 self.failed.clear();
             }
             Happening::RollbackStarted { reason, .. } => {
@@ -204,6 +219,14 @@ impl Book {
             let hosts: Vec<usize> = self.stages[stage].waves.iter().take(upto).flatten().copied().collect();
             let open: Vec<usize> = hosts.into_iter().filter(|host| !self.through(stage, *host)).collect();
             self.demand(open.is_empty(), || format!("wave {wave} of {name} begins, but {open:?} are not through"));
+        }
+        let last = match wave.checked_sub(1) {
+            Some(wave) => Some((stage, wave)),
+            None => stage.checked_sub(1).and_then(|at| Some((at, self.stages[at].wave?))),
+        };
+        if let Some(last) = last.filter(|(at, _)| self.stages[*at].probes) {
+            let works = self.works.contains(&last);
+            self.demand(works, || format!("wave {wave} of {name} begins, and nobody has seen that the services work"));
         }
         let order = match (wave, self.stages[stage].wave) {
             (0, seen) => seen.is_none() && stage.checked_sub(1).is_none_or(|at| self.stages[at].wave.is_some()),

@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use weiche::input::target::HostName;
-use weiche::rollout::{Action, Happening, Rollout, Standing};
+use weiche::rollout::{Action, Fate, Happening, Rollout, Standing};
 use weiche_agent::protocol::{Fault, FaultCode, StepId};
 
 use crate::host::{Envelope, Reply, Request};
 use crate::scene::number;
-use crate::world::{Event, World};
+use crate::world::{Event, SMALL, World};
 
 /// How long a host whose line was cut is looked for, as in the real driver.
 const LOST_MS: i64 = 120_000;
@@ -27,6 +27,8 @@ pub(crate) struct Controller {
     tasks: BTreeMap<usize, Task>,
     unwritten: Vec<(i64, Happening)>,
     label: String,
+    /// The stage and wave whose services it probes.
+    looks: Option<(usize, usize)>,
 }
 
 /// A conversation with a host.
@@ -51,8 +53,13 @@ enum Kind {
 impl Controller {
     pub(crate) fn new(epoch: u64, known: usize, rollout: Rollout) -> Controller {
         let label = "[*]".to_owned();
-        Controller { epoch, known, rollout, tasks: BTreeMap::new(), unwritten: Vec::new(), label }
+        Controller { epoch, known, rollout, tasks: BTreeMap::new(), unwritten: Vec::new(), label, looks: None }
     }
+}
+
+/// The name of a fate, for people.
+fn fate(fate: &Fate) -> String {
+    format!("{fate:?}").chars().take_while(|c| c.is_alphanumeric()).collect()
 }
 
 /// The name of a standing, for people.
@@ -68,8 +75,13 @@ impl World {
     /// Tells a controller's machine; the run log will say the same.
     pub(crate) fn note(&mut self, id: usize, happening: Happening) {
         let now = self.now;
+        let small = self.hosts.len() <= SMALL;
         if let Some(controller) = self.controllers.get_mut(&id) {
+            let fates = |rollout: &Rollout| rollout.cells().map(|(_, _, cell)| fate(&cell.fate)).collect::<Vec<_>>();
+            let before = if small { fates(&controller.rollout) } else { Vec::new() };
             controller.rollout.on(now, &happening);
+            let after = if small { fates(&controller.rollout) } else { Vec::new() };
+            self.fates.extend(before.into_iter().zip(after).filter(|(before, after)| before != after));
             controller.unwritten.push((now, happening));
             self.seen(id);
         }
@@ -155,8 +167,16 @@ impl World {
         let standing = controller.rollout.standing(now);
         let (due, idle) = (controller.rollout.due_ms(now), controller.tasks.is_empty());
         let current = controller.known == self.log.len();
+        let probing = controller.rollout.probing();
+        if let Some(of) = probing.filter(|_| controller.looks != probing) {
+            controller.looks = probing;
+            let ms = self.rng.ms(1, 20_000);
+            self.after(ms, Event::Probed(id, of));
+        }
         match standing {
-            Standing::Working => self.demand(!idle, || "it does nothing and does not say why".into()),
+            Standing::Working => {
+                self.demand(!idle || probing.is_some(), || "it does nothing and does not say why".into())
+            }
             Standing::Until(_) | Standing::Offline(_) => {
                 if let Some(due) = due {
                     self.after((due - now).max(1), Event::Tick(id));
@@ -174,6 +194,27 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A look at the services has come to its end.
+    pub(crate) fn probed(&mut self, id: usize, of: (usize, usize)) {
+        let Some(controller) = self.controllers.get_mut(&id) else { return };
+        controller.looks = None;
+        if controller.rollout.probing() == Some(of) {
+            let stage = self.scene.stages[of.0].part.name.clone();
+            let fails = self.fails(200);
+            self.note(
+                id,
+                match fails {
+                    true => {
+                        let fault = Fault::new(FaultCode::Timeout, "no answer");
+                        Happening::ServiceFailed { stage, service: "m/service".into(), fault }
+                    }
+                    false => Happening::ServicesWork { stage, wave: of.1 },
+                },
+            );
+        }
+        self.pump(id);
     }
 
     fn begin(&mut self, id: usize, action: Action) {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use weiche::input::target::HostName;
+use weiche::plan::procedure::Probe;
 use weiche::rollout::Part;
-use weiche::rollout::rules::{Amount, OnStop, Over, Rules, Scope, StopRule};
+use weiche::rollout::rules::{Amount, OnStop, Over, Rules, Scope, ServiceProbe, StopRule};
 
 use crate::rng::Rng;
 
@@ -145,6 +146,18 @@ fn stage(at: usize, hosts: usize, rng: &mut Rng) -> Stage {
     let steps = rng.range(1, 4);
     let part = Part { name: format!("s{at}"), hosts: taking_part.into_iter().collect(), rules };
     Stage { part, steps, manual: if rng.chance(150) { Some(rng.range(0, steps)) } else { None } }
+}
+
+impl Scene {
+    /// Some stages probe a service.
+    pub(crate) fn probe_services(&mut self, rng: &mut Rng) {
+        for stage in &mut self.stages {
+            if rng.chance(500) {
+                let probe = Probe::Tcp("service.example:443".into());
+                stage.part.rules.probes = vec![ServiceProbe { service: "m/service".into(), probe }];
+            }
+        }
+    }
 }
 
 fn stop_rule(rng: &mut Rng) -> StopRule {

@@ -32,6 +32,7 @@ const SEEDS: u64 = 10_000;
 struct Played {
     events: usize,
     ways: BTreeSet<(String, String)>,
+    fates: BTreeSet<(String, String)>,
     failed: Vec<(u64, String)>,
 }
 
@@ -41,7 +42,7 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 fn play(seeds: impl Iterator<Item = u64>) -> Played {
-    let mut played = Played { events: 0, ways: BTreeSet::new(), failed: Vec::new() };
+    let mut played = Played { events: 0, ways: BTreeSet::new(), fates: BTreeSet::new(), failed: Vec::new() };
     for seed in seeds {
         let mut world = World::new(seed, false);
         match world.play() {
@@ -49,6 +50,7 @@ fn play(seeds: impl Iterator<Item = u64>) -> Played {
             Err(wrong) => played.failed.push((seed, wrong)),
         }
         played.ways.append(&mut world.ways);
+        played.fates.append(&mut world.fates);
     }
     played
 }
@@ -81,6 +83,30 @@ fn ten_thousand_rollouts_keep_every_promise() {
     println!("{seeds} seeds, {} events in {:?}", even.events + odd.events, begin.elapsed());
     let failed = [even.failed, odd.failed].concat();
     assert!(failed.is_empty(), "{} of {seeds} seeds failed:\n{}", failed.len(), told(&failed));
+    if seeds == SEEDS {
+        diagram("what a run waits for", &even.ways | &odd.ways);
+        diagram("what becomes of a host", &even.fates | &odd.fates);
+    }
+}
+
+/// The state diagram of this name in ARCHITECTURE.md has just these arrows. `INSTA_UPDATE=always` writes it.
+#[expect(clippy::disallowed_methods, reason = "shell")]
+fn diagram(name: &str, arrows: BTreeSet<(String, String)>) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../ARCHITECTURE.md");
+    let text = std::fs::read_to_string(path).expect("ARCHITECTURE.md");
+    let begin = format!("<!-- {name} -->\n");
+    let (head, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("no {begin:?} in ARCHITECTURE.md"));
+    let (_, tail) = rest.split_once("<!-- end -->").expect("the end of the diagram");
+    let arrows: String = arrows.iter().map(|(from, to)| format!("    {from} --> {to}\n")).collect();
+    let wanted = format!("{head}{begin}```mermaid\nstateDiagram-v2\n{arrows}```\n<!-- end -->{tail}");
+    if std::env::var("INSTA_UPDATE").is_ok_and(|value| value == "always") {
+        std::fs::write(path, wanted).expect("write ARCHITECTURE.md");
+    } else {
+        assert!(
+            text == wanted,
+            "the diagram {name:?} in ARCHITECTURE.md is not what runs do (`make bless`):\n{arrows}"
+        );
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::scene::{Scene, Trouble, host, number};
 const MOST: usize = 200_000;
 
 /// Every event is followed by a look at every host in fleets up to this size, else at the one that it was about.
-const SMALL: usize = 100;
+pub(crate) const SMALL: usize = 100;
 
 /// Something that is going to happen.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub(crate) enum Event {
     Start(Option<Happening>),
     /// A person looks at how the run stands.
     Person(Standing),
+    /// A controller has looked at the services of a stage after a wave.
+    Probed(usize, (usize, usize)),
 }
 
 /// The world.
@@ -60,6 +62,8 @@ pub(crate) struct World {
     pub(crate) trace: bool,
     /// From which standing to which controllers came.
     pub(crate) ways: BTreeSet<(String, String)>,
+    /// From which fate to which a host's part of a stage came.
+    pub(crate) fates: BTreeSet<(String, String)>,
     pub(crate) wrong: Option<String>,
     pub(crate) numbers: usize,
     queue: BTreeMap<(i64, usize), Event>,
@@ -71,7 +75,10 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, trace: bool) -> World {
         let mut rng = Rng::new(seed);
-        let scene = Scene::new(&mut rng);
+        let mut scene = Scene::new(&mut rng);
+        if seed % 2 == 1 {
+            scene.probe_services(&mut Rng::new(!seed));
+        }
         let world = World::of(scene, rng, trace);
         world.tell(|| format!("seed {seed}: {:#?}", world.scene));
         world
@@ -94,6 +101,7 @@ impl World {
             done_by_hand: BTreeSet::new(),
             trace,
             ways: BTreeSet::new(),
+            fates: BTreeSet::new(),
             wrong: None,
             numbers: 0,
             queue: BTreeMap::new(),
@@ -202,6 +210,7 @@ impl World {
             Event::Trouble(trouble) => self.trouble(trouble),
             Event::Start(decision) => self.start(decision),
             Event::Person(standing) => self.person(&standing),
+            Event::Probed(controller, of) => self.probed(controller, of),
         }
     }
 

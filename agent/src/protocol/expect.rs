@@ -18,6 +18,10 @@ pub struct Expect {
     /// Number of the controller's lease, greater than all before it: a host refuses lower ones than it has seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u64>,
+    /// Number of this connection among those of that controller to the host: once it has heard a higher one, it refuses
+    /// what was sent over lower ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
 }
 
 /// How far a host is known to be the one that is meant.
@@ -79,7 +83,7 @@ mod tests {
     use super::*;
 
     fn expect(serial: Option<&str>, machine_id: Option<&str>) -> Expect {
-        Expect { serial: serial.map(str::to_owned), machine_id: machine_id.map(str::to_owned), epoch: None }
+        Expect { serial: serial.map(str::to_owned), machine_id: machine_id.map(str::to_owned), ..Expect::default() }
     }
 
     #[test]

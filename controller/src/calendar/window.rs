@@ -67,6 +67,12 @@ pub struct Pattern {
     to: Moment,
 }
 
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.from, self.to)
+    }
+}
+
 /// Both ends as they are serialised.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -38,6 +38,12 @@ fn words(what: &Happening) -> String {
         Happening::HostConfirmed { host, stage } => format!("{host} {stage} confirmed"),
         Happening::HostOffline { host, stage, fault } => format!("{host} {stage} waits, switched off: {fault}"),
         Happening::HostGivenUp { host, stage } => format!("{host} {stage} is not waited for any more"),
+        Happening::ServicesWork { stage, wave } => {
+            format!("the services work after wave {} of stage {stage}", wave + 1)
+        }
+        Happening::ServiceFailed { stage, service, fault } => {
+            format!("{service} does not work in stage {stage}: {fault}")
+        }
         Happening::Held { stage, reason } => format!("held in stage {stage}: {reason}"),
         Happening::Approved { stage, approval, .. } => format!("stage {stage} approved by {}", approval.principal),
         Happening::Ticked { stage, item, by } => format!("stage {stage}: {item}: ticked off by {by}"),

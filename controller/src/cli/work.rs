@@ -118,6 +118,11 @@ pub(super) fn pool(loaded: &Loaded, hosts: &BTreeSet<HostName>) -> Result<Pool, 
     for host in hosts {
         targets.push(loaded.fleet().target(host).map_err(|e| Failure::of(host.0.as_str(), &e))?);
     }
+    // Those that may have to wake one of them.
+    let wakers = targets.iter().filter_map(|target| target.wake.as_ref()).flat_map(|wake| &wake.through);
+    let wakers: BTreeSet<&HostName> = wakers.filter(|waker| !hosts.contains(waker)).collect();
+    let wakers: Vec<_> = wakers.into_iter().filter_map(|waker| loaded.fleet().target(waker).ok()).collect();
+    targets.extend(wakers);
     Ok(Pool::new(targets, loaded.fleet().connections()))
 }
 

@@ -11,7 +11,7 @@ use super::observe::unknown;
 use super::pool::HostError;
 use super::session::SessionError;
 use super::shared::{Events, Shared, as_fault, report, stage};
-use super::{guard, probe, reboot, transfer, witness};
+use super::{guard, probe, reboot, transfer, wake, witness};
 use crate::input::target::HostName;
 use crate::plan::Step;
 use crate::plan::procedure::Action;
@@ -63,19 +63,24 @@ fn waits_for_offline(shared: &Shared, stage: &str) -> bool {
 
 /// Makes sure that the host is there, and notes that it may be changed from now on.
 async fn begin(shared: &Shared, host: &HostName, stage: &str, events: &Events) -> Result<(), Stop> {
-    {
-        let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(|| as_fault(unknown().into()))?;
-        if let Err(error) = held.session().await {
-            let away = error.is_away();
-            let fault = as_fault(error.into());
-            return Err(if away { Stop::Offline(fault) } else { Stop::Failed(fault) });
-        }
+    match there(shared, host).await {
+        Err(Stop::Offline(_)) if waits_for_offline(shared, stage) && wake::wake(shared, host).await => {}
+        there => there?,
     }
     if witness::is_first(&shared.plan, host, stage) {
         witness::take(shared, host, events).await?;
     }
     events.record(Happening::HostBegun { host: host.clone(), stage: stage.into() }).await?;
     Ok(guard::arm(shared, host, stage).await?)
+}
+
+/// Whether the host can be reached.
+async fn there(shared: &Shared, host: &HostName) -> Result<(), Stop> {
+    let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(|| as_fault(unknown().into()))?;
+    let Err(error) = held.session().await else { return Ok(()) };
+    let away = error.is_away();
+    let fault = as_fault(error.into());
+    Err(if away { Stop::Offline(fault) } else { Stop::Failed(fault) })
 }
 
 /// Takes back the host's part of a stage; `verify`: nothing of the run is left on the host then, so it is compared with

@@ -10,10 +10,17 @@ use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use super::link::Traffic;
 use super::session::{Session, SessionError};
 use super::ssh::{ConnectError, Connector};
-use crate::input::target::{HostName, Target};
+use crate::input::target::{HostName, Target, Wake};
 
 /// A place for a connection, used by one task at a time.
-type Slot = Arc<Mutex<Option<Session>>>;
+type Slot = Arc<Mutex<Line>>;
+
+/// The connection to a host, and how many there were.
+#[derive(Debug, Default)]
+struct Line {
+    session: Option<Session>,
+    number: u64,
+}
 
 /// Connections by host.
 #[derive(Debug)]
@@ -39,7 +46,7 @@ pub enum HostError {
 /// A host's connection, in use by one task.
 #[derive(Debug)]
 pub struct Held {
-    slot: OwnedMutexGuard<Option<Session>>,
+    slot: OwnedMutexGuard<Line>,
     target: Target,
     connector: Arc<Connector>,
     epoch: Arc<AtomicU64>,
@@ -48,13 +55,18 @@ pub struct Held {
 impl Pool {
     /// A pool for these hosts that works on at most `limit` of them at once.
     pub fn new(targets: impl IntoIterator<Item = Target>, limit: usize) -> Pool {
-        let entry = |target: Target| (target.name.clone(), (target, Arc::new(Mutex::new(None))));
+        let entry = |target: Target| (target.name.clone(), (target, Slot::default()));
         Pool {
             connector: Arc::new(Connector::default()),
             hosts: targets.into_iter().map(entry).collect(),
             working: Semaphore::new(limit.max(1)),
             epoch: Arc::default(),
         }
+    }
+
+    /// How a host is woken, if it can be.
+    pub fn wake(&self, host: &HostName) -> Option<&Wake> {
+        self.hosts.get(host)?.0.wake.as_ref()
     }
 
     /// Comes to every host with this epoch from now on: a host refuses lower ones once it has seen it.
@@ -90,7 +102,7 @@ impl Pool {
     pub async fn traffic(&self) -> BTreeMap<HostName, Traffic> {
         let mut found = BTreeMap::new();
         for (name, (_, slot)) in &self.hosts {
-            if let Some(session) = slot.lock().await.as_ref() {
+            if let Some(session) = slot.lock().await.session.as_ref() {
                 found.insert(name.clone(), session.traffic());
             }
         }
@@ -100,7 +112,7 @@ impl Pool {
     /// Closes every connection that is open, all at once.
     pub async fn close(&self) {
         for (_, slot) in self.hosts.values() {
-            drop(slot.lock().await.take());
+            drop(slot.lock().await.session.take());
         }
     }
 }
@@ -108,7 +120,7 @@ impl Pool {
 impl Held {
     /// Ends the connection; the next question goes over a new one.
     pub fn close(&mut self) {
-        *self.slot = None;
+        self.slot.session = None;
     }
 
     /// The connection, opened now if need be.
@@ -116,18 +128,20 @@ impl Held {
     /// # Errors
     /// If the host is not reached; the operator can fix that.
     pub async fn session(&mut self) -> Result<&mut Session, ConnectError> {
-        if self.slot.as_ref().is_some_and(Session::is_over) {
-            *self.slot = None;
+        let Line { session, number } = &mut *self.slot;
+        if session.as_ref().is_some_and(Session::is_over) {
+            *session = None;
         }
-        let epoch = Some(self.epoch.load(Ordering::Relaxed)).filter(|epoch| *epoch > 0);
-        let session = match &mut *self.slot {
+        let session = match session {
             Some(session) => session,
-            slot @ None => {
-                let session = Session::new(self.connector.connect(&self.target).await?);
-                slot.insert(session.expecting(self.target.expect.clone()))
+            none => {
+                let link = self.connector.connect(&self.target).await?;
+                *number += 1;
+                none.insert(Session::new(link).expecting(self.target.expect.clone()))
             }
         };
-        session.set_epoch(epoch);
+        let epoch = Some(self.epoch.load(Ordering::Relaxed)).filter(|epoch| *epoch > 0);
+        session.set_epoch(epoch, *number);
         Ok(session)
     }
 }

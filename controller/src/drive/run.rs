@@ -15,6 +15,7 @@ use weiche_agent::protocol::RunId;
 use super::clock::now_ms;
 use super::pool::Pool;
 use super::shared::{Events, Shared, Told};
+use super::watch::Watch;
 use super::{guard, host};
 use crate::input::target::HostName;
 use crate::plan::Plan;
@@ -162,6 +163,7 @@ pub async fn run(
     let mut look = tokio::time::interval(ORDERS);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut looks, mut renewed) = (true, Instant::now());
+    let mut watch = Watch::default();
     loop {
         // What persons have decided meanwhile, wherever they said so.
         let orders = if std::mem::take(&mut looks) { shared.store.orders(&shared.run).await? } else { Vec::new() };
@@ -205,6 +207,7 @@ pub async fn run(
             }
         }
         log.write(&mut unwritten, sink).await?;
+        watch.follow(rollout.probing(), &shared, &events);
         let now = now_ms();
         let until = match rollout.standing(now) {
             Standing::Working => None,

@@ -99,9 +99,10 @@ impl Session {
         Session { expect, ..self }
     }
 
-    /// The epoch of the lease that is worked under.
-    pub fn set_epoch(&mut self, epoch: Option<u64>) {
+    /// The epoch of the lease that is worked under, and the number of this connection to the host.
+    pub fn set_epoch(&mut self, epoch: Option<u64>, line: u64) {
         self.expect.epoch = epoch;
+        self.expect.line = epoch.map(|_| line);
     }
 
     /// The machine that is to be at the other end.
@@ -356,6 +357,17 @@ impl Session {
             Err(_) => return Err(SessionError::Deadline(within)),
         }
         Ok(Fetch { session: self, until, within, ended: false })
+    }
+
+    /// Lets the host wake another one on its networks; tells on how many.
+    ///
+    /// # Errors
+    /// See [`Session::facts`].
+    pub async fn wake(&mut self, mac: &str, within: Duration) -> Result<u32> {
+        match self.ask(&Request::Wake { mac: mac.to_owned() }, within).await? {
+            Reply::Woken { packets } => Ok(packets),
+            other => Err(self.unexpected(&other)),
+        }
     }
 
     /// Asks the host to restart, if it still runs the boot with this id.

@@ -66,6 +66,8 @@ pub struct Host {
     pub serial: Option<String>,
     /// machine-id(5) of its system.
     pub machine_id: Option<String>,
+    /// Address of its network card.
+    pub mac: Option<String>,
     /// Model.
     pub model: Option<String>,
     /// A site of its member.

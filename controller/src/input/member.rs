@@ -95,6 +95,9 @@ pub struct Device {
     #[serde(default)]
     #[schemars(extend("pattern" = "^[0-9a-f]{32}$"))]
     pub machine_id: Option<String>,
+    /// Address of its network card, `00:00:5e:00:53:01`: another host on its site can wake it.
+    #[serde(default)]
+    pub mac: Option<Located<String>>,
     /// Model, for people.
     #[serde(default)]
     pub model: Option<String>,

@@ -43,6 +43,8 @@ pub struct Keys {
     pub guard: Option<Period>,
     /// How long it soaks before the next stage begins.
     pub hold: Option<Period>,
+    /// Names of services of each of its members: they are probed after every wave, until the next one begins.
+    pub probes: Vec<Located<String>>,
     /// What has to be so before it begins.
     pub gate: Option<GateSpec>,
     /// The name of the window of each of its members in which it may run.
@@ -97,7 +99,7 @@ impl RolloutSpec {
         };
         let names = [
             "order", "at_once", "pause", "stop", "on_stop", "offline", "within", "guard", "hold", "gate", "window",
-            "takes", "overrun",
+            "takes", "overrun", "probes",
         ];
         let taken = names.iter().filter_map(|name| stage.take(name)).collect();
         let keys: Keys =

@@ -36,6 +36,15 @@ impl fmt::Display for HostName {
     }
 }
 
+/// How a host that is switched off is woken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Wake {
+    /// Address of its network card.
+    pub mac: String,
+    /// Hosts on its site that may send the packet.
+    pub through: Vec<HostName>,
+}
+
 /// Everything needed to reach a host and start the agent on it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Target {
@@ -55,6 +64,8 @@ pub struct Target {
     pub host_key: String,
     /// How the agent becomes root.
     pub r#become: Become,
+    /// How it is woken; `None`: it has no card's address, or nobody on its site can be reached.
+    pub wake: Option<Wake>,
     /// A host to go through, itself reached the same way.
     pub jump: Option<Box<Target>>,
     /// Where and how the agent runs.

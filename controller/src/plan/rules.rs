@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::approval::gate::Gate;
 use crate::calendar::{Fit, Window};
 use crate::input::target::HostName;
+use crate::plan::procedure::Probe;
 
 pub use crate::input::rollout::rule::{Amount, OnStop, Over, Overrun, Scope, StopRule};
 
@@ -53,6 +54,19 @@ pub struct Rules {
     /// How long it soaks once its hosts are through, in milliseconds.
     #[serde(skip_serializing_if = "is_zero")]
     pub hold_ms: i64,
+    /// What users notice: probed whenever a wave is through, until the next one begins.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<ServiceProbe>,
+}
+
+/// A service of a member, and how to see from outside that it works.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceProbe {
+    /// `member/service`.
+    pub service: String,
+    /// How to see it.
+    pub probe: Probe,
 }
 
 impl Rules {

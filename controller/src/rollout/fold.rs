@@ -66,6 +66,10 @@ impl Rollout {
                 self.skip_rest(host, stage);
             }
             Happening::HostWaits { host, stage, step, .. } => self.settle(host, stage, Fate::Waits(step.clone())),
+            Happening::ServicesWork { stage, wave } => self.work_seen(stage, *wave),
+            Happening::ServiceFailed { stage, service, fault } => {
+                self.service_failed(stage, service, &fault.to_string());
+            }
             Happening::Held { reason, .. } => {
                 let from = std::mem::replace(&mut self.phase, Phase::New);
                 self.phase = Phase::Held(Box::new(from), reason.clone());
@@ -79,6 +83,7 @@ impl Rollout {
             Happening::Paused { .. } => self.paused = true,
             Happening::Aborted { by, leave } => self.aborted = Some((by.clone(), *leave)),
             Happening::Continued { .. } => {
+                self.spare_services();
                 self.paused = false;
                 self.met = None;
                 self.tally.forget();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use weiche_agent::protocol::StepId;
 
 use super::Outcome;
+use super::probed::Probed;
 use super::rules::{May, Scope};
 use super::stage::{Cell, Fate, Part, Stage};
 use super::tally::Tally;
@@ -87,6 +88,7 @@ pub struct Rollout {
     pub(super) excused: Option<usize>,
     pub(super) approvals: BTreeMap<String, Vec<Approval>>,
     pub(super) ticked: BTreeMap<String, BTreeSet<String>>,
+    pub(super) probed: Probed,
 }
 
 /// The hosts of the present wave by what is to be done with them.
@@ -122,6 +124,7 @@ impl Rollout {
             excused: None,
             approvals: BTreeMap::new(),
             ticked: BTreeMap::new(),
+            probed: Probed::default(),
         }
     }
 
@@ -130,6 +133,7 @@ impl Rollout {
     pub fn wake(&mut self) {
         self.asked.clear();
         self.tried.clear();
+        self.look_again();
         if let Phase::Wave(stage, wave) = self.phase {
             for host in std::mem::take(&mut self.wave.waits) {
                 if let Some(cell) = self.stages[stage].cell(&host) {

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use weiche_agent::protocol::{Digest, Fault, FaultCode, StepId};
 
-use super::rules::{Amount, OnStop, Over, Rules, Scope, StopRule};
+use super::rules::{Amount, OnStop, Over, Rules, Scope, ServiceProbe, StopRule};
 use super::*;
+use crate::plan::procedure::Probe;
 
 /// What a simulated host answers to one action.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,6 +85,13 @@ impl<'a> Play<'a> {
                 }
                 continue;
             }
+            if let Some((stage, wave)) = self.rollout.probing()
+                && !self.rollout.services_work(stage, wave)
+            {
+                self.now += 1;
+                self.happens(Happening::ServicesWork { stage: format!("s{stage}"), wave });
+                continue;
+            }
             match self.rollout.standing(self.now) {
                 Standing::Until(_) | Standing::Offline(_) => {
                     self.now = self.rollout.due_ms(self.now).expect("what waits for a time has one").max(self.now);
@@ -157,6 +165,10 @@ fn amounts() -> impl Strategy<Value = Amount> {
     prop_oneof![(1..5_usize).prop_map(Amount::Hosts), (1..=100_u8).prop_map(Amount::Percent)]
 }
 
+fn service() -> ServiceProbe {
+    ServiceProbe { service: "m/files".into(), probe: Probe::Tcp("files.example:445".into()) }
+}
+
 fn rules() -> impl Strategy<Value = Rules> {
     let over = prop::sample::select(vec![Over::Wave, Over::Stage, Over::Run, Over::Member]);
     let stop = (amounts(), over).prop_map(|(failed, over)| StopRule { failed, over });
@@ -168,8 +180,9 @@ fn rules() -> impl Strategy<Value = Rules> {
         prop::option::of(1..4_usize),
         any::<bool>(),
         prop::option::of(Just(86_400_000_i64)),
+        any::<bool>(),
     );
-    fields.prop_map(|(stop, on_stop, waves, at_once, guarded, offline_ms)| {
+    fields.prop_map(|(stop, on_stop, waves, at_once, guarded, offline_ms, probed)| {
         let mut next = 0;
         let mut wave = |n: usize| {
             next += n;
@@ -185,6 +198,7 @@ fn rules() -> impl Strategy<Value = Rules> {
             within_ms: None,
             guard_ms: guarded.then_some(60_000),
             hold_ms: 500,
+            probes: if probed { vec![service()] } else { Vec::new() },
             ..Rules::default()
         }
     })

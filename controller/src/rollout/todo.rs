@@ -68,7 +68,7 @@ impl Rollout {
                 let last = wave + 1 >= self.stages[stage].waves.len();
                 let through = self.asked.is_empty() && self.wave.is_through() && self.met.is_none();
                 let soaked = now_ms >= self.closed_ms + self.stages[stage].rules.hold_ms;
-                (last && through && soaked).then_some(stage + 1)?
+                (last && through && soaked && self.services_work(stage, wave)).then_some(stage + 1)?
             }
             _ => return None,
         };
@@ -130,7 +130,7 @@ impl Rollout {
         if !self.wave.waits.is_empty() || !self.wave.idle.is_empty() {
             return Vec::new();
         }
-        if self.paused {
+        if self.paused || !self.services_work(stage, wave) {
             return Vec::new();
         }
         if !last {

@@ -30,6 +30,9 @@ fn render(plan: &Plan, out: &mut String) -> std::fmt::Result {
     }
     for stage in &plan.stages {
         writeln!(out, "\nStage {}", stage.name)?;
+        for line in super::rules::lines(&stage.rules) {
+            writeln!(out, "  {line}")?;
+        }
         for (host, steps) in &stage.hosts {
             let shown = |step: &&Step| {
                 step.outlook.changes || !matches!(step.action, Action::Resource(_) | Action::Transfer(_))

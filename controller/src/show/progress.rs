@@ -91,6 +91,8 @@ impl Progress {
             Happening::HostConfirmed { host, stage } => format!("   {host}: {stage} confirmed"),
             Happening::HostOffline { host, stage, .. } => format!("   {host}: switched off; {stage} waits for it"),
             Happening::HostGivenUp { host, stage } => format!("   {host}: {stage} is not waited for any more"),
+            Happening::ServicesWork { wave, .. } => format!("   the services work after wave {}", wave + 1),
+            Happening::ServiceFailed { service, fault, .. } => format!("   {service} DOES NOT WORK: {fault}"),
             Happening::Held { stage, reason } => format!("== HELD in stage {stage}: {reason}"),
             Happening::Approved { stage, approval, .. } => {
                 format!("== stage {stage}: approved by {}", approval.principal)

@@ -144,6 +144,7 @@ pub(crate) fn target(scratch: &Scratch, port: u16, host_key: &str, identity: Ide
         identity,
         host_key: host_key.into(),
         r#become: Become::None,
+        wake: None,
         jump: None,
         agent: AgentPlace {
             directory: scratch.path("state").display().to_string(),

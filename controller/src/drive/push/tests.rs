@@ -16,6 +16,7 @@ fn target(r#become: Become) -> Target {
         identity: Identity::Agent,
         host_key: String::new(),
         r#become,
+        wake: None,
         jump: None,
         agent: AgentPlace::default(),
         key_exchange: Vec::new(),

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use weiche_agent::protocol;
+
 use super::{Known, address, window};
 use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::fleet::{Host, HostKind};
@@ -186,6 +188,10 @@ fn check(
         let problem = Diagnostic::new(source, place("machine_id"), "a machine id is 32 digits and letters from a to f");
         problems.add(problem.hint("copy /etc/machine-id of that host; `weiche facts` shows it"));
     }
+    if let Some(mac) = device.mac.as_ref().filter(|mac| protocol::mac(&mac.value).is_none()) {
+        let problem = Diagnostic::new(source, mac.span, format!("`{}` is no address of a network card", mac.value));
+        problems.add(problem.hint("write six bytes, such as 00:00:5e:00:53:01"));
+    }
     if device.port == Some(0) {
         let span = place("port");
         problems.add(Diagnostic::new(source, span, "0 is no port"));
@@ -212,6 +218,7 @@ fn resolve(source: &Source, item: &Node, kind: HostKind, device: Device, member:
         host_key: device.host_key.map(|v| v.value),
         serial: device.serial,
         machine_id: device.machine_id,
+        mac: device.mac.map(|mac| mac.value),
         model: device.model,
         site: device.site.map(|v| v.value),
         profile: device.profile.map(|v| v.value),

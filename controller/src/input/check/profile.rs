@@ -125,6 +125,7 @@ fn example(profile: &str) -> Host {
         host_key: None,
         serial: Some("EXAMPLE".into()),
         machine_id: None,
+        mac: None,
         model: Some("example".into()),
         site: Some("example".into()),
         profile: Some(profile.to_owned()),

@@ -6,7 +6,10 @@ use weiche_agent::protocol::Expect;
 
 use super::{CHAIN_MAX, Fleet, Host};
 use crate::input::suggest;
-use crate::input::target::{HostName, Identity, Target, Watch};
+use crate::input::target::{HostName, Identity, Target, Wake, Watch};
+
+/// Most hosts that are asked to wake another one.
+const WAKERS: usize = 3;
 
 /// Why a host cannot be reached: the author of the fleet can fix it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,11 +61,12 @@ impl Fleet {
             name: name.clone(),
             address: host.address.clone().ok_or_else(|| TargetFault::NoAddress(name.clone()))?,
             port: host.port.unwrap_or(all.port),
-            expect: Expect { serial: host.serial.clone(), machine_id: host.machine_id.clone(), epoch: None },
+            expect: Expect { serial: host.serial.clone(), machine_id: host.machine_id.clone(), ..Expect::default() },
             user: own.and_then(|o| o.user.as_ref()).unwrap_or(&all.user).clone(),
             identity: if identity == "agent" { Identity::Agent } else { Identity::File(self.locate(identity)) },
             host_key: host.host_key.clone().ok_or_else(|| TargetFault::NoHostKey(name.clone()))?,
             r#become: own.and_then(|o| o.r#become).unwrap_or(all.r#become),
+            wake: self.wake(host),
             jump,
             agent: host.agent.as_deref().unwrap_or(&self.config.agent).clone(),
             key_exchange: own.and_then(|o| o.key_exchange.as_ref()).unwrap_or(&all.key_exchange).clone(),
@@ -81,6 +85,19 @@ impl Fleet {
         let own = Some(agent.directory.clone()).filter(|path| path.starts_with('/'));
         let except = member.unwatched.iter().map(|path| path.value.clone()).chain(own).collect();
         Some(Watch { paths, except })
+    }
+
+    /// How a host is woken: by others on its site, servers first.
+    fn wake(&self, host: &Host) -> Option<Wake> {
+        let (mac, site) = (host.mac.clone()?, host.site.as_ref()?);
+        let near = |other: &&Host| {
+            let there = other.name.member() == host.name.member() && other.site.as_ref() == Some(site);
+            there && other.name != host.name && other.reachable()
+        };
+        let mut through: Vec<&Host> = self.hosts.values().filter(near).collect();
+        through.sort_by_key(|other| (other.kind, &other.name));
+        let through: Vec<HostName> = through.into_iter().take(WAKERS).map(|other| other.name.clone()).collect();
+        (!through.is_empty()).then_some(Wake { mac, through })
     }
 
     /// The host to go through, if any. The fleet's own jump host is reached directly.

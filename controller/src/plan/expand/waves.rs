@@ -6,11 +6,11 @@ use crate::approval::gate::Gate;
 use crate::calendar::Window;
 use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::fleet::{Fleet, Host};
-use crate::input::rollout::{GateSpec, Order, RolloutSpec, WaveSpec};
+use crate::input::rollout::{GateSpec, Keys, Order, RolloutSpec, WaveSpec};
 use crate::input::scalar::Period;
 use crate::input::source::Source;
 use crate::input::target::HostName;
-use crate::plan::rules::{Amount, Rules, StopRule};
+use crate::plan::rules::{Amount, Rules, ServiceProbe, StopRule};
 
 /// The rules of a stage for its hosts.
 pub(super) fn rules(
@@ -35,6 +35,7 @@ pub(super) fn rules(
             }
         }
     }
+    let probes = probes(fleet, &members, keys, source, problems);
     let mut ordered = hosts.to_vec();
     ordered.sort_by_key(|host| match keys.order {
         Order::Name => (None, &host.name),
@@ -62,7 +63,37 @@ pub(super) fn rules(
         windows,
         takes_ms: keys.takes.map_or(0, ms),
         overrun: keys.overrun,
+        probes,
     }
+}
+
+/// The services that a stage names, of each of its members.
+fn probes(
+    fleet: &Fleet,
+    members: &BTreeSet<&str>,
+    keys: &Keys,
+    source: &Source,
+    problems: &mut Problems,
+) -> Vec<ServiceProbe> {
+    let mut found = Vec::new();
+    for (member, name) in members.iter().flat_map(|member| keys.probes.iter().map(move |name| (*member, name))) {
+        let services = fleet.member(member).map(|member| &member.services);
+        match services.and_then(|services| services.iter().find(|(service, _)| ***service == *name.value)) {
+            Some((service, of)) => found.push(ServiceProbe {
+                service: format!("{member}/{service}"),
+                probe: super::probe::probe(of.probe.clone()),
+            }),
+            None => {
+                let message = format!("the member `{member}` has no service `{}`", name.value);
+                let hint = format!(
+                    "add it in its file: services: {{ {}: {{ probe: {{ tcp: \"HOST:PORT\" }} }} }}",
+                    name.value
+                );
+                problems.add(Diagnostic::new(source, name.span, message).hint(hint));
+            }
+        }
+    }
+    found
 }
 
 /// As the plan has it.

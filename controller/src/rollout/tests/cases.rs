@@ -103,6 +103,60 @@ fn a_held_run_goes_on_only_when_a_person_says_so() {
     assert_eq!((named(&rollout, 0), named(&rollout, 1)), (Fate::Undone, Fate::Done));
 }
 
+/// A run whose first wave is through at 10, and whose service is probed; the second wave may begin at 1010.
+fn after_a_wave(on_stop: OnStop) -> Rollout {
+    let (pause_ms, probes) = (1000, vec![service()]);
+    let rules = Rules { waves: vec![vec![host(0)]], pause_ms, probes, on_stop, ..Rules::default() };
+    let mut rollout = new(&[2], &rules);
+    rollout.on(0, &start());
+    rollout.on(0, &Happening::StageStarted { stage: "s0".into() });
+    assert_eq!(rollout.next(0).len(), 1);
+    assert_eq!(rollout.probing(), None, "a host is at work");
+    rollout.on(10, &Happening::HostDone { host: host(0), stage: "s0".into() });
+    assert_eq!(rollout.probing(), Some((0, 0)));
+    rollout
+}
+
+#[test]
+fn no_wave_begins_before_the_services_were_seen_to_work() {
+    let mut rollout = after_a_wave(OnStop::Hold);
+    assert!(rollout.next(5000).is_empty());
+    assert_eq!(rollout.standing(5000), Standing::Working);
+    rollout.on(5000, &Happening::ServicesWork { stage: "s0".into(), wave: 0 });
+    assert_eq!(rollout.probing(), Some((0, 0)), "until the next wave begins");
+    // Whoever resumes looks himself.
+    let mut resumed = rollout.clone();
+    resumed.wake();
+    assert!(resumed.next(5001).is_empty());
+    let wave = Happening::WaveStarted { stage: "s0".into(), wave: 1 };
+    assert_eq!(rollout.next(5001), [Action::Record(wave.clone())]);
+    rollout.on(5001, &wave);
+    assert_eq!(rollout.probing(), None);
+}
+
+#[test]
+fn a_service_that_fails_between_waves_stops_the_stage() {
+    let failed = || {
+        let fault = Fault::new(FaultCode::Timeout, "no answer");
+        Happening::ServiceFailed { stage: "s0".into(), service: "m/files".into(), fault }
+    };
+    let mut rollout = after_a_wave(OnStop::Rollback(Scope::Run));
+    rollout.on(20, &Happening::ServicesWork { stage: "s0".into(), wave: 0 });
+    rollout.on(500, &failed());
+    let next = rollout.next(500);
+    let [Action::Record(Happening::RollbackStarted { reason, .. })] = &next[..] else { panic!("{next:?}") };
+    assert!(reason.contains("m/files does not work after wave 1 of stage s0"), "{reason}");
+    // Where a person decides, they may go on in spite of it.
+    let mut rollout = after_a_wave(OnStop::Hold);
+    rollout.on(500, &failed());
+    let [Action::Record(held)] = &rollout.next(500)[..] else { panic!("not held") };
+    rollout.on(500, held);
+    assert!(matches!(rollout.standing(500), Standing::Held(_)));
+    rollout.on(600, &Happening::Continued { by: "frida".into() });
+    assert_eq!(rollout.probing(), None);
+    assert!(matches!(rollout.next(2000)[..], [Action::Record(Happening::WaveStarted { wave: 1, .. })]));
+}
+
 #[test]
 fn a_paused_run_begins_nothing_more() {
     let rules = Rules { at_once: Some(1), ..Rules::default() };
