@@ -20,6 +20,7 @@ mod lease;
 mod log;
 mod pause;
 mod plan;
+mod proof;
 mod report;
 mod resume;
 mod rollback;

@@ -10,3 +10,4 @@ mod identity;
 mod rollout;
 mod steps;
 mod swap;
+mod waits;

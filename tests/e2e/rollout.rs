@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use weiche_tests::sshd::Sshd;
 use weiche_tests::town::Town;
 
-const HOSTS: [&str; 4] = ["a", "b", "c", "d"];
+pub(crate) const HOSTS: [&str; 4] = ["a", "b", "c", "d"];
 
-const APPLY: [&str; 4] = ["apply", "x", "hosts=all", "--yes"];
+pub(crate) const APPLY: [&str; 4] = ["apply", "x", "hosts=all", "--yes"];
 
 /// A town whose playbook `x` has one stage with these keys and steps.
-fn town(keys: &str, steps: &[&str]) -> Town {
+pub(crate) fn town(keys: &str, steps: &[&str]) -> Town {
     let town = Town::new(&HOSTS);
     let head = "playbook: x\ninputs: { hosts: hosts }\nstages:\n  - stage: s\n    on: hosts\n";
     let steps: String = steps.iter().map(|step| format!("      - {step}\n")).collect();
@@ -20,17 +20,17 @@ fn town(keys: &str, steps: &[&str]) -> Town {
     town
 }
 
-const MOTD: &str = "file: { path: /etc/motd, content: \"new\\n\" }";
+pub(crate) const MOTD: &str = "file: { path: /etc/motd, content: \"new\\n\" }";
 
 /// The events of the last run that hold this text.
-fn events(town: &Town, with: &str) -> Vec<String> {
+pub(crate) fn events(town: &Town, with: &str) -> Vec<String> {
     let log = town.weiche(&["log", "latest"]).expect(0).stdout;
     log.lines().filter(|line| line.contains(with)).map(str::to_owned).collect()
 }
 
 /// Waits until it is so.
 #[track_caller]
-fn until(what: &str, mut is: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !is() {
         assert!(begin.elapsed() < Duration::from_secs(60), "it never happened: {what}");

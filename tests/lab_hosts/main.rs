@@ -11,4 +11,5 @@ mod profile;
 mod refusals;
 mod server;
 mod steps;
+mod wake;
 mod witness;

@@ -41,6 +41,9 @@ struct Stage {
     stop: Vec<StopRule>,
     guarded: bool,
     probes: bool,
+    /// So many persons must approve it before it begins.
+    approve: usize,
+    approved_by: BTreeSet<String>,
     /// The wave that has begun last.
     wave: Option<usize>,
 }
@@ -87,6 +90,8 @@ impl Book {
                 stop: stage.part.rules.stop.clone(),
                 guarded: stage.part.rules.guarded(),
                 probes: !stage.part.rules.probes.is_empty(),
+                approve: stage.part.rules.gate.as_ref().map_or(0, |gate| gate.approve as usize),
+                approved_by: BTreeSet::new(),
                 wave: None,
             }
         };
@@ -160,6 +165,10 @@ impl Book {
                     }
                 }
             }
+            Happening::Approved { stage, approval, .. } => {
+                let at = self.stage(stage);
+                self.stages[at].approved_by.insert(approval.principal.to_lowercase());
+            }
             Happening::ServicesWork { stage, wave } => drop(self.works.insert((self.stage(stage), *wave))),
             Happening::ServiceFailed { stage, .. } => {
                 let at = self.stage(stage);
@@ -220,6 +229,8 @@ impl Book {
             let open: Vec<usize> = hosts.into_iter().filter(|host| !self.through(stage, *host)).collect();
             self.demand(open.is_empty(), || format!("wave {wave} of {name} begins, but {open:?} are not through"));
         }
+        let (approve, by) = (self.stages[stage].approve, self.stages[stage].approved_by.len());
+        self.demand(by >= approve, || format!("{name} begins with {by} approvals of {approve}"));
         let last = match wave.checked_sub(1) {
             Some(wave) => Some((stage, wave)),
             None => stage.checked_sub(1).and_then(|at| Some((at, self.stages[at].wave?))),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use weiche::approval::gate::Gate;
 use weiche::input::target::HostName;
 use weiche::plan::procedure::Probe;
 use weiche::rollout::Part;
@@ -149,9 +150,13 @@ fn stage(at: usize, hosts: usize, rng: &mut Rng) -> Stage {
 }
 
 impl Scene {
-    /// Some stages probe a service.
-    pub(crate) fn probe_services(&mut self, rng: &mut Rng) {
+    /// Some stages probe a service, some wait for approvals.
+    pub(crate) fn add_services_and_gates(&mut self, rng: &mut Rng) {
         for stage in &mut self.stages {
+            if rng.chance(300) {
+                let approve = if rng.chance(500) { 1 } else { 2 };
+                stage.part.rules.gate = Some(Gate { approve, ..Gate::default() });
+            }
             if rng.chance(500) {
                 let probe = Probe::Tcp("service.example:443".into());
                 stage.part.rules.probes = vec![ServiceProbe { service: "m/service".into(), probe }];

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use weiche::approval::gate::{Approval, Role};
 use weiche::rollout::rules::Scope;
 use weiche::rollout::{Happening, Outcome, Rollout, Settled, Standing};
 use weiche_agent::protocol::Digest;
@@ -77,7 +78,7 @@ impl World {
         let mut rng = Rng::new(seed);
         let mut scene = Scene::new(&mut rng);
         if seed % 2 == 1 {
-            scene.probe_services(&mut Rng::new(!seed));
+            scene.add_services_and_gates(&mut Rng::new(!seed));
         }
         let world = World::of(scene, rng, trace);
         world.tell(|| format!("seed {seed}: {:#?}", world.scene));
@@ -286,7 +287,17 @@ impl World {
                 return self.after(1, Event::Start(None));
             }
             (Standing::Held(_), 0..4) | (Standing::Paused, 0..7) => go_on(),
-            (Standing::Manual | Standing::Held(_) | Standing::Paused, 7..9) => back(),
+            (Standing::Gate { stage, .. }, 0..7) => {
+                let principal = (*self.rng.pick(&["anna", "bert", "Bert", "carla"])).to_owned();
+                let approval = Approval { principal, role: Role::Member, at_ms: self.now };
+                Happening::Approved {
+                    stage: stage.clone(),
+                    approval,
+                    statement: String::new(),
+                    signature: String::new(),
+                }
+            }
+            (Standing::Manual | Standing::Held(_) | Standing::Paused | Standing::Gate { .. }, 7..9) => back(),
             (Standing::Ended(Outcome::Done | Outcome::Partial), 0) => back(),
             (Standing::Ended(Outcome::Stuck), _) => {
                 let all = (0..self.scene.stages.len()).flat_map(|s| (0..self.scene.hosts).map(move |n| (s, n)));

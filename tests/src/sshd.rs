@@ -27,7 +27,7 @@ pub struct SshdOptions {
     /// Lines of `sshd_config` such as `KexAlgorithms curve25519-sha256`; they win over the defaults. `Match` blocks
     /// are allowed at the end.
     pub config: Vec<String>,
-    /// The `HOME` that sessions see (the working directory stays the user's real home).
+    /// The `HOME` that sessions see, if not an empty one (the working directory stays the user's real home).
     pub home: Option<PathBuf>,
     /// More variables that sessions see.
     pub env: Vec<(String, String)>,
@@ -163,12 +163,13 @@ fn config(dir: &Path, port: u16, options: &SshdOptions) -> String {
     if !rustix::process::geteuid().is_root() {
         config.push_str("UsePAM no\n");
     }
-    let home = options.home.iter().map(|home| ("HOME".to_owned(), home.display().to_string()));
+    // Shells read nothing of whoever runs the tests: what they start there may hang, and may mind being killed.
+    let home = options.home.clone().unwrap_or_else(|| dir.join("home"));
+    fs::create_dir_all(&home).expect("make the home directory");
+    let home = std::iter::once(("HOME".to_owned(), home.display().to_string()));
     let env: Vec<String> =
         home.chain(options.env.iter().cloned()).map(|(name, value)| format!(" \"{name}={value}\"")).collect();
-    if !env.is_empty() {
-        let _ = writeln!(config, "SetEnv{}", env.concat());
-    }
+    let _ = writeln!(config, "SetEnv{}", env.concat());
     let is_match = |line: &String| line.trim_start().to_ascii_lowercase().starts_with("match ");
     let split = options.config.iter().position(is_match).unwrap_or(options.config.len());
     let (global, matches) = options.config.split_at(split);

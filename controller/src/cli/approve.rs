@@ -4,9 +4,8 @@
 use std::path::PathBuf;
 
 use super::exit::{Exit, Failure};
-use super::{Context, work};
-use crate::approval::gate::{Approval, role};
-use crate::approval::{Statement, sign, signing_key, verify};
+use super::{Context, proof, work};
+use crate::approval::{approval, sign, signing_key};
 use crate::drive::clock::now_ms;
 use crate::plan::Plan;
 use crate::rollout::Happening;
@@ -35,9 +34,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let store = work::store(context, Some(&loaded)).await?;
     let (run, plan) = work::find_run(store.as_ref(), &args.run).await?;
     let stage = stage(&plan, &args.stage)?;
-    let window = stage.rules.windows.first().map(ToString::to_string);
-    let statement = Statement::new(run.id.as_str(), plan.digest(), &args.stage, window, None)
-        .map_err(|e| Failure::of("state what is approved", &e))?;
+    let statement = proof::statement(&run.id, &plan, stage).map_err(|e| Failure::of("state what is approved", &e))?;
     if args.statement {
         work::print(&statement.to_string());
         return Ok(Exit::Done);
@@ -54,15 +51,9 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         (None, None) => return Err(Failure::new("give --key, or --signature")),
     };
     let at_ms = now_ms();
-    let principal = verify(loaded.fleet().signers(), &statement, &signature, at_ms)
-        .map_err(|e| Failure::of("the approval does not count", &e))?
-        .to_owned();
     let members = stage.hosts.keys().map(|host| host.member());
-    let roles: Vec<_> = members.map(|member| role(loaded.fleet(), &principal, member)).collect();
-    let Some(Some(role)) = roles.first().copied().filter(|first| roles.iter().all(|role| role == first)) else {
-        return Err(Failure::new(format!("{principal} cannot approve for every member of stage `{}`", args.stage)));
-    };
-    let approval = Approval { principal, role, at_ms };
+    let approval = approval(loaded.fleet(), &statement, &signature, members, at_ms)
+        .map_err(|e| Failure::of("the approval does not count", &e))?;
     let happening = Happening::Approved { stage: args.stage, approval, statement: statement.to_string(), signature };
     work::decide(context, run.id.as_str(), |_, _| Ok(vec![happening]), None).await
 }

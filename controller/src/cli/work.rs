@@ -12,7 +12,7 @@ use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
 use super::exit::{Exit, Failure};
-use super::{Context, lease};
+use super::{Context, lease, proof};
 use crate::content::cache::Cache;
 use crate::content::fetch;
 use crate::drive::chain;
@@ -248,8 +248,9 @@ impl Opened {
     ) -> Result<Ending, Failure> {
         let pool = Arc::new(pool(&self.loaded, &hosts_of_plan(&self.plan))?);
         let fleet_dir = self.loaded.dir().to_owned();
+        let proof = proof::proof(&self.loaded, &self.id, &self.plan);
         let (run, plan, store) = (self.id, self.plan, self.store);
-        let job = Job { run, plan, contents, fleet_dir, pool, store, rehearsal, patience, lease: None };
+        let job = Job { run, plan, contents, fleet_dir, pool, store, rehearsal, patience, lease: None, proof };
         drive(context, job, start).await
     }
 }
@@ -346,8 +347,9 @@ pub(super) fn job(
     patience: Patience,
 ) -> Job {
     let fleet_dir = prepared.loaded.dir().to_owned();
+    let proof = proof::proof(&prepared.loaded, &run, &prepared.plan);
     let (plan, contents, pool) = (prepared.plan, prepared.procedure.contents, prepared.pool);
-    Job { run, plan, contents, fleet_dir, pool, store, rehearsal, patience, lease: None }
+    Job { run, plan, contents, fleet_dir, pool, store, rehearsal, patience, lease: None, proof }
 }
 
 /// Asks a yes-or-no question on the terminal; anything but yes is no.

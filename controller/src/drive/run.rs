@@ -17,6 +17,7 @@ use super::pool::Pool;
 use super::shared::{Events, Shared, Told};
 use super::watch::Watch;
 use super::{guard, host};
+use crate::approval::Approval;
 use crate::input::target::HostName;
 use crate::plan::Plan;
 use crate::plan::procedure::Content;
@@ -55,6 +56,19 @@ pub struct Job {
     pub patience: Patience,
     /// The leases that it holds, to be renewed.
     pub lease: Option<Held>,
+    /// Whether an approval in the run log counts.
+    pub proof: Proof,
+}
+
+/// Whether the signature of an approval of a stage is what the run log says it is.
+pub type Proof = Arc<dyn Fn(&str, &Approval, &str) -> bool + Send + Sync>;
+
+/// Whether something of the run log counts.
+fn counts(proof: &Proof, happening: &Happening) -> bool {
+    match happening {
+        Happening::Approved { stage, approval, signature, .. } => proof(stage, approval, signature),
+        _ => true,
+    }
 }
 
 /// The leases of a run's members.
@@ -123,7 +137,8 @@ pub async fn run(
     };
     let parts = job.plan.stages.iter().map(part).collect();
     let mut rollout = Rollout::new(parts, job.plan.sites.clone()).planned_by(&job.plan.planner);
-    past.iter().for_each(|event| rollout.on(event.at_ms, &event.what));
+    let proof = Arc::clone(&job.proof);
+    past.iter().filter(|event| counts(&proof, &event.what)).for_each(|event| rollout.on(event.at_ms, &event.what));
     rollout.wake();
     let mut log = Log {
         run: job.run.clone(),
@@ -168,7 +183,8 @@ pub async fn run(
         // What persons have decided meanwhile, wherever they said so.
         let orders = if std::mem::take(&mut looks) { shared.store.orders(&shared.run).await? } else { Vec::new() };
         if let Some((last, _)) = orders.last().cloned() {
-            orders.into_iter().for_each(|(_, order)| unwritten.take(order, &mut rollout));
+            let orders = orders.into_iter().map(|(_, order)| order).filter(|order| counts(&proof, order));
+            orders.for_each(|order| unwritten.take(order, &mut rollout));
             log.write(&mut unwritten, sink).await?;
             shared.store.taken(&shared.run, last).await?;
         }

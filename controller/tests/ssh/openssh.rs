@@ -106,10 +106,12 @@ impl Sshd {
         let config = format!(
             "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
              StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPrintMotd no\n\
-             PermitRootLogin yes\nMaxStartups 100\n{more}\n",
+             PermitRootLogin yes\nMaxStartups 100\nSetEnv \"HOME={}\"\n{more}\n",
             rsa.display(),
             ed25519.display(),
             dir.join("authorized_keys").display(),
+            // Shells read nothing of whoever runs the tests.
+            dir.display(),
         );
         fs::write(dir.join("config"), config).unwrap();
         let mut command = Command::new(SSHD);
