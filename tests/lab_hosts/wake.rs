@@ -48,7 +48,7 @@ stages:
         });
         fleet.weiche(&["apply", "x", "hosts=all", "--yes"]).expect(0);
     });
-    assert_eq!(pc.run(&["cat", "/etc/motd"]), "new\n");
+    assert_eq!(pc.run(&["cat", "/etc/motd"]), "new");
     let log = fleet.weiche(&["log", "latest"]).expect(0).stdout;
     assert!(!log.contains("waits, switched off"), "{log}");
 

@@ -183,8 +183,13 @@ pub async fn run(
         // What persons have decided meanwhile, wherever they said so.
         let orders = if std::mem::take(&mut looks) { shared.store.orders(&shared.run).await? } else { Vec::new() };
         if let Some((last, _)) = orders.last().cloned() {
-            let orders = orders.into_iter().map(|(_, order)| order).filter(|order| counts(&proof, order));
-            orders.for_each(|order| unwritten.take(order, &mut rollout));
+            for (_, order) in orders {
+                // What does not count has been said all the same.
+                match counts(&proof, &order) {
+                    true => unwritten.take(order, &mut rollout),
+                    false => unwritten.happenings.push((now_ms(), order)),
+                }
+            }
             log.write(&mut unwritten, sink).await?;
             shared.store.taken(&shared.run, last).await?;
         }
