@@ -161,10 +161,10 @@ pub async fn run(
     }
     let mut look = tokio::time::interval(ORDERS);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut looks, mut renewed) = (true, Instant::now());
+    let mut renewed = Instant::now();
     loop {
-        // What persons have decided meanwhile, wherever they said so.
-        let orders = if std::mem::take(&mut looks) { shared.store.orders(&shared.run).await? } else { Vec::new() };
+        // What persons have decided meanwhile, wherever they said so: before anything new begins.
+        let orders = shared.store.orders(&shared.run).await?;
         if let Some((last, _)) = orders.last().cloned() {
             orders.into_iter().for_each(|(_, order)| unwritten.take(order, &mut rollout));
             log.write(&mut unwritten, sink).await?;
@@ -250,7 +250,7 @@ pub async fn run(
         tokio::select! {
             _ = happened.recv_many(&mut told, BATCH) => {}
             () = timer => {}
-            _ = look.tick() => looks = true,
+            _ = look.tick() => {}
             Some(Err(panic)) = tasks.join_next() => {
                 // A host's task that panics says nothing any more: it must not be waited for.
                 std::panic::resume_unwind(panic.into_panic());
