@@ -173,8 +173,10 @@ fn agents(town: &Town) -> Vec<u32> {
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let words: Vec<String> = line.split(|b| *b == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-        let ours = words.first().is_some_and(|program| program.starts_with(&place) && program.ends_with("/weiche-agent"));
+        let words: Vec<String> =
+            line.split(|b| *b == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        let ours =
+            words.first().is_some_and(|program| program.starts_with(&place) && program.ends_with("/weiche-agent"));
         if ours && words.get(1).is_some_and(|word| word == "serve") && is_alive(pid) {
             found.push(pid);
         }

@@ -119,7 +119,10 @@ fn an_agent_killed_in_any_stage_takes_every_host_back() {
 #[test]
 fn an_agent_and_the_controller_killed_in_one_run_leave_hosts_new_or_as_they_were() {
     if let Err(why) = Sshd::available() {
-        return weiche_tests::skip("an_agent_and_the_controller_killed_in_one_run_leave_hosts_new_or_as_they_were", &why);
+        return weiche_tests::skip(
+            "an_agent_and_the_controller_killed_in_one_run_leave_hosts_new_or_as_they_were",
+            &why,
+        );
     }
     let town = town();
     let [before, after] = rehearse(&town);
@@ -141,7 +144,7 @@ fn an_agent_and_the_controller_killed_in_one_run_leave_hosts_new_or_as_they_were
             continue;
         }
         ran.expect(128 + 6);
-        let ended = town.weiche(&["status", "latest"]).expect(0).stdout.contains("taken back\n");
+        let ended = town.weiche(&["status", "latest"]).expect(0).stdout.contains(": taken back\n");
         let resumed = if n % 4 < 2 && !ended { Some(town.weiche(&["resume", "latest"])) } else { None };
         match resumed {
             Some(resumed) if resumed.code == 0 => {
