@@ -111,9 +111,6 @@ pub enum StoreError {
     Full {
         /// Where it is.
         place: String,
-        /// What it said.
-        #[source]
-        source: sqlx::Error,
     },
     /// What is stored is not what this weiche writes.
     #[error("the run log holds an event that this weiche cannot read")]

@@ -258,7 +258,7 @@ fn database(place: &str, source: sqlx::Error) -> StoreError {
     // SQLITE_FULL, and SQLITE_IOERR_SHMSIZE where there is no room for the index of the write-ahead log.
     let code = source.as_database_error().and_then(|e| e.code().map(std::borrow::Cow::into_owned));
     match code.as_deref() {
-        Some("13" | "4874") => StoreError::Full { place, source },
+        Some("13" | "4874") => StoreError::Full { place },
         _ => StoreError::Database { place, source },
     }
 }
