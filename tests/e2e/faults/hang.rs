@@ -19,6 +19,18 @@ if [ \"$1\" = b ]; then
 fi
 ";
 
+/// What the step has started; nothing of it outlives the test.
+struct Started(Vec<u32>);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let left = self.0.iter().filter(|pid| is_alive(**pid));
+        for pid in left.filter_map(|pid| rustix::process::Pid::from_raw(i32::try_from(*pid).ok()?)) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
 #[test]
 fn a_step_that_hangs_in_a_wave_is_ended_with_all_it_started_and_the_others_go_on() {
     if let Err(why) = Sshd::available() {
@@ -46,9 +58,9 @@ fn a_step_that_hangs_in_a_wave_is_ended_with_all_it_started_and_the_others_go_on
     assert_eq!(HOSTS.map(|host| after[host] == before[host]), [false, true, false, false]);
 
     let pids = fs::read_to_string(pids).unwrap();
-    let pids: Vec<u32> = pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
-    assert_eq!(pids.len(), 2);
-    until("all that the step started is gone", || !pids.iter().any(|pid| is_alive(*pid)));
+    let pids = Started(pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect());
+    assert_eq!(pids.0.len(), 2);
+    until("all that the step started is gone", || !pids.0.iter().any(|pid| is_alive(*pid)));
 
     town.weiche(&["rollback", "latest"]).expect(0);
     assert_eq!(town.manifests(&HOSTS), before);

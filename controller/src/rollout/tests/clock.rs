@@ -1,6 +1,8 @@
 //! Clocks that are set back in the middle of a run: nothing panics, nothing begins early, nothing waits for the clock to
 //! come back to where it was.
 
+use serde_json::json;
+
 use super::*;
 use crate::rollout::machine::RETRY_MS;
 
@@ -97,6 +99,22 @@ fn a_host_that_is_switched_off_is_tried_again_in_time_though_the_clock_was_set_b
     let away = run.log.iter().position(|(_, h)| matches!(h, Happening::HostOffline { .. })).expect("away");
     let waited = run.at[away + 1] - run.at[away];
     assert!((RETRY_MS..=2 * RETRY_MS + 1000).contains(&waited), "{waited} ms");
+}
+
+#[test]
+fn a_stage_begins_when_the_clock_that_was_set_back_shows_its_window() {
+    let window = json!({ "zone": "UTC", "pattern": { "from": "08:05", "to": "09:00" }, "reserve_ms": 0 });
+    let windows = vec![serde_json::from_value(window).unwrap()];
+    // The clock shows 08:00, then a minute passes, then it shows ten minutes less.
+    let mut back = vec![0; 120];
+    back.push(600_000);
+    back.extend([0; 20_000]);
+    let mut run = Timed::new(new(&[2], &Rules { windows, waves: vec![vec![host(0)]], ..Rules::default() }));
+    let begin = run.real;
+    assert_eq!(run.play(&[Answer::Good], &back), Standing::Ended(Outcome::Done));
+    let started = run.log.iter().position(|(_, h)| matches!(h, Happening::StageStarted { .. })).expect("it started");
+    let minutes = |ms: i64| ms / 60_000;
+    assert_eq!((minutes(run.log[started].0 - begin), minutes(run.at[started] - begin)), (5, 15));
 }
 
 proptest! {
