@@ -21,6 +21,7 @@ pub struct Pool {
     connector: Arc<Connector>,
     hosts: BTreeMap<HostName, (Target, Slot)>,
     working: Semaphore,
+    limit: usize,
     /// 0: none.
     epoch: Arc<AtomicU64>,
 }
@@ -53,8 +54,14 @@ impl Pool {
             connector: Arc::new(Connector::default()),
             hosts: targets.into_iter().map(entry).collect(),
             working: Semaphore::new(limit.max(1)),
+            limit: limit.max(1),
             epoch: Arc::default(),
         }
+    }
+
+    /// Most hosts that are worked on at once.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Comes to every host with this epoch from now on: a host refuses lower ones once it has seen it.

@@ -19,7 +19,7 @@ use super::{guard, host};
 use crate::input::target::HostName;
 use crate::plan::Plan;
 use crate::plan::procedure::Content;
-use crate::rollout::rules::Scope;
+use crate::rollout::rules::{Rules, Scope};
 use crate::rollout::{Action, Happening, Outcome, Part, Rollout, Standing};
 use crate::store::{EVENT_VERSION, Event, LEASE_MS, Store, StoreError};
 
@@ -115,10 +115,12 @@ pub async fn run(
     confirm: Confirm<'_>,
 ) -> Result<Ending, StoreError> {
     let past = job.store.events(&job.run).await?;
+    // Whoever would only wait for a connection is not asked yet: a stage that stops meanwhile must not begin it.
+    let limit = job.pool.limit();
     let part = |s: &crate::plan::Stage| Part {
         name: s.name.clone(),
         hosts: s.hosts.keys().cloned().collect(),
-        rules: s.rules.clone(),
+        rules: Rules { at_once: Some(s.rules.at_once.unwrap_or(limit).min(limit)), ..s.rules.clone() },
     };
     let parts = job.plan.stages.iter().map(part).collect();
     let mut rollout = Rollout::new(parts, job.plan.sites.clone()).planned_by(&job.plan.planner);

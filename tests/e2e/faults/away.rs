@@ -1,6 +1,7 @@
 //! Hosts that were there when the plan was made and are not when their turn comes: they count as failed.
 
 use std::fmt::Write as _;
+use std::process::Command;
 
 use weiche_tests::sshd::{Sshd, SshdOptions};
 use weiche_tests::town::Town;
@@ -29,7 +30,23 @@ fn town(names: &[String], away: &[&str]) -> (Town, Sshd) {
         }
     }
     town.write("members/rathaus.yaml", &member);
+    // Fewer connections than hosts of a wave; and forty agents may start slowly.
+    let fleet = std::fs::read_to_string(town.fleet().join("weiche.yaml")).unwrap();
+    let fleet = fleet.replace("ssh: {", "ssh: { connect_timeout: 60s,") + "limits: { connections: 8 }\n";
+    town.write("weiche.yaml", &fleet);
     (town, other)
+}
+
+/// The first host is given the agent, the others have it from there: pushing and syncing it forty times says nothing here.
+fn spread_the_agent(town: &Town, names: &[&str]) {
+    let (first, rest) = names.split_first().expect("hosts");
+    town.weiche(&["plan", "x", &format!("hosts=rathaus/{first}")]).expect(2);
+    for name in rest {
+        let state = town.state(name);
+        std::fs::create_dir_all(&state).unwrap();
+        let copied = Command::new("cp").arg("-al").arg(town.state(first).join("agent")).arg(state).status();
+        assert!(copied.unwrap().success());
+    }
 }
 
 #[test]
@@ -41,7 +58,7 @@ fn three_of_forty_that_went_away_meet_a_stop_rule_of_two_and_everything_goes_bac
         );
     }
     let names: Vec<String> = (1..=40).map(|n| format!("pc-{n:02}")).collect();
-    let away = ["pc-07", "pc-12", "pc-18"];
+    let away = ["pc-07", "pc-11", "pc-12"];
     let (town, other) = town(&names, &away);
     let all: Vec<&str> = names.iter().map(String::as_str).collect();
     // A person is waited for before the first change: meanwhile three hosts are switched off.
@@ -51,6 +68,7 @@ fn three_of_forty_that_went_away_meet_a_stop_rule_of_two_and_everything_goes_bac
     let text = std::fs::read_to_string(town.fleet().join("playbooks/x.yaml")).unwrap();
     let text = text.replacen("on: hosts", "on: { name: pc-01 }", 1);
     town.write("playbooks/x.yaml", &text);
+    spread_the_agent(&town, &all);
     let before = town.manifests(&all);
 
     town.weiche(&apply(&[])).expect(6);
@@ -64,8 +82,9 @@ fn three_of_forty_that_went_away_meet_a_stop_rule_of_two_and_everything_goes_bac
     let log = log(&town);
     assert_eq!((count(&log, "wave 2 started"), count(&log, "wave 3 started")), (1, 0), "{log:?}");
     assert_eq!(count(&log, " s failed"), 3, "{log:?}");
+    // Those of the second wave that had not begun yet, for want of a connection, never do.
     let s_begun = count(&log, " s begun");
-    assert_eq!(s_begun, 17, "{log:?}");
+    assert!((9..17).contains(&s_begun), "{s_begun}: {log:?}");
     assert_eq!(count(&log, " s taken back"), s_begun, "{log:?}");
     let stop = log.iter().position(|line| line.contains("taking back:")).expect("a stop");
     assert!(log[stop].contains("failed in stage s: "), "{}", log[stop]);
