@@ -217,6 +217,42 @@ fn a_new_connection_confirms_while_the_old_one_hangs() {
 }
 
 #[test]
+fn a_stale_nonce_and_a_run_of_the_past_confirm_nothing() {
+    let place = Place::new("stale");
+    let old = || RunId::try_from(String::from("run-0")).unwrap();
+    let stage_of = |run: RunId, nonce: &str| {
+        let request = arm(600_000);
+        let Request::Arm { stage, within_ms, expect, .. } = request else { unreachable!() };
+        Request::Arm { run, stage, nonce: Digest::of(nonce.as_bytes()), within_ms, expect }
+    };
+    let confirm_of = |run: RunId, nonce: &str| {
+        let (stage, nonce) = (String::from("s"), nonce.to_owned());
+        Session::open(&place).ask(&Request::Confirm { run, stage, nonce, expect: Expect::default() })
+    };
+    // A run of the past: armed, through, confirmed.
+    assert!(matches!(Session::open(&place).ask(&stage_of(old(), "nonce-0")), Reply::Guard(_)));
+    assert!(matches!(confirm_of(old(), "nonce-0"), Reply::Guard(status) if status.state == GuardState::Confirmed));
+    place.until("the watch's end", || place.watch().is_none());
+
+    let mut session = Session::open(&place);
+    assert!(matches!(session.ask(&arm(600_000)), Reply::Guard(_)));
+    assert_eq!(session.ask(&stage(None)), Reply::StageEnd { ok: true });
+    assert!(matches!(session.ask(&arm(600_000)), Reply::Guard(_)));
+    drop(session);
+    for (run, nonce) in [(run(), "nonce-0"), (run(), "nonce-2"), (run(), ""), (old(), NONCE)] {
+        let Reply::Fault(fault) = confirm_of(run, nonce) else { panic!("`{nonce}` confirms") };
+        assert_eq!(fault.code, FaultCode::Invalid, "{fault}");
+        assert!(is_armed(&place.state()));
+    }
+    // The past run's own nonce says again what became of that run, and nothing of this one.
+    assert!(matches!(confirm_of(old(), "nonce-0"), Reply::Guard(status) if status.state == GuardState::Confirmed));
+    assert!(is_armed(&place.state()) && place.watch().is_some());
+    place.boot("second");
+    place.until("taken back", || place.state() == FIRED);
+    assert_eq!(fs::read_dir(place.0.join("root/srv")).unwrap().count(), 0);
+}
+
+#[test]
 fn an_agent_that_is_killed_in_a_step_is_taken_back_by_the_watch() {
     let place = Place::new("killed");
     let mut session = Session::open(&place);

@@ -57,7 +57,7 @@ pub trait Store: Send + Sync {
     fn append<'a>(&'a self, events: &'a [Event]) -> Answer<'a, ()>;
     /// All events of a run, in order.
     fn events<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<Event>>;
-    /// All runs, newest first.
+    /// All runs, the one that was added last first.
     fn runs(&self) -> Answer<'_, Vec<Run>>;
     /// Notes that a person has confirmed a manual step.
     fn confirm<'a>(&'a self, run: &'a RunId, step: &'a str, by: &'a str, at_ms: i64) -> Answer<'a, ()>;
@@ -105,6 +105,12 @@ pub enum StoreError {
         /// What it said.
         #[source]
         source: sqlx::Error,
+    },
+    /// No room for what has to be noted.
+    #[error("the disk that holds the run log {place} is full")]
+    Full {
+        /// Where it is.
+        place: String,
     },
     /// What is stored is not what this weiche writes.
     #[error("the run log holds an event that this weiche cannot read")]

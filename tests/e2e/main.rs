@@ -6,6 +6,7 @@ mod bad_input;
 mod certificate;
 mod contents;
 mod crash;
+mod faults;
 mod identity;
 mod rollout;
 mod steps;

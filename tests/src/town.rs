@@ -45,8 +45,15 @@ impl Town {
     /// # Panics
     /// If sshd or a file cannot be had.
     pub fn new(hosts: &[&str]) -> Town {
+        Town::on(Sshd::start(SshdOptions::default()), hosts)
+    }
+
+    /// The same on this server.
+    ///
+    /// # Panics
+    /// If a file cannot be had.
+    pub fn on(sshd: Sshd, hosts: &[&str]) -> Town {
         let dir = tempfile::Builder::new().prefix("weiche-town-").tempdir().expect("a temporary directory");
-        let sshd = Sshd::start(SshdOptions::default());
         let town = Town { dir, sshd };
         town.write(
             "weiche.yaml",

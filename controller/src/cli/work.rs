@@ -8,6 +8,8 @@ use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
@@ -274,22 +276,29 @@ pub(super) async fn drive(context: &Context, mut job: Job, start: Start) -> Resu
     let mut confirm =
         |host: &HostName, step: &str, text: &str| interactive && ask(&format!("{host}: {step}: {text}\nDone?"));
     let mut sink = |event: &Event| progress.take(event);
+    // From here on: none that comes in between two looks is lost.
+    let mut interrupts = signal(SignalKind::interrupt()).map_err(|e| Failure::of("listen for Ctrl-C", &e))?;
     let mut driving = Box::pin(run(job, start, &mut sink, &mut confirm));
+    // Beside the driving, which may be using the run log's only connection.
+    let mut pausing = JoinSet::new();
     let mut interrupted = false;
     let ending = loop {
         tokio::select! {
             ending = &mut driving => break ending,
-            _ = tokio::signal::ctrl_c(), if !interrupted => {
-                interrupted = true;
+            Some(()) = interrupts.recv() => {
+                if std::mem::replace(&mut interrupted, true) {
+                    let message = format!("interrupted; the hosts finish the step they own (run {id})");
+                    let failure = Failure::new(message).exit(Exit::Stuck);
+                    let back = format!("or back: weiche rollback {id}");
+                    return Err(failure.hint(format!("go on: weiche continue {id}")).hint(back));
+                }
                 let paused = Happening::Paused { by: format!("{} (Ctrl-C)", context.who) };
-                store.order(&id, &paused, now_ms()).await.map_err(|e| store_failure(&e))?;
-                let _ = writeln!(stderr(), "\nPausing run {id}: what has begun ends. Once more to leave it to the hosts.");
+                let (store, id) = (Arc::clone(&store), id.clone());
+                pausing.spawn(async move { store.order(&id, &paused, now_ms()).await });
             }
-            _ = tokio::signal::ctrl_c(), if interrupted => {
-                let message = format!("interrupted; the hosts finish the step they own (run {id})");
-                let failure = Failure::new(message).exit(Exit::Stuck);
-                let back = format!("or back: weiche rollback {id}");
-                return Err(failure.hint(format!("go on: weiche continue {id}")).hint(back));
+            Some(Ok(noted)) = pausing.join_next() => {
+                noted.map_err(|e| store_failure(&e))?;
+                let _ = writeln!(stderr(), "\nPausing run {id}: what has begun ends. Once more to leave it to the hosts.");
             }
         }
     };

@@ -28,6 +28,7 @@ pub struct Pool {
     connector: Arc<Connector>,
     hosts: BTreeMap<HostName, (Target, Slot)>,
     working: Semaphore,
+    limit: usize,
     /// 0: none.
     epoch: Arc<AtomicU64>,
 }
@@ -60,6 +61,7 @@ impl Pool {
             connector: Arc::new(Connector::default()),
             hosts: targets.into_iter().map(entry).collect(),
             working: Semaphore::new(limit.max(1)),
+            limit: limit.max(1),
             epoch: Arc::default(),
         }
     }
@@ -67,6 +69,11 @@ impl Pool {
     /// How a host is woken, if it can be.
     pub fn wake(&self, host: &HostName) -> Option<&Wake> {
         self.hosts.get(host)?.0.wake.as_ref()
+    }
+
+    /// Most hosts that are worked on at once.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Comes to every host with this epoch from now on: a host refuses lower ones once it has seen it.

@@ -21,7 +21,7 @@ use crate::approval::Approval;
 use crate::input::target::HostName;
 use crate::plan::Plan;
 use crate::plan::procedure::Content;
-use crate::rollout::rules::Scope;
+use crate::rollout::rules::{Rules, Scope};
 use crate::rollout::{Action, Happening, Outcome, Part, Rollout, Standing};
 use crate::store::{EVENT_VERSION, Event, LEASE_MS, Store, StoreError};
 
@@ -130,10 +130,12 @@ pub async fn run(
     confirm: Confirm<'_>,
 ) -> Result<Ending, StoreError> {
     let past = job.store.events(&job.run).await?;
+    // Whoever would only wait for a connection is not asked yet: a stage that stops meanwhile must not begin it.
+    let limit = job.pool.limit();
     let part = |s: &crate::plan::Stage| Part {
         name: s.name.clone(),
         hosts: s.hosts.keys().cloned().collect(),
-        rules: s.rules.clone(),
+        rules: Rules { at_once: Some(s.rules.at_once.unwrap_or(limit).min(limit)), ..s.rules.clone() },
     };
     let parts = job.plan.stages.iter().map(part).collect();
     let mut rollout = Rollout::new(parts, job.plan.sites.clone()).planned_by(&job.plan.planner);
@@ -177,11 +179,11 @@ pub async fn run(
     }
     let mut look = tokio::time::interval(ORDERS);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut looks, mut renewed) = (true, Instant::now());
+    let mut renewed = Instant::now();
     let mut watch = Watch::default();
     loop {
-        // What persons have decided meanwhile, wherever they said so.
-        let orders = if std::mem::take(&mut looks) { shared.store.orders(&shared.run).await? } else { Vec::new() };
+        // What persons have decided meanwhile, wherever they said so: before anything new begins.
+        let orders = shared.store.orders(&shared.run).await?;
         if let Some((last, _)) = orders.last().cloned() {
             for (_, order) in orders {
                 // What does not count has been said all the same.
@@ -274,7 +276,7 @@ pub async fn run(
         tokio::select! {
             _ = happened.recv_many(&mut told, BATCH) => {}
             () = timer => {}
-            _ = look.tick() => looks = true,
+            _ = look.tick() => {}
             Some(Err(panic)) = tasks.join_next() => {
                 // A host's task that panics says nothing any more: it must not be waited for.
                 std::panic::resume_unwind(panic.into_panic());

@@ -14,6 +14,7 @@ use crate::input::target::HostName;
 impl Rollout {
     /// Takes note of what happened, and when, in milliseconds since the epoch.
     pub fn on(&mut self, at_ms: i64, happening: &Happening) {
+        self.notice(at_ms);
         self.at_ms = at_ms;
         match happening {
             Happening::RunStarted { .. } => self.phase = Phase::Before(0),

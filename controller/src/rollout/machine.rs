@@ -64,7 +64,7 @@ pub struct Rollout {
     pub(super) stages: Vec<Stage>,
     pub(super) sites: BTreeMap<HostName, String>,
     pub(super) phase: Phase,
-    /// Time of the last happening.
+    /// Time of the last happening, or an earlier one if the clock was seen set back since.
     pub(super) at_ms: i64,
     /// When the last host of the wave was through.
     pub(super) closed_ms: i64,
@@ -146,6 +146,16 @@ impl Rollout {
             if let (Fate::Waits(_), Phase::Before(_)) = (&cell.fate, &self.phase) {
                 cell.fate = Fate::Offline;
             }
+        }
+    }
+
+    /// If the clock was set back: what waits from a time that is yet to come waits from now on, not until the clock shows
+    /// that time once more.
+    pub(super) fn notice(&mut self, now_ms: i64) {
+        if now_ms < self.at_ms {
+            self.at_ms = now_ms;
+            self.closed_ms = self.closed_ms.min(now_ms);
+            self.tried.values_mut().for_each(|tried| *tried = (*tried).min(now_ms));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Laws of the machine: whatever hosts answer, in whatever order, and wherever the controller dies.
 
 mod cases;
+mod clock;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -14,6 +14,7 @@ use crate::input::target::HostName;
 impl Rollout {
     /// What is to be done now. What was asked for before is not asked for again until there is an answer.
     pub fn next(&mut self, now_ms: i64) -> Vec<Action> {
+        self.notice(now_ms);
         if let (Some((by, leave)), false) = (&self.aborted, matches!(self.phase, Phase::Back { .. } | Phase::Ended(_)))
         {
             if !self.asked.is_empty() {

@@ -130,7 +130,8 @@ impl Store for SqliteStore {
 
     fn runs(&self) -> Answer<'_, Vec<Run>> {
         Box::pin(async move {
-            let text = "select id, plan, created_ms from run order by created_ms desc, id desc";
+            // By the order in which they were added: clocks are set back.
+            let text = "select id, plan, created_ms from run order by rowid desc";
             let rows = sqlx::query(text).fetch_all(&self.pool).await.map_err(|e| self.fault(e))?;
             let run = |row: &sqlx::sqlite::SqliteRow| -> Result<Option<Run>, StoreError> {
                 let id: String = row.try_get(0).map_err(|e| self.fault(e))?;
@@ -253,5 +254,11 @@ fn signed(epoch: u64) -> i64 {
 }
 
 fn database(place: &str, source: sqlx::Error) -> StoreError {
-    StoreError::Database { place: place.to_owned(), source }
+    let place = place.to_owned();
+    // SQLITE_FULL, and SQLITE_IOERR_SHMSIZE where there is no room for the index of the write-ahead log.
+    let code = source.as_database_error().and_then(|e| e.code().map(std::borrow::Cow::into_owned));
+    match code.as_deref() {
+        Some("13" | "4874") => StoreError::Full { place },
+        _ => StoreError::Database { place, source },
+    }
 }
