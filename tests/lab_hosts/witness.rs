@@ -31,7 +31,7 @@ pub(crate) fn manifest(host: &LabHost) -> String {
             -printf '%p %T@\\n' | sort
         getfattr -R -h -P -d -m - -e hex --absolute-names /etc /home /root /srv 2>/dev/null
         getfacl -R -P -n -s -p /etc /home /root /srv
-        findmnt --raw --noheadings --output TARGET,SOURCE,FSTYPE,OPTIONS | grep -v '^/run/user/\\|binfmt' | sort
+        findmnt --raw --noheadings --output TARGET,SOURCE,FSTYPE,OPTIONS | grep -v '^/proc/\\|^/run/user/\\|binfmt' | sort
         systemctl list-unit-files --no-legend | sort
         systemctl list-units --no-legend --plain --type=timer,mount,automount | awk '{print $1, $3, $4}' | \
             grep -v '^run-user\\|binfmt'
