@@ -1,6 +1,7 @@
 //! A line that drops all packets and closes nothing: in a step, between two, ahead of the confirmation.
 
 use std::fs;
+use std::net::{SocketAddr, TcpListener};
 
 use weiche_tests::lab::{HostOptions, Lab, LabHost};
 
@@ -56,7 +57,7 @@ fn a_line_that_drops_in_and_between_steps_changes_nothing_of_the_run() {
     let host = lab.boot(HostOptions::named("srv"));
     let fleet = set_up(&lab, &host);
     let before = manifest(&host);
-    let slow = slow();
+    let (slow, ready) = (slow(), SocketAddr::from((Lab::CONTROLLER, 4711)));
     fleet.write(
         "playbooks/x.yaml",
         &format!(
@@ -69,11 +70,13 @@ stages:
     steps:
       - file: {{ path: /etc/motd, content: \"new\\n\" }}
       - {slow}
-      - wait_for: {{ command: [sh, -c, \"touch /run/wl-looked; test -e /run/wl-ready\"] }}
+      - check: {{ command: [touch, /run/wl-looked] }}
+      - wait_for: {{ tcp: \"{ready}\" }}
         within: 5m
         every: 1s
   - stage: two
     on: hosts
+    guard: 2m
     steps:
       - file: {{ path: /etc/issue, content: \"new\\n\" }}
       - command: {{ argv: [sh, -c, \"echo second >>{COUNT}\"], undo: [sh, -c, \"echo undone >>{COUNT}\"] }}
@@ -90,11 +93,15 @@ stages:
     host.unmute();
     wait("weiche goes on", || is_there(&host, "/run/wl-looked"));
 
-    // Between the stages, while weiche looks.
+    // While weiche looks elsewhere; then the next stage begins without a line.
     drop_the_line(&lab, &host);
-    host.run(&["touch", "/run/wl-ready"]);
+    let listener = lab.inside(|| TcpListener::bind(ready).expect("a port"));
+    wait("the next stage begins", || {
+        fleet.weiche(&["log", "latest"]).expect(0).stdout.contains("rathaus/srv two begun")
+    });
     host.unmute();
     run.end().expect(0);
+    drop(listener);
     assert_eq!(count(&host), "begun\nended\nsecond\n");
     assert_eq!(host.run(&["cat", "/etc/motd", "/etc/issue"]), "new\nnew");
 

@@ -55,3 +55,28 @@ fn may_pass(error: &HostError) -> bool {
         HostError::Session(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weiche_agent::protocol::Fault;
+
+    use super::*;
+
+    fn fault(code: FaultCode) -> HostError {
+        SessionError::Fault(Fault::new(code, "no")).into()
+    }
+
+    #[tokio::test]
+    async fn what_a_host_has_answered_is_not_asked_again() {
+        let host = HostName::new("rathaus", "a");
+        let cut = || HostError::from(SessionError::Link(LinkError::Closed("silence".into())));
+        let mut search = Search::upto(LOST);
+        for error in [cut(), fault(FaultCode::Busy), SessionError::Deadline(LOST).into()] {
+            search.again(&host, error).await.unwrap();
+        }
+        for error in [fault(FaultCode::TakenBack), SessionError::Over.into()] {
+            search.again(&host, error).await.unwrap_err();
+        }
+        Search::upto(Duration::ZERO).again(&host, cut()).await.unwrap_err();
+    }
+}
