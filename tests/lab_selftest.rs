@@ -185,8 +185,15 @@ fn a_plug_can_be_pulled_and_packets_lost() {
     assert_eq!((carrier().as_str(), is_reached()), ("0", false));
     host.uncut();
     eventually("the host is reached again", is_reached);
+    let listener = lab.inside(|| std::net::UdpSocket::bind((Lab::CONTROLLER, 9)).unwrap());
+    listener.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let is_heard = || {
+        host.run(&["bash", "-c", &format!("echo >/dev/udp/{}/9", Lab::CONTROLLER)]);
+        listener.recv(&mut [0; 8]).is_ok()
+    };
+    assert!(is_heard());
     host.mute();
-    assert_eq!((carrier().as_str(), is_reached()), ("1", false));
+    assert_eq!((carrier().as_str(), is_reached(), is_heard()), ("1", false, false));
     host.unmute();
     eventually("the host is heard again", is_reached);
 }

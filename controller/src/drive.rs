@@ -5,6 +5,7 @@ pub mod clock;
 mod guard;
 mod host;
 pub mod link;
+mod lost;
 pub mod observe;
 pub mod pool;
 mod probe;

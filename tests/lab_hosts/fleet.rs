@@ -3,9 +3,14 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Child, Command, Output};
+use std::time::{Duration, Instant};
 
 use weiche_tests::lab::{Lab, LabHost};
 use weiche_tests::town::{Ran, ran, weiche};
+
+/// The longest that anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(100);
 
 /// A fleet directory for the hosts of a lab.
 pub(crate) struct Fleet<'a> {
@@ -49,12 +54,79 @@ impl<'a> Fleet<'a> {
     }
 
     pub(crate) fn weiche(&self, arguments: &[&str]) -> Ran {
+        shown(arguments, ran(self.command(arguments).output().expect("run weiche")))
+    }
+
+    /// Starts it, so that a test can come in between.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        let [out, err] = ["out", "err"].map(|name| self.path().join(name));
+        let mut command = self.command(arguments);
+        command.stdout(fs::File::create(&out).expect("a file")).stderr(fs::File::create(&err).expect("a file"));
+        let child = command.spawn().expect("start weiche");
+        Running { child, out, err, arguments: arguments.iter().map(|&word| word.to_owned()).collect() }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.lab.command(weiche());
         command.arg("-C").arg(self.path()).args(arguments).env_remove("SSH_AUTH_SOCK");
-        let ran = ran(command.output().expect("run weiche"));
-        // Shown where a test fails.
-        eprintln!("$ weiche {}\n{}{}[{}]\n", arguments.join(" "), ran.stdout, ran.stderr, ran.code);
-        ran
+        command
+    }
+}
+
+/// Shows where a test fails what was said until then.
+fn shown(arguments: &[&str], ran: Ran) -> Ran {
+    eprintln!("$ weiche {}\n{}{}[{}]\n", arguments.join(" "), ran.stdout, ran.stderr, ran.code);
+    ran
+}
+
+/// A `weiche` at work; killed when dropped.
+pub(crate) struct Running {
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+    arguments: Vec<String>,
+}
+
+impl Running {
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> Ran {
+        let mut status = None;
+        wait("weiche ends", || {
+            status = self.child.try_wait().expect("our child");
+            status.is_some()
+        });
+        let [stdout, stderr] = [&self.out, &self.err].map(|path| fs::read(path).expect("read"));
+        let words: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        shown(&words, ran(Output { status: status.expect("it has ended"), stdout, stderr }))
+    }
+
+    /// Whether it is over.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.child.try_wait().expect("our child").is_some()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // SIGKILL: no goodbye.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            for path in [&self.out, &self.err] {
+                eprintln!("{}", fs::read_to_string(path).unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// Waits until it is so, at most for [`PATIENCE`].
+#[track_caller]
+pub(crate) fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -1,15 +1,10 @@
 //! Work that is cut off in the middle: an agent that is killed while dpkg runs, a line that is cut, a program that hangs.
 
-use std::time::{Duration, Instant};
-
 use weiche_tests::lab::{HostOptions, Lab, LabHost};
 
-use crate::fleet::{Fleet, assert_same, state};
+use crate::fleet::{Fleet, assert_same, state, wait};
 
 const APPLY: [&str; 4] = ["apply", "converge", "hosts=all", "--yes"];
-
-/// The longest that anything here is waited for.
-const PATIENCE: Duration = Duration::from_secs(40);
 
 #[test]
 fn an_agent_that_is_killed_while_dpkg_runs_is_taken_back() {
@@ -154,14 +149,6 @@ resources:
     assert_same(&state(&host), &before, "taken back");
     assert!(!host.exec(&["pgrep", "-f", "sleep 471[1]"]).status.success(), "a program is left");
     gone(&host);
-}
-
-fn wait(what: &str, is_so: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < PATIENCE, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// The agent ends with its line, and leaves no program.

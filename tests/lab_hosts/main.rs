@@ -3,8 +3,10 @@
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
 mod fleet;
+mod guard;
 mod interrupted;
 mod kinds;
+mod line;
 mod moments;
 mod office;
 mod profile;

@@ -15,7 +15,7 @@ pub(crate) const APPLY: [&str; 4] = ["apply", "converge", "hosts=all", "--yes"];
 const LEFT_OUT: &str = "./var\n./proc\n./sys\n./dev\n./run\n./tmp\n./etc/ld.so.cache\n./etc/.pwd.lock\n";
 
 /// Contents, modes, owners and links of all files; times, attributes and access lists of those that are configured;
-/// packages, mounts, units and the kernel's network settings.
+/// packages, mounts, units (but for the logins of the moment) and the kernel's network settings.
 pub(crate) fn manifest(host: &LabHost) -> String {
     let left_out = tempfile::NamedTempFile::new().expect("a temporary file");
     fs::write(left_out.path(), LEFT_OUT).expect("write");
@@ -31,8 +31,8 @@ pub(crate) fn manifest(host: &LabHost) -> String {
             -printf '%p %T@\\n' | sort
         getfattr -R -h -P -d -m - -e hex --absolute-names /etc /home /root /srv 2>/dev/null
         getfacl -R -P -n -s -p /etc /home /root /srv
-        findmnt --raw --noheadings --output TARGET,SOURCE,FSTYPE,OPTIONS | grep -v '^/run/user/\\|binfmt' | sort
-        systemctl list-unit-files --no-legend | sort
+        findmnt --raw --noheadings --output TARGET,SOURCE,FSTYPE,OPTIONS | grep -v '^/proc/\\|^/run/user/\\|binfmt' | sort
+        systemctl list-unit-files --no-legend | grep -v '^session-' | sort
         systemctl list-units --no-legend --plain --type=timer,mount,automount | awk '{print $1, $3, $4}' | \
             grep -v '^run-user\\|binfmt'
         sysctl net.ipv4.conf";

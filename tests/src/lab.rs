@@ -99,11 +99,12 @@ impl Lab {
         assert!(!machines.iter().any(|machine| machine.name() == options.name), "two hosts named {}", options.name);
         let number = u8::try_from(machines.len() + 1).expect("at most 200 hosts");
         let dir = self.dir.join(&options.name);
-        let machine = Machine::new(format!("{}-{}", self.id, options.name), options.name.clone(), dir);
+        let (id, address) = (format!("{}-{}", self.id, options.name), network::address(number));
+        let machine = Machine::new(id, options.name.clone(), dir, address);
         machines.push(Arc::clone(&machine));
         drop(machines);
 
-        let address = self.network.join(machine.id(), number);
+        self.network.join(machine.id(), number);
         let host_key = host::prepare(&machine, &options, address, &self.base, &self.public_key);
         let line = format!("{address} {host_key}\n");
         let known_hosts = fs::OpenOptions::new().append(true).open(self.known_hosts());

@@ -6,9 +6,9 @@ use std::time::Duration;
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Fault, FaultCode, GuardState};
 
+use super::lost::{LOST, Search};
 use super::observe::unknown;
 use super::pool::HostError;
-use super::session::SessionError;
 use super::shared::{Events, Shared, as_fault};
 use super::{host, probe};
 use crate::input::target::HostName;
@@ -50,12 +50,20 @@ pub(super) async fn arm(shared: &Shared, host: &HostName, name: &str) -> Result<
 }
 
 async fn armed(shared: &Shared, host: &HostName, name: &str, deadline: Duration) -> Result<(), Fault> {
-    let armed = async {
-        let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
-        let session = held.session().await?;
-        Ok::<_, HostError>(session.arm(&shared.run, name, &nonce(shared, host, name), deadline, ANSWER).await?)
+    let mut search = Search::upto(LOST);
+    let state = loop {
+        let armed: Result<GuardState, HostError> = async {
+            let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
+            let session = held.session().await?;
+            Ok(session.arm(&shared.run, name, &nonce(shared, host, name), deadline, ANSWER).await?)
+        }
+        .await;
+        match armed {
+            Ok(state) => break state,
+            Err(error) => search.again(host, error).await.map_err(|error| as_fault(error).within("arm the guard"))?,
+        }
     };
-    match armed.await.map_err(|error| as_fault(error).within("arm the guard"))? {
+    match state {
         GuardState::Armed { .. } => Ok(()),
         state => Err(Fault::new(FaultCode::TakenBack, format!("the guard is not armed but {state:?}"))),
     }
@@ -79,24 +87,42 @@ pub(super) async fn confirm(shared: &Shared, host: &HostName, name: &str, events
 }
 
 async fn confirmed(shared: &Shared, host: &HostName, name: &str) -> Result<(), Fault> {
-    {
-        let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(|| as_fault(unknown().into()))?;
-        held.close();
-        held.session().await.map_err(|error| as_fault(error.into()))?;
+    let part = stage(shared, name);
+    // As long as the host waits, a line that is cut can come back in time.
+    let waits = part.and_then(|stage| stage.rules.guard_ms.or(stage.rules.within_ms)).map_or(LOST, ms);
+    let mut search = Search::upto(waits.max(LOST));
+    loop {
+        let anew: Result<(), HostError> = async {
+            let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
+            held.close();
+            held.session().await?;
+            Ok(())
+        }
+        .await;
+        let Err(error) = anew else { break };
+        search.again(host, error).await.map_err(as_fault)?;
     }
-    let steps = stage(shared, name).and_then(|stage| stage.hosts.get(host));
-    for step in steps.into_iter().flatten() {
+    for step in part.and_then(|stage| stage.hosts.get(host)).into_iter().flatten() {
         if let Action::Check(check) = &step.action {
             let session = || async { shared.pool.hold(host).await.ok_or_else(|| as_fault(unknown().into())) };
             probe::check(check, session).await.map_err(|fault| fault.within(format!("step {}", check.id)))?;
         }
     }
-    let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(|| as_fault(unknown().into()))?;
-    let session = held.session().await.map_err(|error| as_fault(error.into()))?;
-    match session.confirm(&shared.run, name, &nonce(shared, host, name), ANSWER).await {
-        Ok(GuardState::Confirmed) => Ok(()),
-        Ok(state) => Err(Fault::new(FaultCode::TakenBack, format!("the guard is not confirmed but {state:?}"))),
-        Err(SessionError::Fault(fault)) => Err(fault),
-        Err(error) => Err(as_fault(error.into())),
+    let state = loop {
+        let confirmed: Result<GuardState, HostError> = async {
+            let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
+            let session = held.session().await?;
+            Ok(session.confirm(&shared.run, name, &nonce(shared, host, name), ANSWER).await?)
+        }
+        .await;
+        match confirmed {
+            Ok(state) => break state,
+            // A second time it says the same.
+            Err(error) => search.again(host, error).await.map_err(as_fault)?,
+        }
+    };
+    match state {
+        GuardState::Confirmed => Ok(()),
+        state => Err(Fault::new(FaultCode::TakenBack, format!("the guard is not confirmed but {state:?}"))),
     }
 }

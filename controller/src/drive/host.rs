@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use weiche_agent::protocol::{Fault, FaultCode, StepEvent, StepId, StepOutcome};
 
-use super::link::LinkError;
+use super::lost::{LOST, Search};
 use super::observe::unknown;
 use super::pool::HostError;
 use super::session::SessionError;
@@ -22,12 +22,6 @@ const GRACE: Duration = Duration::from_secs(60);
 
 /// Least time for taking one stage back, and how long an agent that still owns a step is waited for.
 const UNDO: Duration = Duration::from_secs(600);
-
-/// How long a host whose line was cut is looked for.
-const LOST: Duration = Duration::from_secs(120);
-
-/// Between two tries to find it: the first, and the longest.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 /// Why a host's part of a stage ended early.
 enum Stop {
@@ -63,24 +57,37 @@ fn waits_for_offline(shared: &Shared, stage: &str) -> bool {
 
 /// Makes sure that the host is there, and notes that it may be changed from now on.
 async fn begin(shared: &Shared, host: &HostName, stage: &str, events: &Events) -> Result<(), Stop> {
-    match there(shared, host).await {
-        Err(Stop::Offline(_)) if waits_for_offline(shared, stage) && wake::wake(shared, host).await => {}
+    let is_first = witness::is_first(&shared.plan, host, stage);
+    let waited_for = waits_for_offline(shared, stage);
+    // One that has been there already may be there again soon.
+    let longest = if is_first || waited_for { Duration::ZERO } else { LOST };
+    match there(shared, host, Search::upto(longest)).await {
+        Err(Stop::Offline(_)) if waited_for && wake::wake(shared, host).await => {}
         there => there?,
     }
-    if witness::is_first(&shared.plan, host, stage) {
+    if is_first {
         witness::take(shared, host, events).await?;
     }
     events.record(Happening::HostBegun { host: host.clone(), stage: stage.into() }).await?;
     Ok(guard::arm(shared, host, stage).await?)
 }
 
-/// Whether the host can be reached.
-async fn there(shared: &Shared, host: &HostName) -> Result<(), Stop> {
-    let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(|| as_fault(unknown().into()))?;
-    let Err(error) = held.session().await else { return Ok(()) };
-    let away = error.is_away();
-    let fault = as_fault(error.into());
-    Err(if away { Stop::Offline(fault) } else { Stop::Failed(fault) })
+/// Whether the host can be reached, looking for it for a while.
+async fn there(shared: &Shared, host: &HostName, mut search: Search) -> Result<(), Stop> {
+    loop {
+        let reached: Result<(), HostError> = async {
+            let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
+            held.session().await?;
+            Ok(())
+        }
+        .await;
+        let Err(error) = reached else { return Ok(()) };
+        if let Err(error) = search.again(host, error).await {
+            let away = matches!(&error, HostError::Connect(error) if error.is_away());
+            let fault = as_fault(error);
+            return Err(if away { Stop::Offline(fault) } else { Stop::Failed(fault) });
+        }
+    }
 }
 
 /// Takes back the host's part of a stage; `verify`: nothing of the run is left on the host then, so it is compared with
@@ -195,8 +202,7 @@ async fn resources(shared: &Shared, host: &HostName, part: &[Step], events: &Eve
         events.send(Happening::Step { host: host.clone(), event });
     };
     let end = Instant::now() + bound(part);
-    let mut lost: Option<Instant> = None;
-    let mut pause = PAUSE.0;
+    let mut search = Search::upto(LOST);
     let ok = loop {
         let contents = part.iter().flat_map(|planned| planned.outlook.contents.iter().cloned());
         let contents = contents.filter_map(|digest| shared.blob(digest)).collect();
@@ -209,22 +215,8 @@ async fn resources(shared: &Shared, host: &HostName, part: &[Step], events: &Eve
         .await;
         match answer {
             Ok(ok) => break ok,
-            Err(error) => {
-                let since = *lost.get_or_insert_with(Instant::now);
-                // Its agent may still be at work, or it may be on its way up again.
-                let again = match &error {
-                    HostError::Session(SessionError::Link(LinkError::Closed(_))) => true,
-                    HostError::Session(SessionError::Fault(fault)) => fault.code == FaultCode::Busy,
-                    HostError::Connect(error) => error.is_away(),
-                    HostError::Session(_) => false,
-                };
-                if !again || since.elapsed() > LOST || Instant::now() > end {
-                    return Err(as_fault(error));
-                }
-                tracing::warn!(%host, "the line is cut; looking for the host again: {}", as_fault(error));
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE.1);
-            }
+            Err(error) if Instant::now() > end => return Err(as_fault(error)),
+            Err(error) => search.again(host, error).await.map_err(as_fault)?,
         }
     };
     if ok { Ok(()) } else { Err(failed.unwrap_or_else(|| Fault::new(FaultCode::Unknown, "the stage failed"))) }

@@ -6,7 +6,7 @@
 use std::fs;
 use std::fs::File;
 use std::io::Read as _;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
@@ -37,6 +37,7 @@ pub(crate) struct Machine {
     id: String,
     name: String,
     dir: PathBuf,
+    address: Ipv4Addr,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -64,9 +65,9 @@ enum Phase {
 
 impl Machine {
     /// A container that is off; `id` is its machine name and the name of its network namespace.
-    pub(crate) fn new(id: String, name: String, dir: PathBuf) -> Arc<Self> {
+    pub(crate) fn new(id: String, name: String, dir: PathBuf, address: Ipv4Addr) -> Arc<Self> {
         fs::create_dir_all(dir.join("root")).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-        Arc::new(Self { id, name, dir, state: Mutex::default(), changed: Condvar::new() })
+        Arc::new(Self { id, name, dir, address, state: Mutex::default(), changed: Condvar::new() })
     }
 
     /// The machine name, unique on the machine that runs the tests.
@@ -227,6 +228,7 @@ impl Machine {
     }
 
     fn spawn(&self) -> (Child, Cgroup) {
+        network::boot(&self.id, self.address);
         let groups = Cgroup::create(&self.id);
         let record = groups.dirs().iter().map(|dir| format!("{}\n", dir.display())).collect::<String>();
         fs::write(self.dir.join(leftover::CGROUPS), record).expect("a writable host directory");

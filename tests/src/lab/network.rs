@@ -37,16 +37,13 @@ impl Network {
         Self { id: id.to_owned() }
     }
 
-    /// Makes the namespace `host` with `eth0` on the bridge, and returns its address.
-    pub(crate) fn join(&self, host: &str, number: u8) -> Ipv4Addr {
-        let address = Ipv4Addr::new(192, 0, 2, number + 10);
+    /// Makes the namespace `host` with `eth0` on the bridge, with the address of this number.
+    pub(crate) fn join(&self, host: &str, number: u8) {
         let port = self.port(number);
         add_namespace(host);
         ip(["-n", &self.id, "link", "add", &port.link, "type", "veth", "peer", "name", "eth0", "netns", host]);
         ip(["-n", &self.id, "link", "set", &port.link, "master", "br0", "up"]);
-        ip(["-n", host, "address", "add", &format!("{address}/24"), "broadcast", "+", "dev", "eth0"]);
-        ip(["-n", host, "link", "set", "eth0", "up"]);
-        address
+        boot(host, address(number));
     }
 
     /// The port of the host with this number.
@@ -71,11 +68,32 @@ impl Port {
         ip(["-n", &self.namespace, "link", "set", &self.link, if plugged { "up" } else { "down" }]);
     }
 
-    /// Loses all packets (`false`) or forwards them; the host notices nothing but silence.
+    /// Loses all packets, both ways (`false`), or forwards them; the host notices nothing but silence.
     pub(crate) fn set_forwarding(&self, forwarding: bool) {
-        let state: &[&str] = if forwarding { &["master", "br0"] } else { &["nomaster"] };
-        ip(["-n", &self.namespace, "link", "set", &self.link].iter().chain(state));
+        let set = |bridge: &str| ip(["-n", &self.namespace, "link", "set", &self.link, "master", bridge]);
+        // A bridge that is down forwards and takes nothing; of a link without a bridge what the host sends would arrive.
+        let down = format!("off-{}", self.link);
+        if forwarding {
+            set("br0");
+            ip(["-n", &self.namespace, "link", "delete", &down]);
+        } else {
+            ip(["-n", &self.namespace, "link", "add", &down, "type", "bridge"]);
+            set(&down);
+        }
     }
+}
+
+/// The address of the host with this number.
+pub(crate) fn address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(192, 0, 2, number + 10)
+}
+
+/// Gives `eth0` of a host the lab's address and no other: a kernel that starts knows none of the last boot's.
+pub(crate) fn boot(host: &str, address: Ipv4Addr) {
+    ip(["-n", host, "route", "flush", "dev", "eth0"]);
+    ip(["-n", host, "address", "flush", "dev", "eth0", "scope", "global"]);
+    ip(["-n", host, "address", "add", &format!("{address}/24"), "broadcast", "+", "dev", "eth0"]);
+    ip(["-n", host, "link", "set", "eth0", "up"]);
 }
 
 /// The file that keeps a namespace (`ip-netns(8)`).
