@@ -17,6 +17,7 @@ debootstrap:debootstrap
 dnf:dnf
 dpkg-dev:dpkg-scanpackages
 e2fsprogs:mkfs.ext4
+faketime:faketime
 gnupg:gpg
 iproute2:ip
 libcap2-bin:setcap

@@ -3,6 +3,7 @@
 //! twice.
 
 mod away;
+mod clock;
 mod disk;
 mod hang;
 mod kill;
@@ -11,7 +12,7 @@ mod two;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use weiche_tests::town::{Ran, Town, ran};
@@ -105,10 +106,16 @@ struct Under {
 
 impl Under {
     fn start(town: &Town, arguments: &[&str]) -> Under {
+        Under::with(town, arguments, |_| {})
+    }
+
+    fn with(town: &Town, arguments: &[&str], set: impl FnOnce(&mut Command)) -> Under {
         let out = tempfile::TempDir::with_prefix("weiche-under-").unwrap();
         let file = |name: &str| Stdio::from(fs::File::create(out.path().join(name)).unwrap());
-        let child = town.command(arguments).stdin(Stdio::null()).stdout(file("out")).stderr(file("err")).spawn();
-        Under { child: Some(child.unwrap()), out }
+        let mut command = town.command(arguments);
+        command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err"));
+        set(&mut command);
+        Under { child: Some(command.spawn().unwrap()), out }
     }
 
     fn child(&mut self) -> &mut Child {
