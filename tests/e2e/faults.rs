@@ -13,9 +13,9 @@ mod two;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use weiche_tests::town::{Ran, Town, ran};
+use weiche_tests::until;
 
 /// Notes that it ran, outside of the host; and leaves a trace on the host that goes back with `undo`.
 const SCRIPT: &str = "\
@@ -154,16 +154,6 @@ impl Drop for Under {
             let _ = child.kill();
             let _ = child.wait();
         }
-    }
-}
-
-/// Waits until it is so.
-#[track_caller]
-fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is() {
-        assert!(begin.elapsed() < Duration::from_secs(120), "it never happened: {what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::net::TcpListener;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use weiche_tests::sshd::Sshd;
 use weiche_tests::town::Town;
+use weiche_tests::until;
 
 pub(crate) const HOSTS: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -26,16 +26,6 @@ pub(crate) const MOTD: &str = "file: { path: /etc/motd, content: \"new\\n\" }";
 pub(crate) fn events(town: &Town, with: &str) -> Vec<String> {
     let log = town.weiche(&["log", "latest"]).expect(0).stdout;
     log.lines().filter(|line| line.contains(with)).map(str::to_owned).collect()
-}
-
-/// Waits until it is so.
-#[track_caller]
-pub(crate) fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "it never happened: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

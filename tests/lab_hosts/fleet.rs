@@ -4,13 +4,10 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output};
-use std::time::{Duration, Instant};
 
 use weiche_tests::lab::{Lab, LabHost};
 use weiche_tests::town::{Ran, ran, weiche};
-
-/// The longest that anything is waited for.
-const PATIENCE: Duration = Duration::from_secs(100);
+use weiche_tests::until;
 
 /// A fleet directory for the hosts of a lab.
 pub(crate) struct Fleet<'a> {
@@ -92,7 +89,7 @@ impl Running {
     #[track_caller]
     pub(crate) fn end(mut self) -> Ran {
         let mut status = None;
-        wait("weiche ends", || {
+        until("weiche ends", || {
             status = self.child.try_wait().expect("our child");
             status.is_some()
         });
@@ -117,16 +114,6 @@ impl Drop for Running {
                 eprintln!("{}", fs::read_to_string(path).unwrap_or_default());
             }
         }
-    }
-}
-
-/// Waits until it is so, at most for [`PATIENCE`].
-#[track_caller]
-pub(crate) fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < PATIENCE, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

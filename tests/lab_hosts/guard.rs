@@ -4,8 +4,9 @@ use std::fs;
 
 use weiche_tests::lab::{HostOptions, Lab, LabHost};
 use weiche_tests::town::Ran;
+use weiche_tests::until;
 
-use crate::fleet::{Fleet, assert_same, wait};
+use crate::fleet::{Fleet, assert_same};
 use crate::witness::{manifest, watch_all};
 
 const APPLY: [&str; 4] = ["apply", "x", "hosts=all", "--yes"];
@@ -18,7 +19,7 @@ fn set_up<'a>(lab: &'a Lab, host: &LabHost) -> Fleet<'a> {
     let own = format!("[Match]\nName=eth0\n\n[Network]\nAddress={}/24\n", host.address);
     fs::write(host.root().join(OWN), own).expect("write");
     host.run(&["systemctl", "enable", "--now", "systemd-networkd.service"]);
-    wait("the network is configured", || host.run(&["networkctl", "status", "eth0"]).contains("(configured)"));
+    until("the network is configured", || host.run(&["networkctl", "status", "eth0"]).contains("(configured)"));
     let fleet = Fleet::new(lab, "weiche", &[(host, "base")]).impatient();
     watch_all(&fleet);
     fleet
@@ -64,9 +65,9 @@ fn is_reached(host: &LabHost) -> bool {
 
 /// The guard is settled on the host: nothing is armed any more.
 fn wait_settled(host: &LabHost) {
-    wait("the host takes it back", || !host.root().join("var/lib/weiche/guard").exists());
-    wait("it is reached", || is_reached(host));
-    wait("its boot is over", || host.run(&["systemctl", "list-jobs", "--no-legend"]).is_empty());
+    until("the host takes it back", || !host.root().join("var/lib/weiche/guard").exists());
+    until("it is reached", || is_reached(host));
+    until("its boot is over", || host.run(&["systemctl", "list-jobs", "--no-legend"]).is_empty());
 }
 
 /// What weiche says of a stage that the host has taken back, once; and twice it says the same.
@@ -95,7 +96,7 @@ fn a_host_that_cuts_itself_off_comes_back_by_itself() {
     let before = whole(&host);
     playbook(&fleet, "    within: 20s\n", &format!("{ELSEWHERE}/24"), "");
     let run = fleet.start(&APPLY);
-    wait("it is cut off", || addresses(&host).contains(ELSEWHERE));
+    until("it is cut off", || addresses(&host).contains(ELSEWHERE));
     assert!(!is_reached(&host));
     let ran = run.end();
     wait_settled(&host);
@@ -120,9 +121,9 @@ fn a_host_that_restarts_before_it_is_confirmed_comes_up_as_it_was() {
         playbook(&fleet, "    guard: 10m\n", if power { &both } else { &alone }, &check);
         let run = fleet.start(&APPLY);
         if power {
-            wait("all is new", || host.exec(&["test", "-e", "/run/wl-looked"]).status.success());
+            until("all is new", || host.exec(&["test", "-e", "/run/wl-looked"]).status.success());
         }
-        wait("the address is new", || addresses(&host).contains(ELSEWHERE));
+        until("the address is new", || addresses(&host).contains(ELSEWHERE));
         // The host never hears of the controller's end: its agent still waits on the line as the host goes down.
         host.mute();
         drop(run);

@@ -1,8 +1,9 @@
 //! Work that is cut off in the middle: an agent that is killed while dpkg runs, a line that is cut, a program that hangs.
 
 use weiche_tests::lab::{HostOptions, Lab, LabHost};
+use weiche_tests::until;
 
-use crate::fleet::{Fleet, assert_same, state, wait};
+use crate::fleet::{Fleet, assert_same, state};
 
 const APPLY: [&str; 4] = ["apply", "converge", "hosts=all", "--yes"];
 
@@ -34,7 +35,7 @@ resources:
     for dying in ["pgrep -x weiche-agent", &with_dpkg] {
         let ran = std::thread::scope(|scope| {
             let apply = scope.spawn(|| fleet.weiche(&APPLY));
-            wait("dpkg runs", || host.exec(&["pgrep", "-f", postinst]).status.success());
+            until("dpkg runs", || host.exec(&["pgrep", "-f", postinst]).status.success());
             host.run(&["sh", "-c", &format!("kill -KILL $({dying})")]);
             apply.join().expect("the thread of weiche")
         });
@@ -69,7 +70,7 @@ resources:
     let before = state(&host);
     let ran = std::thread::scope(|scope| {
         let apply = scope.spawn(|| fleet.weiche(&APPLY));
-        wait("dpkg runs", || host.exec(&["pgrep", "-f", "wl-slow[.]postinst"]).status.success());
+        until("dpkg runs", || host.exec(&["pgrep", "-f", "wl-slow[.]postinst"]).status.success());
         host.power_off();
         apply.join().expect("the thread of weiche")
     });
@@ -102,7 +103,7 @@ resources:
     let before = state(&host);
     let ran = std::thread::scope(|scope| {
         let apply = scope.spawn(|| fleet.weiche(&APPLY));
-        wait("the stage works", || host.root().join("etc/wl-begun").exists());
+        until("the stage works", || host.root().join("etc/wl-begun").exists());
         host.cut();
         apply.join().expect("the thread of weiche")
     });
@@ -153,5 +154,5 @@ resources:
 
 /// The agent ends with its line, and leaves no program.
 fn gone(host: &LabHost) {
-    wait("the agent is gone", || !host.exec(&["pgrep", "-x", "weiche-agent|apt-get|dpkg"]).status.success());
+    until("the agent is gone", || !host.exec(&["pgrep", "-x", "weiche-agent|apt-get|dpkg"]).status.success());
 }

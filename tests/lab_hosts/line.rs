@@ -4,8 +4,9 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 
 use weiche_tests::lab::{HostOptions, Lab, LabHost};
+use weiche_tests::until;
 
-use crate::fleet::{Fleet, assert_same, wait};
+use crate::fleet::{Fleet, assert_same};
 use crate::witness::{manifest, taken_back, watch_all};
 
 const APPLY: [&str; 4] = ["apply", "x", "hosts=all", "--yes"];
@@ -34,7 +35,7 @@ fn is_there(host: &LabHost, path: &str) -> bool {
 fn drop_the_line(lab: &Lab, host: &LabHost) {
     host.mute();
     let address = host.address.to_string();
-    wait("the line counts as cut", || {
+    until("the line counts as cut", || {
         let mut ss = lab.command("ss");
         let sockets = ss.args(["-Htn", "state", "established", "dst", &address]).output().expect("run ss");
         assert!(sockets.status.success(), "ss: {}", String::from_utf8_lossy(&sockets.stderr));
@@ -84,19 +85,19 @@ stages:
         ),
     );
     let run = fleet.start(&APPLY);
-    wait("the step works", || count(&host) == "begun\n");
+    until("the step works", || count(&host) == "begun\n");
 
     // The step ends while nobody hears of it.
     drop_the_line(&lab, &host);
     host.run(&["touch", "/run/wl-go"]);
-    wait("the step ends", || count(&host) == "begun\nended\n");
+    until("the step ends", || count(&host) == "begun\nended\n");
     host.unmute();
-    wait("weiche goes on", || is_there(&host, "/run/wl-looked"));
+    until("weiche goes on", || is_there(&host, "/run/wl-looked"));
 
     // While weiche looks elsewhere; then the next stage begins without a line.
     drop_the_line(&lab, &host);
     let listener = lab.inside(|| TcpListener::bind(ready).expect("a port"));
-    wait("the next stage begins", || {
+    until("the next stage begins", || {
         fleet.weiche(&["log", "latest"]).expect(0).stdout.contains("rathaus/srv two begun")
     });
     host.unmute();
@@ -137,12 +138,12 @@ stages:
         fleet.write("playbooks/x.yaml", &text);
         host.run(&["rm", "-f", "/run/wl-go", COUNT]);
         let run = fleet.start(&APPLY);
-        wait("the step works", || count(&host) == "begun\n");
+        until("the step works", || count(&host) == "begun\n");
         // Confirmed is over a new connection: now nobody gets one.
         let sshd = host.run(&["systemctl", "show", "--property=MainPID", "--value", "ssh"]);
         host.run(&["kill", "-STOP", &sshd]);
         host.run(&["touch", "/run/wl-go"]);
-        wait("the stage is through", || fleet.weiche(&["log", "latest"]).expect(0).stdout.contains("s done"));
+        until("the stage is through", || fleet.weiche(&["log", "latest"]).expect(0).stdout.contains("s done"));
         drop_the_line(&lab, &host);
         host.run(&["kill", "-CONT", &sshd]);
         assert!(!fleet.weiche(&["log", "latest"]).expect(0).stdout.contains(CONFIRMED));
@@ -160,7 +161,7 @@ stages:
 
     // Too late.
     let mut run = guarded("10s");
-    wait("the host takes it back", || !host.root().join("var/lib/weiche/guard").exists());
+    until("the host takes it back", || !host.root().join("var/lib/weiche/guard").exists());
     assert_same(&manifest(&host), &before, "nobody has confirmed");
     assert!(!run.is_over(), "weiche does not know yet");
     host.unmute();
