@@ -161,7 +161,7 @@ async fn forward(
                     Fault::new(FaultCode::Io, e.to_string()).within("ask the run log for a confirmation")
                 })?;
                 if !confirmed.contains(&name) {
-                    return Ok(Some((manual.id.clone(), manual.text.clone())));
+                    return Ok(Some((manual.id.clone(), manual.to_string())));
                 }
                 StepOutcome::Unchanged
             }

@@ -145,7 +145,7 @@ fn steps(generator: &mut SchemaGenerator) -> Vec<Value> {
     let mut steps = vec![
         item(generator, "apply", &apply),
         object(json!({ "check": probe, "within": period, "every": period }), &["check"]),
-        object(json!({ "manual": { "type": "string" } }), &["manual"]),
+        object(json!({ "manual": { "type": "string" }, "by": { "type": "string" }, "takes": period }), &["manual"]),
         object(
             json!({
                 "reboot": { "type": ["string", "null"], "description": "Why, for people; or nothing." },

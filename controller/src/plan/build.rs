@@ -241,7 +241,7 @@ fn title(action: &Action) -> String {
         Action::Check(check) => format!("check {}", check.probe),
         Action::Reboot(Reboot { reason: Some(reason), .. }) => format!("reboot: {reason}"),
         Action::Reboot(_) => "reboot".into(),
-        Action::Manual(manual) => format!("manual {}", manual.text),
+        Action::Manual(manual) => format!("manual {manual}"),
     }
 }
 

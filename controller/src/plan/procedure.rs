@@ -211,6 +211,25 @@ pub struct Manual {
     pub id: StepId,
     /// What to do.
     pub text: String,
+    /// Who is to do it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// How long it is expected to take. Nothing ends when it has passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes: Option<Duration>,
+}
+
+impl fmt::Display for Manual {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        let takes = self.takes.and_then(|takes| jiff::SignedDuration::try_from(takes).ok());
+        match (&self.by, takes) {
+            (Some(by), Some(takes)) => write!(f, " ({by}, about {takes:#})"),
+            (Some(by), None) => write!(f, " ({by})"),
+            (None, Some(takes)) => write!(f, " (about {takes:#})"),
+            (None, None) => Ok(()),
+        }
+    }
 }
 
 /// Where the bytes of a content come from.

@@ -86,11 +86,9 @@ impl<'a> Play<'a> {
                 }
                 continue;
             }
-            if let Some((stage, wave)) = self.rollout.probing()
-                && !self.rollout.services_work(stage, wave)
-            {
+            if let Some(works) = services_work(&self.rollout) {
                 self.now += 1;
-                self.happens(Happening::ServicesWork { stage: format!("s{stage}"), wave });
+                self.happens(works);
                 continue;
             }
             match self.rollout.standing(self.now) {
@@ -103,6 +101,12 @@ impl<'a> Play<'a> {
         }
         panic!("a run must end: {:?}", self.log.iter().rev().take(20).collect::<Vec<_>>());
     }
+}
+
+/// The services work, if that is what is waited for.
+fn services_work(rollout: &Rollout) -> Option<Happening> {
+    let (stage, wave) = rollout.probing().filter(|(stage, wave)| !rollout.services_work(*stage, *wave))?;
+    Some(Happening::ServicesWork { stage: format!("s{stage}"), wave })
 }
 
 fn answer(action: Action, answer: Answer) -> Vec<Happening> {

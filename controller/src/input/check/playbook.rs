@@ -74,7 +74,10 @@ impl Checker<'_, '_> {
                     self.problems.add(Diagnostic::new(&self.playbook.source, step.key, problem));
                 }
             }
-            StepAction::Manual(text) => self.templates(text),
+            StepAction::Manual { text, by, .. } => {
+                self.templates(text);
+                by.iter().for_each(|by| self.templates(by));
+            }
             StepAction::Reboot { reason, .. } => reason.iter().for_each(|reason| self.templates(reason)),
         }
     }

@@ -1,4 +1,4 @@
-//! A step as written: exactly one action, perhaps with `timeout`, `within` or `every`.
+//! A step as written: exactly one action, perhaps with `timeout`, `within`, `every`, `by` or `takes`.
 
 use std::time::Duration;
 
@@ -64,7 +64,14 @@ pub enum StepAction {
         waits: bool,
     },
     /// An instruction to a person.
-    Manual(Node),
+    Manual {
+        /// What to do.
+        text: Node,
+        /// Who is to do it.
+        by: Option<Node>,
+        /// How long it is expected to take.
+        takes: Option<Duration>,
+    },
     /// A restart of the host.
     Reboot {
         /// Why, for people.
@@ -83,6 +90,7 @@ pub(super) fn parse(source: &Source, mut item: Node, problems: &mut Problems) ->
     let timeout_key = item.entry("timeout").map(|(key, _)| key.span);
     let timeout = resource::timeout(source, &mut item, problems);
     let (within, every) = (item.take("within"), item.take("every"));
+    let (by, takes) = (item.take("by"), item.take("takes"));
     let Value::Map(entries) = item.value else { return None };
     let mut entries = entries.into_iter();
     let Some((key, value)) = entries.next() else {
@@ -91,7 +99,8 @@ pub(super) fn parse(source: &Source, mut item: Node, problems: &mut Problems) ->
         return None;
     };
     for (second, _) in entries {
-        let hint = "start each step with `- `; only `timeout`, `within` and `every` may stand beside an action";
+        let hint =
+            "start each step with `- `; beside an action there may be `timeout`, `within`, `every`, `by` and `takes`";
         let message = format!("`{}` does not belong to this step", second.name);
         problems.add(Diagnostic::new(source, second.span, message).hint(hint));
     }
@@ -102,6 +111,9 @@ pub(super) fn parse(source: &Source, mut item: Node, problems: &mut Problems) ->
     }
     if let (Some((at, _)), false) = (&every, repeats) {
         problems.add(Diagnostic::new(source, at.span, "`every` belongs to a `check` or a `wait_for`"));
+    }
+    for (at, _) in [&by, &takes].into_iter().flatten().filter(|_| key.name != "manual") {
+        problems.add(Diagnostic::new(source, at.span, format!("`{}` belongs to a `manual` step", at.name)));
     }
     if let (Some(at), "check" | "manual" | "reboot" | "transfer" | "wait_for") = (timeout_key, key.name.as_str()) {
         let hint = if repeats || key.name == "reboot" { "use `within`" } else { "leave it out" };
@@ -125,7 +137,11 @@ pub(super) fn parse(source: &Source, mut item: Node, problems: &mut Problems) ->
             };
             StepAction::Reboot { reason, within }
         }
-        "manual" => StepAction::Manual(text(source, &key, value, problems)?),
+        "manual" => {
+            let takes = takes.is_some().then(|| period(source, takes, Duration::ZERO, problems));
+            let by = by.and_then(|(key, node)| text(source, &key, node, problems));
+            StepAction::Manual { text: text(source, &key, value, problems)?, by, takes }
+        }
         name => match resource::find(name) {
             Some(kind) => StepAction::Resource(resource::read(source, kind, &key, value, timeout, problems)?),
             None => {

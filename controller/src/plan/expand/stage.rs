@@ -168,9 +168,10 @@ impl<'a> Expansion<'a, '_> {
                     drafts.push(Draft::Check(Check { id, probe, within: *within, every: *every, waits: *waits }));
                 }
             }
-            StepAction::Manual(text) => {
+            StepAction::Manual { text, by, takes } => {
+                let by = by.as_ref().and_then(|by| self.text(by, known));
                 if let Some(text) = self.text(text, known) {
-                    drafts.push(Draft::Manual(Manual { id, text }));
+                    drafts.push(Draft::Manual(Manual { id, text, by, takes: *takes }));
                 }
             }
             StepAction::Reboot { reason, within } => {

@@ -42,7 +42,7 @@ fn outline(procedure: &Procedure) -> String {
                     Action::Transfer(t) => format!("transfer {} from {}, delete {}", t.path, t.from, t.delete),
                     Action::Check(check) => format!("check {:?} within {:?}", check.probe, check.within),
                     Action::Reboot(reboot) => format!("reboot {:?} within {:?}", reboot.reason, reboot.within),
-                    Action::Manual(manual) => format!("manual {}", manual.text),
+                    Action::Manual(manual) => format!("manual {manual}"),
                 };
                 lines.push(format!("  {} {text}", action.id()));
             }
@@ -163,6 +163,8 @@ stages:
         within: 5s
       - check: { command: [test, -e, /x] }
       - manual: \"look at {{host.id}}\"
+        by: \"{{member.name}}\"
+        takes: 90m
   - stage: two
     on: { name: fs-old }
     steps: [ { manual: wait } ]
@@ -178,7 +180,7 @@ one on alpha/fs-new
   one.5 transfer /b from alpha/fs-old, delete false
   one.6 check Http { url: "http://192.0.2.12/", status: 204 } within 5s
   one.7 check Command(["test", "-e", "/x"]) within 30s
-  one.8 manual look at alpha/fs-new
+  one.8 manual look at alpha/fs-new (alpha, about 1h 30m)
 two on alpha/fs-old
   two.1 manual wait
 "###);

@@ -49,6 +49,11 @@ impl Timed {
                 }
                 continue;
             }
+            if let Some(works) = services_work(&self.rollout) {
+                self.real += 7;
+                self.happens(works);
+                continue;
+            }
             match self.rollout.standing(self.clock()) {
                 Standing::Until(_) | Standing::Offline(_) => {
                     let due = self.rollout.due_ms(self.clock()).expect("what waits for a time has one");
