@@ -120,6 +120,7 @@ impl Host {
             steps: vec![step],
             expect: Default::default(),
             crash_after_records: None,
+            confirm_ms: None,
         });
         (matches!(replies.last(), Some(Reply::StageEnd { ok: true })), format!("{replies:#?}"))
     }

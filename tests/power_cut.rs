@@ -71,7 +71,13 @@ impl Agent {
             write_message(&mut self.input, &Request::Blob { run: run(), digest, size }).unwrap();
             content.chunks(16 << 10).for_each(|part| write_data(&mut self.input, part).unwrap());
         }
-        self.send(&Request::Stage { run: run(), steps, expect: Default::default(), crash_after_records });
+        self.send(&Request::Stage {
+            run: run(),
+            steps,
+            expect: Default::default(),
+            crash_after_records,
+            confirm_ms: None,
+        });
     }
 
     fn signal(&self, signal: Signal) {

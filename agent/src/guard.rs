@@ -144,6 +144,27 @@ pub fn before(steps: &[Step], journal: &mut Journal, host: &mut dyn Host, report
     if journal.steps.is_empty() { no_other(journal.run(), host) } else { Ok(()) }
 }
 
+/// The stage is through on this host: from now on no more than this much time is left to confirm it. What is not armed stays
+/// so.
+///
+/// # Errors
+/// Those of the host.
+pub fn through(stage: &str, confirm_ms: u64, journal: &mut Journal, host: &mut dyn Host) -> Result<(), Fault> {
+    let Some(guard) = journal.guards.get(stage).filter(|guard| guard.armed()) else { return Ok(()) };
+    let (clock, boot_id) = (host.clock(), facts::boot_id(host));
+    if guard.left_ms(&boot_id, clock) <= confirm_ms {
+        return Ok(());
+    }
+    let record = Record::Armed {
+        stage: stage.to_owned(),
+        nonce: guard.nonce.clone(),
+        boot_id,
+        deadline_boottime_ms: clock.boottime_ms.saturating_add(confirm_ms),
+        wall_deadline_ms: clock.wall_ms.saturating_add(confirm_ms),
+    };
+    journal.append(&[record], host)
+}
+
 /// Tells the guards that their stages were taken back by an undo of one stage, or of all.
 ///
 /// # Errors

@@ -180,6 +180,10 @@ pub enum Request {
         /// Rehearsal: SIGKILL to itself after this many journal records of this request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         crash_after_records: Option<u64>,
+        /// They are the last of a guarded stage: from their end on it has to be confirmed within so many milliseconds, also
+        /// if they have cut the line and nobody can tell the host so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm_ms: Option<u64>,
     },
     /// Takes back, last first, what the journal of the run holds. Answered by events and [`Reply::UndoEnd`].
     Undo {

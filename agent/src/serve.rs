@@ -88,7 +88,7 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
         Request::Blob { .. } | Request::BlobStream { .. } | Request::BlobEnd { .. } => {
             Err(Fault::new(FaultCode::Invalid, "an end without its blob"))
         }
-        Request::Stage { run, steps, expect, crash_after_records } => {
+        Request::Stage { run, steps, expect, crash_after_records, confirm_ms } => {
             if let Err(fault) = entry::let_in(&expect, host) {
                 if matches!(fault.code, FaultCode::WrongHost | FaultCode::Superseded) {
                     // Sent ahead, for another machine or by nobody any more.
@@ -102,6 +102,11 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
                 journal::prune(&run, host)?;
             }
             let ok = engine::apply(&steps, &mut journal, host, &mut |event| send_now(out, &Reply::Event(event)))?;
+            if let (true, Some(confirm_ms), Some(last)) =
+                (ok, confirm_ms, steps.last().and_then(|step| step.id.stage()))
+            {
+                guard::through(last, confirm_ms, &mut journal, host)?;
+            }
             if ok {
                 // The contents are in place; what undo needs lies in `kept/`.
                 host.state_remove(&format!("{}/in", journal.run_dir()))?;

@@ -39,7 +39,13 @@ fn requests(expect: &Expect) -> Vec<Request> {
     let (expect, crash_after_records) = (expect.clone(), None);
     vec![
         Request::Blob { run: run.clone(), digest, size: content.len() as u64 },
-        Request::Stage { run: run.clone(), steps: vec![step], expect: expect.clone(), crash_after_records },
+        Request::Stage {
+            run: run.clone(),
+            steps: vec![step],
+            expect: expect.clone(),
+            crash_after_records,
+            confirm_ms: None,
+        },
         Request::Undo { run, stage: None, over_drift: false, expect, crash_after_records },
     ]
 }

@@ -101,6 +101,29 @@ fn arming_again_is_more_time() {
 }
 
 #[test]
+fn from_the_end_of_the_last_steps_there_is_only_the_time_to_confirm() {
+    let last = |confirm_ms| match stage("run-1", scene::steps(), None) {
+        Request::Stage { run, steps, expect, crash_after_records, .. } => {
+            Request::Stage { run, steps, expect, crash_after_records, confirm_ms }
+        }
+        other => other,
+    };
+    // Armed with 60 s left; the stage says how many, and so many are left then.
+    for (confirm_ms, left_ms) in [(None, 60_000), (Some(2_000), 2_000), (Some(90_000), 60_000)] {
+        let mut scene = Scene::changed();
+        assert_eq!(scene::ask(&mut scene.host, &last(confirm_ms)), Reply::StageEnd { ok: true });
+        assert_eq!(state(&mut scene.host), GuardState::Armed { left_ms }, "{confirm_ms:?}");
+        watch(&mut scene.host).unwrap();
+        assert_eq!(scene.host.clock().boottime_ms, 1_000_000 + left_ms);
+        scene.is_as_before();
+    }
+    // Without a guard there is nothing to confirm.
+    let mut host = FakeHost::debian();
+    assert_eq!(scene::ask(&mut host, &last(Some(2_000))), Reply::StageEnd { ok: true });
+    assert_eq!(state(&mut host), GuardState::None);
+}
+
+#[test]
 fn cancelling_takes_back_at_once_and_tells_the_steps() {
     let mut scene = Scene::changed();
     let (events, last) = scene::converse(&mut scene.host, &cancel(NONCE));

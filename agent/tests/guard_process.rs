@@ -177,7 +177,7 @@ fn stage(inject: Option<Injection>) -> Request {
         inject: None,
     };
     let steps = vec![step("s.1", "/srv/one"), Step { inject, ..step("s.2", "/srv/two") }];
-    Request::Stage { run: run(), steps, expect: Expect::default(), crash_after_records: None }
+    Request::Stage { run: run(), steps, expect: Expect::default(), crash_after_records: None, confirm_ms: None }
 }
 
 const FIRED: GuardState = GuardState::Fired { stuck: Vec::new() };
@@ -308,7 +308,7 @@ fn the_watch_sees_what_agents_have_recorded_since_it_began() {
     let place = Place::with("owners", true);
     let mut session = Session::open(&place);
     assert!(matches!(session.ask(&arm(600_000)), Reply::Guard(_)));
-    let Request::Stage { run, mut steps, expect, crash_after_records } = stage(None) else { unreachable!() };
+    let Request::Stage { run, mut steps, expect, crash_after_records, .. } = stage(None) else { unreachable!() };
     for (name, text) in [("passwd", "root:x:0:0::/:\nfrida:x:1900:1900::/:\n"), ("group", "root:x:0:\nfrida:x:1900:\n")]
     {
         fs::write(place.0.join("root/etc").join(name), text).unwrap();
@@ -316,7 +316,7 @@ fn the_watch_sees_what_agents_have_recorded_since_it_began() {
     steps.truncate(1);
     steps[0].kind = "directory".into();
     steps[0].spec = json!({ "path": "/srv/mine", "owner": "frida", "group": "frida" });
-    let stage = Request::Stage { run, steps, expect, crash_after_records };
+    let stage = Request::Stage { run, steps, expect, crash_after_records, confirm_ms: None };
     assert_eq!(session.ask(&stage), Reply::StageEnd { ok: true });
     let owners = || fs::read_to_string(place.0.join("state/sandbox-owners.json")).unwrap();
     assert!(owners().contains("/srv/mine"));

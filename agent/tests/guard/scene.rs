@@ -81,7 +81,7 @@ pub(crate) fn guarded() -> Request {
 
 pub(crate) fn stage(of: &str, steps: Vec<Step>, epoch: Option<u64>) -> Request {
     let expect = Expect { epoch, ..Expect::default() };
-    Request::Stage { run: run(of), steps, expect, crash_after_records: None }
+    Request::Stage { run: run(of), steps, expect, crash_after_records: None, confirm_ms: None }
 }
 
 pub(crate) fn step(id: &str, kind: &str, spec: Value) -> Step {

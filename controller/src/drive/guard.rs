@@ -69,10 +69,15 @@ async fn armed(shared: &Shared, host: &HostName, name: &str, deadline: Duration)
     }
 }
 
+/// How long the stage may wait to be confirmed once it is through on a host.
+pub(super) fn confirm_within(shared: &Shared, name: &str) -> Option<Duration> {
+    stage(shared, name).and_then(|stage| stage.rules.guard_ms).map(ms)
+}
+
 /// The stage is through on the host: its own time to be confirmed begins.
 pub(super) async fn through(shared: &Shared, host: &HostName, name: &str) -> Result<(), Fault> {
-    match stage(shared, name).and_then(|stage| stage.rules.guard_ms) {
-        Some(guard) => armed(shared, host, name, ms(guard)).await,
+    match confirm_within(shared, name) {
+        Some(guard) => armed(shared, host, name, guard).await,
         None => Ok(()),
     }
 }

@@ -143,7 +143,8 @@ async fn forward(
         let begin = Instant::now();
         let outcome = match &first.action {
             Action::Resource(_) => {
-                resources(shared, host, part, events).await?;
+                let confirm = guard::confirm_within(shared, stage).filter(|_| rest.is_empty());
+                resources(shared, host, part, confirm, events).await?;
                 continue;
             }
             Action::Transfer(transfer) => transfer::run(shared, host, transfer, events).await?,
@@ -186,7 +187,13 @@ pub(super) fn bound(steps: &[Step]) -> Duration {
     GRACE + each.sum::<Duration>()
 }
 
-async fn resources(shared: &Shared, host: &HostName, part: &[Step], events: &Events) -> Result<(), Fault> {
+async fn resources(
+    shared: &Shared,
+    host: &HostName,
+    part: &[Step],
+    confirm: Option<Duration>,
+    events: &Events,
+) -> Result<(), Fault> {
     let mut steps = Vec::new();
     for planned in part {
         let Action::Resource(step) = &planned.action else { continue };
@@ -210,7 +217,7 @@ async fn resources(shared: &Shared, host: &HostName, part: &[Step], events: &Eve
         let answer: Result<bool, HostError> = async {
             let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
             let session = held.session().await?;
-            stage(shared, host, session, (contents, steps.clone()), left, &mut on_event).await
+            stage(shared, host, session, (contents, steps.clone(), confirm), left, &mut on_event).await
         }
         .await;
         match answer {

@@ -175,8 +175,13 @@ impl Session {
         on_event: &mut (dyn FnMut(StepEvent) + Send),
         within: Duration,
     ) -> Result<bool> {
-        let request =
-            Request::Stage { run: run.clone(), steps, expect: self.expect.clone(), crash_after_records: None };
+        let request = Request::Stage {
+            run: run.clone(),
+            steps,
+            expect: self.expect.clone(),
+            crash_after_records: None,
+            confirm_ms: None,
+        };
         match self.carry_out(run, contents, &request, on_event, within).await? {
             Reply::StageEnd { ok } => Ok(ok),
             other => Err(self.unexpected(&other)),

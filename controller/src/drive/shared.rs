@@ -93,18 +93,20 @@ impl Events {
     }
 }
 
-/// Sends contents and steps to the host's agent: one round trip. Returns whether all steps succeeded.
+/// Sends contents and steps to the host's agent: one round trip. Returns whether all steps succeeded. `confirm`: they are the
+/// last of a guarded stage, which has to be confirmed in this time from their end on.
 pub(super) async fn stage(
     shared: &Shared,
     host: &HostName,
     session: &mut Session,
-    (contents, steps): (Vec<Blob>, Vec<weiche_agent::protocol::Step>),
+    (contents, steps, confirm): (Vec<Blob>, Vec<weiche_agent::protocol::Step>, Option<Duration>),
     within: Duration,
     on_event: &mut (dyn FnMut(StepEvent) + Send),
 ) -> Result<bool, HostError> {
     let crash_after_records = shared.rehearsal.crash_agent.as_ref().filter(|(name, _)| name == host).map(|(_, n)| *n);
     let expect = session.expected().clone();
-    let request = Request::Stage { run: shared.run.clone(), steps, expect, crash_after_records };
+    let confirm_ms = confirm.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    let request = Request::Stage { run: shared.run.clone(), steps, expect, crash_after_records, confirm_ms };
     let reply = session.carry_out(&shared.run, contents, &request, on_event, within).await;
     match reply? {
         Reply::StageEnd { ok } => Ok(ok),

@@ -73,7 +73,7 @@ pub(super) async fn run(
         outcome = event.what.clone();
         events.send(Happening::Step { host: host.clone(), event });
     };
-    let ok = stage(shared, host, here, (vec![blob], vec![step]), SCAN, &mut on_event).await.map_err(as_fault)?;
+    let ok = stage(shared, host, here, (vec![blob], vec![step], None), SCAN, &mut on_event).await.map_err(as_fault)?;
     match outcome {
         StepOutcome::Failed(fault) => Err(fault.within(format!("step {}", transfer.id))),
         _ if !ok => Err(Fault::new(FaultCode::Unknown, "the transfer failed")),
