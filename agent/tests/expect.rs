@@ -136,7 +136,7 @@ fn what_was_sent_over_a_line_that_its_controller_has_given_up_comes_too_late() {
     let (stage, undo) = (|epoch, line| both(epoch, line)[..2].to_vec(), |epoch, line| both(epoch, line)[2..].to_vec());
     let (changed, back) = (Reply::StageEnd { ok: true }, Reply::UndoEnd { stuck: Vec::new() });
     // The stage is sent, the line is cut, and the controller takes back over a new one what never arrived.
-    assert_eq!(ask(&mut host, &undo(9, 2), b""), [back.clone()]);
+    assert_eq!(ask(&mut host, &undo(9, 2), b""), std::slice::from_ref(&back));
     let late = ask(&mut host, &stage(9, 1), b"new\n");
     let [Reply::Fault(fault)] = &late[..] else { panic!("{late:?}") };
     assert_eq!((fault.code, host.snapshot() == before), (FaultCode::Stale, true), "{fault}");

@@ -1,5 +1,4 @@
 //! Probes the services of a stage whenever one of its waves is through: between waves, and while it soaks.
-#![expect(clippy::disallowed_methods, reason = "shell")]
 
 use std::sync::Arc;
 use std::time::Duration;
