@@ -1,5 +1,6 @@
 //! The same conversation without SSH: an agent in a thread, as driver tests use it.
 
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use serde_json::json;
@@ -12,19 +13,22 @@ use weiche_agent::serve::serve;
 use crate::openssh::Scratch;
 use crate::{WITHIN, run_id, step};
 
-async fn local(scratch: &Scratch) -> Session {
+/// A session, and what is waited for until its agent has ended.
+async fn local(scratch: &Scratch) -> (Session, Receiver<()>) {
     let (root, state) = (scratch.path("root"), scratch.path("state"));
+    let (ends, ended) = channel();
     let link = LocalLink::start(move |input, output| {
         let mut host = RealHost::open(&root, &state, true).unwrap();
         let _ = serve(&mut host, input, output);
+        drop(ends);
     });
-    Session::new(link.await.unwrap())
+    (Session::new(link.await.unwrap()), ended)
 }
 
 #[tokio::test]
 async fn a_stage_with_its_contents_is_one_round_trip() {
     let scratch = Scratch::new();
-    let mut session = local(&scratch).await;
+    let (mut session, _) = local(&scratch).await;
     // More than a socket holds: the sender has to wait for the agent.
     let bytes = vec![42; 3 << 20];
     let digest = Digest::of(&bytes);
@@ -42,7 +46,7 @@ async fn a_stage_with_its_contents_is_one_round_trip() {
 #[tokio::test]
 async fn an_abandoned_call_ends_the_session() {
     let scratch = Scratch::new();
-    let mut session = local(&scratch).await;
+    let (mut session, ended) = local(&scratch).await;
     let mut slow = step(0, "directory", json!({ "path": "/slow" }));
     (slow.inject, slow.timeout_ms) = (Some(weiche_agent::protocol::Injection::Hang), 2_000);
     let run = run_id();
@@ -50,6 +54,9 @@ async fn an_abandoned_call_ends_the_session() {
     let call = session.stage(&run, Vec::new(), vec![slow], &mut on_event, WITHIN);
     assert!(tokio::time::timeout(Duration::from_millis(100), call).await.is_err());
     assert!(matches!(session.facts(WITHIN).await, Err(SessionError::Over)));
+    // It still owns its step, and writes into the directory until that is over.
+    drop(session);
+    assert!(ended.recv().is_err());
 }
 
 #[tokio::test]

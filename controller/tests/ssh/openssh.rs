@@ -34,23 +34,6 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Agents whose lines were cut are still at work, and would make the directory anew.
-        let here = self.0.display().to_string();
-        let names =
-            fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok());
-        let works_here = |pid: &String| {
-            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(&here)
-        };
-        let pids: Vec<String> =
-            names.filter(|name| name.bytes().all(|b| b.is_ascii_digit())).filter(works_here).collect();
-        if !pids.is_empty() {
-            let _ = Command::new("kill").arg("-KILL").args(&pids).stderr(Stdio::null()).status();
-            let gone = |pid: &String| !Path::new("/proc").join(pid).join("exe").exists();
-            while !pids.iter().all(gone) {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
         let _ = fs::remove_dir_all(&self.0);
     }
 }
