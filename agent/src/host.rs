@@ -9,9 +9,10 @@ mod real;
 pub(crate) mod simulated;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -269,4 +270,18 @@ pub fn read_text(host: &mut dyn Host, path: &Path) -> Result<Option<String>, Fau
     let mut text = String::new();
     host.open(path)?.take(BOUND).read_to_string(&mut text).map_err(|e| Fault::path("read", path, &e))?;
     Ok(Some(text))
+}
+
+/// A name in the same directory that only we use; the same after a crash, so leftovers are found.
+fn temporary_name(name: &OsStr) -> OsString {
+    let mut temporary = OsString::from(".weiche-");
+    // NAME_MAX is 255 bytes: a long name is cut, which is as good for a temporary one.
+    temporary.push(OsStr::from_bytes(&name.as_bytes()[..name.len().min(200)]));
+    temporary.push("~");
+    temporary
+}
+
+/// Whether a name is such a one.
+pub(crate) fn is_temporary(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b".weiche-") && name.as_bytes().ends_with(b"~")
 }

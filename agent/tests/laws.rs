@@ -1,5 +1,5 @@
 //! The laws: every kind x every example x several hosts, and procedures of several steps, with the power failing
-//! before and after every effect. Undo restores the host to the byte; what was done is not done again.
+//! before, within and after every effect. Undo restores the host to the byte; what was done is not done again.
 
 #[path = "laws/bench.rs"]
 mod bench;
@@ -11,7 +11,7 @@ use weiche_agent::host::fake::Moment;
 use weiche_agent::protocol::{Status, StepOutcome};
 use weiche_agent::resource::{Circumstances, Cx, kind};
 
-const MOMENTS: [Moment; 4] = [Moment::Before, Moment::After, Moment::Unsynced, Moment::UnsyncedState];
+const MOMENTS: [Moment; 5] = [Moment::Before, Moment::Within, Moment::After, Moment::Unsynced, Moment::UnsyncedState];
 
 /// Runs `law` on every case and tells all cases that break it.
 fn for_all(law: impl Fn(&Bench) -> Result<(), String>) {

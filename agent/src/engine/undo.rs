@@ -188,6 +188,10 @@ fn one(id: &StepId, done: bool, way: Way, journal: &Journal, host: &mut dyn Host
         }
     }
     kind.put(spec, &now, &known.before, &mut cx)?;
+    // Also beside what needed no change: an agent that was killed may have left something there.
+    for path in paths(kind, &known.step) {
+        cx.host.sweep(&path)?;
+    }
     if !way.booting {
         cx.timeout = Duration::from_secs(60);
     }

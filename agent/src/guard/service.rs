@@ -51,6 +51,7 @@ fn remove(host: &mut dyn Host) -> Result<(), Fault> {
         }
     }
     for path in made(host)?.into_iter().rev().map(PathBuf::from) {
+        host.sweep(&path)?;
         let goes = match host.lstat(&path)?.map(|meta| meta.file_type) {
             None => false,
             // Of others by now, if there is something in it.

@@ -25,7 +25,8 @@ use tree::Tree;
 pub enum Moment {
     /// The effect does not happen.
     Before,
-    /// Of bytes that are appended to a file of the state directory, half are there; like `Before` for other effects.
+    /// Of bytes that are appended to a file of the state directory, half are there; of a file or link of the host, that
+    /// is under its temporary name; like `Before` for other effects, and in programs.
     Within,
     /// The effect has happened; nobody hears of it.
     After,
@@ -49,6 +50,8 @@ pub struct FakeHost {
     durable: Option<Box<(Tree, State)>>,
     dead: bool,
     clock: Clock,
+    /// A program is at work, whose temporary files are its own.
+    in_program: bool,
     /// Guards whose watch runs, as `RUN STAGE`.
     watches: BTreeSet<String>,
     /// Packets that were sent, with where they went.
@@ -133,6 +136,22 @@ impl FakeHost {
         done
     }
 
+    /// Puts something at a path in one go, under a temporary name first.
+    fn replaced(&mut self, path: &Path, put: impl FnOnce(&mut Tree, &Path) -> Result<(), Fault>) -> Result<(), Fault> {
+        let temporary = temporary(path);
+        if !self.dead && !self.in_program && self.crash == Some((self.effects + 1, Moment::Within)) {
+            self.effects += 1;
+            // What cannot be written leaves nothing either.
+            let _ = put(&mut self.tree, &temporary);
+            return Err(self.die());
+        }
+        self.effect(|h| {
+            put(&mut h.tree, path)?;
+            let _ = h.tree.remove(&temporary);
+            Ok(())
+        })
+    }
+
     /// The few programs that tests of `command` use.
     fn program(&mut self, command: &Command) -> Result<Output, Fault> {
         if let Some(output) = simulated::run(self, command)? {
@@ -192,7 +211,7 @@ impl Host for FakeHost {
 
     fn write(&mut self, path: &Path, content: &mut dyn Read, meta: &Attributes) -> Result<(), Fault> {
         let bytes = all(content)?;
-        self.effect(|h| h.tree.write(path, bytes, meta))
+        self.replaced(path, |tree, path| tree.write(path, bytes, meta))
     }
 
     fn make_dir(&mut self, path: &Path, meta: &Attributes) -> Result<(), Fault> {
@@ -200,7 +219,7 @@ impl Host for FakeHost {
     }
 
     fn symlink(&mut self, path: &Path, target: &Path, meta: &Attributes) -> Result<(), Fault> {
-        self.effect(|h| h.tree.symlink(path, target, meta))
+        self.replaced(path, |tree, path| tree.symlink(path, target, meta))
     }
 
     fn set_attributes(&mut self, path: &Path, meta: &Attributes) -> Result<(), Fault> {
@@ -211,8 +230,13 @@ impl Host for FakeHost {
         self.effect(|h| h.tree.remove(path))
     }
 
-    fn sweep(&mut self, _path: &Path) -> Result<(), Fault> {
-        self.alive()
+    fn sweep(&mut self, path: &Path) -> Result<(), Fault> {
+        self.alive()?;
+        let temporary = temporary(path);
+        match self.tree.lstat(&temporary)? {
+            Some(_) => self.effect(|h| h.tree.remove(&temporary)),
+            None => Ok(()),
+        }
     }
 
     fn keep_inode(&mut self, path: &Path, name: &str) -> Result<bool, Fault> {
@@ -236,11 +260,11 @@ impl Host for FakeHost {
     }
 
     fn run(&mut self, command: &Command) -> Result<Output, Fault> {
-        if command.effect {
-            return self.effect(|h| h.program(command));
-        }
         self.alive()?;
-        self.program(command)
+        let outer = std::mem::replace(&mut self.in_program, true);
+        let ran = if command.effect { self.effect(|h| h.program(command)) } else { self.program(command) };
+        self.in_program = outer;
+        ran
     }
 
     fn sync(&mut self) -> Result<(), Fault> {
@@ -392,6 +416,11 @@ impl Host for FakeHost {
         self.dead = true;
         Fault::new(FaultCode::Crashed, "the host has lost power")
     }
+}
+
+/// As on a real host.
+fn temporary(path: &Path) -> PathBuf {
+    path.with_file_name(super::temporary_name(path.file_name().unwrap_or_default()))
 }
 
 fn all(content: &mut dyn Read) -> Result<Vec<u8>, Fault> {

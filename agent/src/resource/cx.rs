@@ -70,6 +70,16 @@ impl Cx<'_> {
         Err(Fault::new(FaultCode::NotFound, format!("content {} is not on the host", digest.short())))
     }
 
+    /// The names in a directory, without what an agent that was killed has left beside the files that it was to write.
+    ///
+    /// # Errors
+    /// Those of the host.
+    pub fn names(&mut self, directory: &std::path::Path) -> Result<Vec<std::ffi::OsString>, Fault> {
+        let mut names = self.host.read_dir(directory)?;
+        names.retain(|name| !crate::host::is_temporary(name));
+        Ok(names)
+    }
+
     /// Keeps the content of a file in this run's `kept/`, unless it is there; returns its digest.
     ///
     /// # Errors

@@ -207,7 +207,7 @@ impl Table {
     pub(crate) fn save(self, cx: &mut Cx<'_>) -> Result<(), Fault> {
         let text = self.lines.join("\n");
         if text == self.old {
-            return Ok(());
+            return cx.host.sweep(self.path);
         }
         cx.host.write(self.path, &mut text.as_bytes(), &self.attributes)
     }

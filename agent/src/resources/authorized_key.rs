@@ -119,7 +119,7 @@ impl Lens for AuthorizedKey {
         match node {
             Node::Absent => {}
             Node::Directory { .. } => {
-                shared = cx.host.read_dir(&directory)?.iter().any(|name| name != "authorized_keys");
+                shared = cx.names(&directory)?.iter().any(|name| name != "authorized_keys");
             }
             _ => return Err(refused(&directory, "is not a directory")),
         }
@@ -178,7 +178,7 @@ impl Lens for AuthorizedKey {
         } else {
             text::put(&path, &|text: &mut Text| edit(spec, text), &now.file, &to.file, cx)?;
         }
-        if to.directory == Node::Absent && now.directory != Node::Absent && cx.host.read_dir(&directory)?.is_empty() {
+        if to.directory == Node::Absent && now.directory != Node::Absent && cx.names(&directory)?.is_empty() {
             to.directory.put(&directory, &now.directory, cx)?;
         }
         Ok(())

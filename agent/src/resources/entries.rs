@@ -100,7 +100,7 @@ impl Wanted<'_> {
             if !matches!(nodes.get(&directory), Some(Node::Directory { .. })) {
                 continue;
             }
-            for name in cx.host.read_dir(Path::new(&directory))? {
+            for name in cx.names(Path::new(&directory))? {
                 let Some(name) = name.to_str() else {
                     let message = format!("{directory} holds `{}`, a name that is not UTF-8", name.display());
                     return Err(Fault::new(FaultCode::Conflict, message).hint("move it away, or do without `purge`"));

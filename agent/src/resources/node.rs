@@ -152,9 +152,10 @@ impl Node {
     /// # Errors
     /// `Conflict` for devices and for directories that are not empty; otherwise those of the host.
     pub fn put(&self, path: &Path, now: &Node, cx: &mut Cx<'_>) -> Result<(), Fault> {
+        // An agent that was killed half-way may have left something beside it.
+        cx.host.sweep(path)?;
         if self == now {
-            // An agent that was killed half-way may have left something beside it.
-            return cx.host.sweep(path);
+            return Ok(());
         }
         now.removable(self, path, cx)?;
         let directory = |node: &Node| matches!(node, Node::Directory { .. });

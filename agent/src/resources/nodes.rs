@@ -54,7 +54,7 @@ pub fn keep(now: &Nodes, to: &Nodes, cx: &mut Cx<'_>) -> Result<(), Fault> {
                 let below = format!("{path}/{}", name.to_string_lossy());
                 matches!(to.get(&below), Some(Node::Absent))
             };
-            if let Some(other) = cx.host.read_dir(Path::new(path))?.iter().find(|name| !gone(name)) {
+            if let Some(other) = cx.names(Path::new(path))?.iter().find(|name| !gone(name)) {
                 let message = format!("{path} is a directory that holds `{}`", other.to_string_lossy());
                 return Err(
                     Fault::new(FaultCode::Conflict, message).hint("move its entries away first, or manage them")

@@ -69,7 +69,7 @@ fn a_power_cut_while_they_come_or_go_leaves_nothing_for_good() {
     for (start, act) in [(&before, make as fn(&mut dyn Host) -> Result<(), Fault>), (&installed, settle)] {
         for n in 1.. {
             let mut crashed = false;
-            for moment in [Moment::Before, Moment::After, Moment::Unsynced, Moment::UnsyncedState] {
+            for moment in [Moment::Before, Moment::Within, Moment::After, Moment::Unsynced, Moment::UnsyncedState] {
                 let mut host = start.clone();
                 host.crash_at(n, moment);
                 let _ = act(&mut host);

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::super::{Attributes, FileType, Meta};
+use super::super::{Attributes, FileType, Meta, temporary_name};
 use super::attributes::{self, apply, apply_to_link};
 use super::refusal::explain;
 use super::sparse;
@@ -275,15 +275,6 @@ pub(super) fn parent<'a>(root: &OwnedFd, path: &'a Path) -> Result<(OwnedFd, &'a
         if e == Errno::NOENT { fault.hint("declare a `directory` resource for it before this one") } else { fault }
     })?;
     Ok((fd, name))
-}
-
-/// A name in the same directory that only we use; the same after a crash, so leftovers are found.
-pub(super) fn temporary_name(name: &OsStr) -> OsString {
-    let mut temporary = OsString::from(".weiche-");
-    // NAME_MAX is 255 bytes: a long name is cut, which is as good for a temporary one.
-    temporary.push(OsStr::from_bytes(&name.as_bytes()[..name.len().min(200)]));
-    temporary.push("~");
-    temporary
 }
 
 fn own(owners: Option<&mut Owners>, path: &Path, meta: &Attributes) -> Result<()> {

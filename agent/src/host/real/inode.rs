@@ -6,7 +6,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, OFlags};
 use rustix::io::Errno;
 
-use super::files::{self, parent, resolve, temporary_name};
+use super::super::temporary_name;
+use super::files::{self, parent, resolve};
 use super::{attributes, refusal, state};
 use crate::fault::Fault;
 
