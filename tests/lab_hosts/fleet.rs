@@ -70,9 +70,9 @@ impl<'a> Fleet<'a> {
     }
 }
 
-/// Shows where a test fails what was said until then.
+/// Shows where a test fails what ran until then, in a line each: what was said is in the failure.
 fn shown(arguments: &[&str], ran: Ran) -> Ran {
-    eprintln!("$ weiche {}\n{}{}[{}]\n", arguments.join(" "), ran.stdout, ran.stderr, ran.code);
+    eprintln!("$ weiche {} [{}]", arguments.join(" "), ran.code);
     ran
 }
 

@@ -34,7 +34,8 @@ impl Ran {
     /// With all that was printed, if not.
     #[track_caller]
     pub fn expect(self, code: i32) -> Ran {
-        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        let Ran { code: is, stdout, stderr } = &self;
+        assert!(*is == code, "exit code {is}, not {code}\nstderr:\n{stderr}\nstdout:\n{stdout}");
         self
     }
 }
