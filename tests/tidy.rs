@@ -41,6 +41,19 @@ fn every_file_says_what_it_is() {
 }
 
 #[test]
+fn the_tests_that_the_guards_document_names_exist() {
+    let text = fs::read_to_string(top().join("docs/guard.md")).expect("docs/guard.md");
+    let words = text.split('`').skip(1).step_by(2);
+    let names: Vec<&str> = words.filter(|word| word.contains('_') && !word.contains(['/', '.', ':', ' '])).collect();
+    let named: Vec<&str> = names.into_iter().filter(|name| name.bytes().any(|b| b.is_ascii_lowercase())).collect();
+    assert!(named.len() > 15, "only {named:?}: the search is broken");
+    let sources = sources();
+    let is_test = |name: &&&str| sources.iter().any(|(_, text)| text.contains(&format!("#[test]\nfn {name}()")));
+    let missing: Vec<_> = named.iter().filter(|name| !is_test(name)).collect();
+    assert!(missing.is_empty(), "no such test: {missing:?}");
+}
+
+#[test]
 fn no_file_is_too_long() {
     let long: Vec<_> = sources().into_iter().filter(|(_, t)| t.lines().count() > MAX_LINES).map(|(p, _)| p).collect();
     assert!(long.is_empty(), "over {MAX_LINES} lines: {long:?}");

@@ -61,16 +61,20 @@ pub fn arm(
     reversible(of_stage)?;
     service::install(host)?;
     host.start_watch(journal.run(), stage)?;
+    journal.append(&[due_in(within_ms, stage, nonce, host)], host)?;
+    Ok(status(stage, journal, host))
+}
+
+/// Armed, from now on.
+fn due_in(within_ms: u64, stage: &str, nonce: Digest, host: &mut dyn Host) -> Record {
     let clock = host.clock();
-    let record = Record::Armed {
+    Record::Armed {
         stage: stage.to_owned(),
         nonce,
         boot_id: facts::boot_id(host),
         deadline_boottime_ms: clock.boottime_ms.saturating_add(within_ms),
         wall_deadline_ms: clock.wall_ms.saturating_add(within_ms),
-    };
-    journal.append(&[record], host)?;
-    Ok(status(stage, journal, host))
+    }
 }
 
 /// Disarms the guard for good, if this is its nonce; a second time it says so again.
@@ -151,18 +155,11 @@ pub fn before(steps: &[Step], journal: &mut Journal, host: &mut dyn Host, report
 /// Those of the host.
 pub fn through(stage: &str, confirm_ms: u64, journal: &mut Journal, host: &mut dyn Host) -> Result<(), Fault> {
     let Some(guard) = journal.guards.get(stage).filter(|guard| guard.armed()) else { return Ok(()) };
-    let (clock, boot_id) = (host.clock(), facts::boot_id(host));
-    if guard.left_ms(&boot_id, clock) <= confirm_ms {
+    let nonce = guard.nonce.clone();
+    if left_ms(stage, journal, host) <= confirm_ms {
         return Ok(());
     }
-    let record = Record::Armed {
-        stage: stage.to_owned(),
-        nonce: guard.nonce.clone(),
-        boot_id,
-        deadline_boottime_ms: clock.boottime_ms.saturating_add(confirm_ms),
-        wall_deadline_ms: clock.wall_ms.saturating_add(confirm_ms),
-    };
-    journal.append(&[record], host)
+    journal.append(&[due_in(confirm_ms, stage, nonce, host)], host)
 }
 
 /// Tells the guards that their stages were taken back by an undo of one stage, or of all.

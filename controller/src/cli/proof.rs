@@ -30,14 +30,13 @@ pub(super) fn proof(loaded: &Loaded, run: &RunId, plan: &Plan) -> Proof {
     Arc::new(move |stage, claimed, signature| {
         let (Some(fleet), Some((statement, members))) = (&fleet, gated.get(stage)) else { return false };
         let members = members.iter().map(String::as_str);
-        match approval(fleet, statement, signature, members, claimed.at_ms) {
-            Ok(proven) if proven == *claimed => true,
-            Ok(_) => false,
-            Err(fault) => {
-                let who = &claimed.principal;
-                let _ = writeln!(stderr(), "The approval of {who} for stage {stage} does not count: {fault}");
-                false
-            }
-        }
+        let why = match approval(fleet, statement, signature, members, claimed.at_ms) {
+            Ok(proven) if proven == *claimed => return true,
+            Ok(proven) => format!("its signature is that of {} as {}", proven.principal, proven.role.name()),
+            Err(fault) => fault.to_string(),
+        };
+        let who = &claimed.principal;
+        let _ = writeln!(stderr(), "The approval of {who} for stage {stage} does not count: {why}");
+        false
     })
 }

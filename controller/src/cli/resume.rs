@@ -31,8 +31,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 pub(super) async fn go_on(context: &Context, opened: Opened, how: &Rehearse) -> Result<Exit, Failure> {
     let id = opened.id.clone();
     let forward = !matches!(opened.view.state, State::Backward | State::Ended(_));
-    let contents = if forward { contents(&opened.loaded, &opened.plan, id.as_str())? } else { Default::default() };
-    let mut contents = contents;
+    let mut contents = if forward { contents(&opened.loaded, &opened.plan, id.as_str())? } else { Default::default() };
     work::fetch(&opened.plan, &mut contents, opened.loaded.dir()).await?;
     let ending = opened.drive(context, contents, (how.parse()?, how.patience()), Start::Resume).await?;
     Ok(work::tell(context, &id, ending))

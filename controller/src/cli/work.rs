@@ -203,15 +203,21 @@ pub(super) async fn find_run(store: &dyn Store, name: &str) -> Result<(Run, Plan
     Ok((run, plan))
 }
 
-/// Keeps a second weiche of this machine away from a run; released with the value.
-pub(super) fn lock_run(store_dir: &Path, run: &RunId) -> Result<File, Failure> {
+/// Keeps a second weiche of this machine away from a run; released with the value. `None` if one works on it already.
+fn try_lock_run(store_dir: &Path, run: &RunId) -> Result<Option<File>, Failure> {
     let path: PathBuf = store_dir.join(format!("run-{run}.lock"));
     let file = File::create(&path).map_err(|e| Failure::of(&format!("make {}", path.display()), &e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(_) => Err(Failure::new(format!("another weiche works on run {run}"))
-            .hint("wait for it to end, or end that process first: the hosts' journals keep everything")),
-    }
+    Ok(file.try_lock().is_ok().then_some(file))
+}
+
+/// The same, where nobody else may work on it.
+pub(super) fn lock_run(store_dir: &Path, run: &RunId) -> Result<File, Failure> {
+    try_lock_run(store_dir, run)?.ok_or_else(|| busy(run))
+}
+
+fn busy(run: &RunId) -> Failure {
+    Failure::new(format!("another weiche works on run {run}"))
+        .hint("wait for it to end, or end that process first: the hosts' journals keep everything")
 }
 
 /// A run of the log, opened for going on with it or taking it back; nobody else of this machine works on it meanwhile.
@@ -226,6 +232,11 @@ pub(super) struct Opened {
 
 /// Opens a run by name.
 pub(super) async fn open_run(context: &Context, name: &str) -> Result<Opened, Failure> {
+    try_open_run(context, name).await?.map_err(|run| busy(&run))
+}
+
+/// The same; the inner error is the run that another weiche of this machine works on.
+async fn try_open_run(context: &Context, name: &str) -> Result<Result<Opened, RunId>, Failure> {
     let loaded = load_fleet(context).map_err(|failure| {
         failure.hint(
             "a run needs the fleet's addresses and keys: bring its files back as they were, e.g. with `git stash`",
@@ -233,10 +244,10 @@ pub(super) async fn open_run(context: &Context, name: &str) -> Result<Opened, Fa
     })?;
     let store = store(context, Some(&loaded)).await?;
     let (stored, plan) = find_run(store.as_ref(), name).await?;
-    let _lock = lock_run(&store_dir(context, &loaded), &stored.id)?;
+    let Some(_lock) = try_lock_run(&store_dir(context, &loaded), &stored.id)? else { return Ok(Err(stored.id)) };
     let events = store.events(&stored.id).await.map_err(|e| Failure::of("read the run log", &e))?;
     let view = View::of(&stored.id, &events);
-    Ok(Opened { loaded, store, id: stored.id, plan, view, _lock })
+    Ok(Ok(Opened { loaded, store, id: stored.id, plan, view, _lock }))
 }
 
 impl Opened {
@@ -404,12 +415,11 @@ pub(super) async fn decide(
         let _ = writeln!(stderr(), "Noted. Whoever drives run {run} takes it up; if nobody does: weiche resume {run}");
         return Ok(Exit::Done);
     };
-    match open_run(context, run.as_str()).await {
+    match try_open_run(context, run.as_str()).await? {
         Ok(opened) => super::resume::go_on(context, opened, rehearse).await,
-        Err(failure) if failure.message.contains("another weiche works on run") => {
+        Err(run) => {
             let _ = writeln!(stderr(), "Noted. The weiche that drives run {run} takes it up within a second.");
             Ok(Exit::Done)
         }
-        Err(failure) => Err(failure),
     }
 }

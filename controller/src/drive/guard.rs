@@ -8,7 +8,6 @@ use weiche_agent::protocol::{Fault, FaultCode, GuardState};
 
 use super::lost::{LOST, Search};
 use super::observe::unknown;
-use super::pool::HostError;
 use super::shared::{Events, Shared, as_fault};
 use super::{host, probe};
 use crate::input::target::HostName;
@@ -50,20 +49,12 @@ pub(super) async fn arm(shared: &Shared, host: &HostName, name: &str) -> Result<
 }
 
 async fn armed(shared: &Shared, host: &HostName, name: &str, deadline: Duration) -> Result<(), Fault> {
-    let mut search = Search::upto(LOST);
-    let state = loop {
-        let armed: Result<GuardState, HostError> = async {
-            let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
-            let session = held.session().await?;
-            Ok(session.arm(&shared.run, name, &nonce(shared, host, name), deadline, ANSWER).await?)
-        }
-        .await;
-        match armed {
-            Ok(state) => break state,
-            Err(error) => search.again(host, error).await.map_err(|error| as_fault(error).within("arm the guard"))?,
-        }
+    let arm = || async {
+        let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
+        let session = held.session().await?;
+        Ok(session.arm(&shared.run, name, &nonce(shared, host, name), deadline, ANSWER).await?)
     };
-    match state {
+    match Search::upto(LOST).ask(host, arm).await.map_err(|error| as_fault(error).within("arm the guard"))? {
         GuardState::Armed { .. } => Ok(()),
         state => Err(Fault::new(FaultCode::TakenBack, format!("the guard is not armed but {state:?}"))),
     }
@@ -96,37 +87,26 @@ async fn confirmed(shared: &Shared, host: &HostName, name: &str) -> Result<(), F
     // As long as the host waits, a line that is cut can come back in time.
     let waits = part.and_then(|stage| stage.rules.guard_ms.or(stage.rules.within_ms)).map_or(LOST, ms);
     let mut search = Search::upto(waits.max(LOST));
-    loop {
-        let anew: Result<(), HostError> = async {
-            let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
-            held.close();
-            held.session().await?;
-            Ok(())
-        }
-        .await;
-        let Err(error) = anew else { break };
-        search.again(host, error).await.map_err(as_fault)?;
-    }
+    let connect = || async {
+        let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
+        held.close();
+        held.session().await?;
+        Ok(())
+    };
+    search.ask(host, connect).await.map_err(as_fault)?;
     for step in part.and_then(|stage| stage.hosts.get(host)).into_iter().flatten() {
         if let Action::Check(check) = &step.action {
             let session = || async { shared.pool.hold(host).await.ok_or_else(|| as_fault(unknown().into())) };
             probe::check(check, session).await.map_err(|fault| fault.within(format!("step {}", check.id)))?;
         }
     }
-    let state = loop {
-        let confirmed: Result<GuardState, HostError> = async {
-            let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
-            let session = held.session().await?;
-            Ok(session.confirm(&shared.run, name, &nonce(shared, host, name), ANSWER).await?)
-        }
-        .await;
-        match confirmed {
-            Ok(state) => break state,
-            // A second time it says the same.
-            Err(error) => search.again(host, error).await.map_err(as_fault)?,
-        }
+    // A second time it says the same.
+    let confirm = || async {
+        let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
+        let session = held.session().await?;
+        Ok(session.confirm(&shared.run, name, &nonce(shared, host, name), ANSWER).await?)
     };
-    match state {
+    match search.ask(host, confirm).await.map_err(as_fault)? {
         GuardState::Confirmed => Ok(()),
         state => Err(Fault::new(FaultCode::TakenBack, format!("the guard is not confirmed but {state:?}"))),
     }

@@ -61,8 +61,8 @@ async fn begin(shared: &Shared, host: &HostName, stage: &str, events: &Events) -
     let waited_for = waits_for_offline(shared, stage);
     // One that has been there already may be there again soon.
     let longest = if is_first || waited_for { Duration::ZERO } else { LOST };
-    match there(shared, host, Search::upto(longest)).await {
-        Err(Stop::Offline(_)) if waited_for && wake::wake(shared, host).await => {}
+    match there(shared, host, longest).await {
+        Err(Stop::Offline(_)) if waited_for && wake::wake(shared, host).await => there(shared, host, wake::UP).await?,
         there => there?,
     }
     if is_first {
@@ -73,21 +73,17 @@ async fn begin(shared: &Shared, host: &HostName, stage: &str, events: &Events) -
 }
 
 /// Whether the host can be reached, looking for it for a while.
-async fn there(shared: &Shared, host: &HostName, mut search: Search) -> Result<(), Stop> {
-    loop {
-        let reached: Result<(), HostError> = async {
-            let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
-            held.session().await?;
-            Ok(())
-        }
-        .await;
-        let Err(error) = reached else { return Ok(()) };
-        if let Err(error) = search.again(host, error).await {
-            let away = matches!(&error, HostError::Connect(error) if error.is_away());
-            let fault = as_fault(error);
-            return Err(if away { Stop::Offline(fault) } else { Stop::Failed(fault) });
-        }
-    }
+async fn there(shared: &Shared, host: &HostName, longest: Duration) -> Result<(), Stop> {
+    let connect = || async {
+        let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
+        held.session().await?;
+        Ok(())
+    };
+    Search::upto(longest).ask(host, connect).await.map_err(|error| {
+        let away = matches!(&error, HostError::Connect(error) if error.is_away());
+        let fault = as_fault(error);
+        if away { Stop::Offline(fault) } else { Stop::Failed(fault) }
+    })
 }
 
 /// Takes back the host's part of a stage; `verify`: nothing of the run is left on the host then, so it is compared with

@@ -30,6 +30,22 @@ impl Search {
         Search { longest, since: None, pause: PAUSE.0 }
     }
 
+    /// Asks until there is an answer, or asking again is of no use.
+    ///
+    /// # Errors
+    /// That of the last time.
+    pub(super) async fn ask<T, F>(&mut self, host: &HostName, question: impl Fn() -> F) -> Result<T, HostError>
+    where
+        F: Future<Output = Result<T, HostError>>,
+    {
+        loop {
+            match question().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => self.again(host, error).await?,
+            }
+        }
+    }
+
     /// Waits before the question is asked again.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ pub use super::shared::Rehearsal;
 /// Most events in one write of the run log.
 const BATCH: usize = 512;
 
-/// How often a run looks for what persons have decided.
+/// A run looks for what persons have decided whenever something happens, and at least so often.
 const ORDERS: Duration = Duration::from_millis(500);
 
 /// How often it renews its leases.

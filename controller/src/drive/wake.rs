@@ -1,6 +1,6 @@
 //! Wakes a host that is switched off: another one on its site sends the magic packet.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::shared::Shared;
 use crate::input::target::HostName;
@@ -9,34 +9,18 @@ use crate::input::target::HostName;
 const SEND: Duration = Duration::from_secs(30);
 
 /// How long a host is looked for once it was woken.
-const UP: Duration = Duration::from_secs(120);
+pub(super) const UP: Duration = Duration::from_secs(120);
 
-/// Between two looks.
-const AGAIN: Duration = Duration::from_secs(3);
-
-/// Wakes the host, if its network card is known and somebody near can be reached; `true` once it answers.
+/// Wakes the host; `false` if its network card is not known or nobody near can be reached.
 pub(super) async fn wake(shared: &Shared, host: &HostName) -> bool {
     let Some(wake) = shared.pool.wake(host) else { return false };
-    let mut sent = false;
     for waker in &wake.through {
-        match tokio::time::timeout(SEND, send(shared, waker, &wake.mac)).await {
-            Ok(Some(packets)) if packets > 0 => {
-                tracing::info!(%host, by = %waker, "woken");
-                sent = true;
-                break;
-            }
-            _ => {}
-        }
-    }
-    let begin = Instant::now();
-    while sent && begin.elapsed() < UP {
-        // The connection is let go in between: others work meanwhile.
-        if let Some((mut held, _permit)) = shared.pool.hold(host).await
-            && held.session().await.is_ok()
+        if let Ok(Some(packets)) = tokio::time::timeout(SEND, send(shared, waker, &wake.mac)).await
+            && packets > 0
         {
+            tracing::info!(%host, by = %waker, "woken");
             return true;
         }
-        tokio::time::sleep(AGAIN).await;
     }
     false
 }

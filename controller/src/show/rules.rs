@@ -39,9 +39,13 @@ pub(super) fn lines(rules: &Rules) -> Vec<String> {
         OnStop::Rollback(Scope::Run) => "the whole run is taken back",
     };
     if !rules.stop.is_empty() || rules.on_stop != OnStop::default() {
-        let when: Vec<String> = rules.stop.iter().map(|rule| format!("{rule} have failed")).collect();
-        let when = if when.is_empty() { "the first failure".into() } else { when.join(", or ") };
-        lines.push(format!("stops at {when}; then {then}"));
+        let when: Vec<String> = rules.stop.iter().map(ToString::to_string).collect();
+        let when = if when.is_empty() {
+            "at the first failure".into()
+        } else {
+            format!("once {} have failed", when.join(" or "))
+        };
+        lines.push(format!("stops {when}; then {then}"));
     }
     if !rules.probes.is_empty() {
         let services: Vec<String> = rules.probes.iter().map(|of| format!("{} ({})", of.service, of.probe)).collect();
@@ -103,7 +107,7 @@ mod tests {
         };
         let expected = [
             "waves of 1, 2 host(s), first m/h1, 10m between them",
-            "stops at 5 % of a stage have failed; then the wave is taken back",
+            "stops once 5 % of a stage have failed; then the wave is taken back",
             "each host takes it back unless it is confirmed over a new connection within 2s",
             "soaks for 48h",
         ];
