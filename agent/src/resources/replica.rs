@@ -121,7 +121,7 @@ pub fn scan(root: &Path, cx: &mut Cx<'_>) -> Result<Manifest, Fault> {
                 let message = format!("{} is nested deeper than {MAX_DEPTH} directories", root.display());
                 return Err(Fault::new(FaultCode::Invalid, message));
             }
-            open.extend(cx.names(&path)?.into_iter().map(|name| (relative.join(name), depth + 1)));
+            open.extend(cx.host.read_dir(&path)?.into_iter().map(|name| (relative.join(name), depth + 1)));
         } else if depth == 0 {
             let message = format!("{} is not a directory", root.display());
             return Err(Fault::new(FaultCode::Conflict, message));
