@@ -130,6 +130,7 @@ impl Host {
         let replies = agent.ask(&Request::Undo {
             run: name(id),
             stage: None,
+            only: Vec::new(),
             over_drift: false,
             expect: Default::default(),
             crash_after_records: None,

@@ -19,7 +19,7 @@ use crate::journal::{Journal, Journalled, Record};
 use crate::protocol::{Injection, Observation, Seen, Status, Step, StepEvent, StepId, StepOutcome};
 use crate::resource::{Circumstances, Claim, Cx, Kind, kind};
 
-pub use undo::{undo, undo_while_booting};
+pub use undo::{left, undo, undo_only, undo_while_booting};
 
 /// Receives events as they become true.
 pub type Report<'a> = &'a mut dyn FnMut(StepEvent);

@@ -40,6 +40,8 @@ pub enum FaultCode {
     Superseded,
     /// Others have changed what a step had made: taking it back would take theirs with it.
     Drifted,
+    /// Another host failed that this one takes turns with.
+    Stopped,
     /// There is no way back for this step.
     Irreversible,
     /// This host cannot do that (missing program, old kernel).

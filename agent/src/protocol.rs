@@ -191,6 +191,9 @@ pub enum Request {
         run: RunId,
         /// Only steps of this stage (the part of the id before the dot); all if `None`.
         stage: Option<String>,
+        /// Only these of them; all if empty.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        only: Vec<StepId>,
         /// Also where others have changed since what the run had made; what they left is kept.
         #[serde(default)]
         over_drift: bool,

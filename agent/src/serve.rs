@@ -113,15 +113,23 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
             }
             Ok(Reply::StageEnd { ok })
         }
-        Request::Undo { run, stage, over_drift, expect, crash_after_records } => {
+        Request::Undo { run, stage, only, over_drift, expect, crash_after_records } => {
             entry::let_in(&expect, host)?;
             let mut journal = open(&run, crash_after_records, host)?;
             let report = &mut |event| send_now(out, &Reply::Event(event));
-            let stuck = engine::undo(stage.as_deref(), over_drift, &mut journal, host, report)?;
+            let part = stage.as_deref();
+            let stuck = match only.as_slice() {
+                [] => engine::undo(part, over_drift, &mut journal, host, report)?,
+                only => engine::undo_only(part, only, over_drift, &mut journal, host, report)?,
+            };
+            if stuck.is_empty() && engine::left(part, &journal) {
+                // The rest goes back later, and is guarded until then.
+                return Ok(Reply::UndoEnd { stuck });
+            }
             if stuck.is_empty() {
                 host.state_remove(&format!("{}/in", journal.run_dir()))?;
             }
-            guard::after_undo(stage.as_deref(), &stuck, &mut journal, host)?;
+            guard::after_undo(part, &stuck, &mut journal, host)?;
             Ok(Reply::UndoEnd { stuck })
         }
         Request::Arm { run, stage, nonce, within_ms, expect } => {

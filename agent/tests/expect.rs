@@ -46,7 +46,7 @@ fn requests(expect: &Expect) -> Vec<Request> {
             crash_after_records,
             confirm_ms: None,
         },
-        Request::Undo { run, stage: None, over_drift: false, expect, crash_after_records },
+        Request::Undo { run, stage: None, only: Vec::new(), over_drift: false, expect, crash_after_records },
     ]
 }
 

@@ -137,7 +137,8 @@ fn cancelling_takes_back_at_once_and_tells_the_steps() {
 fn an_undo_of_the_run_settles_the_guard() {
     let mut scene = Scene::changed();
     let (run, expect) = (run("run-1"), Expect::default());
-    let undo = Request::Undo { run, stage: None, over_drift: false, expect, crash_after_records: None };
+    let undo =
+        Request::Undo { run, stage: None, only: Vec::new(), over_drift: false, expect, crash_after_records: None };
     assert_eq!(scene::ask(&mut scene.host, &undo), Reply::UndoEnd { stuck: Vec::new() });
     assert_eq!(state(&mut scene.host), GuardState::Fired { stuck: Vec::new() });
     scene.is_as_before();
@@ -252,8 +253,35 @@ fn what_cannot_go_back_is_stuck_and_told() {
     // A person helps; the retry tells the guard.
     host.does("rm -f /srv/minutes/of-others");
     let (run, expect) = (run("run-1"), Expect::default());
-    let undo = Request::Undo { run, stage: Some("s".into()), over_drift: false, expect, crash_after_records: None };
+    let undo = Request::Undo {
+        run,
+        stage: Some("s".into()),
+        only: Vec::new(),
+        over_drift: false,
+        expect,
+        crash_after_records: None,
+    };
     assert_eq!(scene::ask(host, &undo), Reply::UndoEnd { stuck: Vec::new() });
+    assert_eq!(state(host), GuardState::Fired { stuck: Vec::new() });
+    scene.is_as_before();
+}
+
+#[test]
+fn what_is_not_back_yet_stays_guarded() {
+    let mut scene = Scene::changed();
+    let host = &mut scene.host;
+    let only = vec![StepId("s.3".into())];
+    let (run, expect) = (run("run-1"), Expect::default());
+    let undo =
+        Request::Undo { run, stage: Some("s".into()), only, over_drift: false, expect, crash_after_records: None };
+    let changed = host.snapshot();
+    assert_eq!(scene::ask(host, &undo), Reply::UndoEnd { stuck: Vec::new() });
+    let half = host.snapshot();
+    assert_ne!(half, changed, "a step is back");
+    assert_eq!(scene::ask(host, &undo), Reply::UndoEnd { stuck: Vec::new() }, "twice");
+    assert_eq!(host.snapshot(), half);
+    assert_eq!(state(host), GuardState::Armed { left_ms: 60_000 });
+    watch(host).unwrap();
     assert_eq!(state(host), GuardState::Fired { stuck: Vec::new() });
     scene.is_as_before();
 }

@@ -359,6 +359,7 @@ fn a_revived_controller_is_refused() {
     let undo = |epoch| Request::Undo {
         run: run(),
         stage: None,
+        only: Vec::new(),
         over_drift: false,
         expect: Expect { epoch, ..Expect::default() },
         crash_after_records: None,

@@ -16,6 +16,7 @@ pub mod session;
 mod shared;
 pub mod ssh;
 mod transfer;
+mod turns;
 mod wake;
 mod watch;
 pub mod witness;

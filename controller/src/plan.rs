@@ -17,7 +17,7 @@ use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Facts, Fault, Observation, StepId};
 
 use crate::input::target::{HostName, Watch};
-use procedure::Action;
+use procedure::{Action, Turn};
 use rules::Rules;
 
 pub use build::{Tree, build, transfer_outlook};
@@ -67,6 +67,9 @@ pub struct Stage {
     pub name: String,
     /// What each host does.
     pub hosts: BTreeMap<HostName, Vec<Step>>,
+    /// If its hosts take turns: who does which steps, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub turns: Vec<Turn>,
     /// In which waves, and when it stops.
     #[serde(default, skip_serializing_if = "is_default")]
     pub rules: Rules,
@@ -168,7 +171,7 @@ impl Plan {
         let work = |plan: &Plan| -> Vec<(String, HostName, Action)> {
             plan.steps().map(|(stage, host, step)| (stage.to_owned(), host.clone(), step.action.clone())).collect()
         };
-        let rules = |plan: &Plan| plan.stages.iter().map(|stage| stage.rules.clone()).collect::<Vec<_>>();
+        let rules = |plan: &Plan| plan.stages.iter().map(|s| (s.rules.clone(), s.turns.clone())).collect::<Vec<_>>();
         self.playbook == other.playbook && work(self) == work(other) && rules(self) == rules(other)
     }
 }

@@ -8,6 +8,7 @@ mod disk;
 mod hang;
 mod kill;
 mod person;
+mod turns;
 mod two;
 
 use std::fs;

@@ -29,10 +29,46 @@ pub fn undo(
     host: &mut dyn Host,
     report: Report<'_>,
 ) -> Result<Vec<StepId>, Fault> {
-    let of_stage = |id: &StepId| stage.is_none() || id.stage() == stage;
-    let open = |s: &&Journalled| s.status != Status::Undone && of_stage(&s.step.id);
-    let open: Vec<&Journalled> = journal.steps.iter().rev().filter(open).collect();
-    let ids: Vec<StepId> = open.iter().map(|s| s.step.id.clone()).collect();
+    some(stage, &|_| true, over_drift, journal, host, report)
+}
+
+/// The same of these steps alone, whatever of the stage is behind them or before them. All of the stage is compared with
+/// what is there first.
+///
+/// # Errors
+/// As for [`undo`].
+pub fn undo_only(
+    stage: Option<&str>,
+    only: &[StepId],
+    over_drift: bool,
+    journal: &mut Journal,
+    host: &mut dyn Host,
+    report: Report<'_>,
+) -> Result<Vec<StepId>, Fault> {
+    some(stage, &|id| only.contains(id), over_drift, journal, host, report)
+}
+
+/// Whether a stage (or a whole run) has steps that are not taken back.
+pub fn left(stage: Option<&str>, journal: &Journal) -> bool {
+    open(stage, journal).next().is_some()
+}
+
+/// The steps of a stage that are not taken back, last first.
+fn open<'j>(stage: Option<&str>, journal: &'j Journal) -> impl Iterator<Item = &'j Journalled> {
+    let of_stage = move |id: &StepId| stage.is_none() || id.stage() == stage;
+    journal.steps.iter().rev().filter(move |s| s.status != Status::Undone && of_stage(&s.step.id))
+}
+
+fn some(
+    stage: Option<&str>,
+    among: &dyn Fn(&StepId) -> bool,
+    over_drift: bool,
+    journal: &mut Journal,
+    host: &mut dyn Host,
+    report: Report<'_>,
+) -> Result<Vec<StepId>, Fault> {
+    let open: Vec<&Journalled> = open(stage, journal).collect();
+    let ids: Vec<StepId> = open.iter().map(|s| s.step.id.clone()).filter(among).collect();
     if !over_drift {
         let drifted = drift::among(&open, host)?;
         if !drifted.is_empty() {
@@ -58,8 +94,7 @@ pub fn undo_while_booting(
     host: &mut dyn Host,
     report: Report<'_>,
 ) -> Result<Vec<StepId>, Fault> {
-    let open = |s: &&Journalled| s.status != Status::Undone && s.step.id.stage() == Some(stage);
-    let open: Vec<Step> = journal.steps.iter().rev().filter(open).map(|s| s.step.clone()).collect();
+    let open: Vec<Step> = open(Some(stage), journal).map(|s| s.step.clone()).collect();
     let (mut left, mut under): (Vec<StepId>, Vec<PathBuf>) = (Vec::new(), Vec::new());
     for step in open {
         let begin = Instant::now();

@@ -116,6 +116,7 @@ fn requests() -> Vec<Said> {
             run: run.clone(),
             expect: Expect::default(),
             stage: None,
+            only: Vec::new(),
             over_drift: false,
             crash_after_records: None,
         }),

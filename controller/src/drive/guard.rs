@@ -9,7 +9,7 @@ use weiche_agent::protocol::{Fault, FaultCode, GuardState};
 use super::lost::{LOST, Search};
 use super::observe::unknown;
 use super::shared::{Events, Shared, as_fault};
-use super::{host, probe};
+use super::{host, probe, turns};
 use crate::input::target::HostName;
 use crate::plan::procedure::Action;
 use crate::plan::{Stage, Step};
@@ -45,7 +45,7 @@ fn deadline(rules: &Rules, steps: &[Step]) -> Duration {
 pub(super) async fn arm(shared: &Shared, host: &HostName, name: &str) -> Result<(), Fault> {
     let Some(stage) = stage(shared, name).filter(|stage| stage.rules.guarded()) else { return Ok(()) };
     let steps = stage.hosts.get(host).map_or(&[][..], Vec::as_slice);
-    armed(shared, host, name, deadline(&stage.rules, steps)).await
+    armed(shared, host, name, deadline(&stage.rules, steps) + turns::behind(stage, host)).await
 }
 
 async fn armed(shared: &Shared, host: &HostName, name: &str, deadline: Duration) -> Result<(), Fault> {
@@ -76,9 +76,19 @@ pub(super) async fn through(shared: &Shared, host: &HostName, name: &str) -> Res
 /// Confirms the host's part of a stage: over a new connection, after the stage's checks have passed once more.
 pub(super) async fn confirm(shared: &Shared, host: &HostName, name: &str, events: &Events) {
     let (host, stage) = (host.clone(), name.to_owned());
-    events.send(match confirmed(shared, &host, name).await {
-        Ok(()) => Happening::HostConfirmed { host, stage },
-        Err(fault) => Happening::HostFailed { host, stage, fault: fault.within("confirm the stage") },
+    let confirmed = match shared.turns.turn_to_confirm(name, &host).await {
+        Ok(()) => confirmed(shared, &host, name).await,
+        Err(fault) => Err(fault),
+    };
+    events.send(match confirmed {
+        Ok(()) => {
+            shared.turns.confirmed(name, &host);
+            Happening::HostConfirmed { host, stage }
+        }
+        Err(fault) => {
+            shared.turns.fail(name, &host);
+            Happening::HostFailed { host, stage, fault: fault.within("confirm the stage") }
+        }
     });
 }
 

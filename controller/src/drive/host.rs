@@ -46,7 +46,10 @@ pub(super) async fn run(shared: &Shared, host: &HostName, stage: &str, events: &
         Err(Stop::Offline(fault)) if waits_for_offline(shared, stage) => {
             Happening::HostOffline { host: name, stage: part, fault }
         }
-        Err(Stop::Offline(fault) | Stop::Failed(fault)) => Happening::HostFailed { host: name, stage: part, fault },
+        Err(Stop::Offline(fault) | Stop::Failed(fault)) => {
+            shared.turns.fail(stage, host);
+            Happening::HostFailed { host: name, stage: part, fault }
+        }
     };
     events.send(what);
 }
@@ -95,29 +98,47 @@ pub(super) async fn undo(
     verify: bool,
     events: &Events,
 ) {
+    let mut what = Happening::HostUndone { host: host.clone(), stage: stage.into() };
+    for part in shared.turns.back(stage, host) {
+        shared.turns.turn_back(stage, host, &part).await;
+        if let Err((steps, fault)) = taken_back(shared, host, (stage, &part.only), over_drift, events).await {
+            what = Happening::HostStuck { host: host.clone(), stage: stage.into(), steps, fault };
+            break;
+        }
+        shared.turns.is_back(stage, host, &part);
+    }
+    shared.turns.leave(stage, host);
+    if verify && matches!(what, Happening::HostUndone { .. }) {
+        witness::verify(shared, host, events).await;
+    }
+    events.send(what);
+}
+
+/// Takes back a part of the stage; if that cannot be: what is left, and why.
+async fn taken_back(
+    shared: &Shared,
+    host: &HostName,
+    part: (&str, &[StepId]),
+    over_drift: bool,
+    events: &Events,
+) -> Result<(), (Vec<StepId>, Fault)> {
     let begin = Instant::now();
-    let what = loop {
-        match backward(shared, host, stage, over_drift, events).await {
-            Ok((stuck, _)) if stuck.is_empty() => {
-                if verify {
-                    witness::verify(shared, host, events).await;
-                }
-                break Happening::HostUndone { host: host.clone(), stage: stage.into() };
-            }
+    loop {
+        match backward(shared, host, part, over_drift, events).await {
+            Ok((stuck, _)) if stuck.is_empty() => return Ok(()),
             Ok((steps, fault)) => {
                 let fault = fault.unwrap_or_else(|| Fault::new(FaultCode::Unknown, "a step could not be taken back"));
-                break Happening::HostStuck { host: host.clone(), stage: stage.into(), steps, fault };
+                return Err((steps, fault));
             }
             // The agent of a cut connection still finishes its step; its journal is ours when it is through.
             Err(HostError::Session(SessionError::Fault(fault)))
                 if fault.code == FaultCode::Busy && begin.elapsed() < UNDO => {}
             Err(error) => {
                 let fault = as_fault(error).hint(format!("once the host answers: weiche rollback {}", shared.run));
-                break Happening::HostStuck { host: host.clone(), stage: stage.into(), steps: Vec::new(), fault };
+                return Err((Vec::new(), fault));
             }
         }
-    };
-    events.send(what);
+    }
 }
 
 /// `Some` if the host now waits for a person.
@@ -127,9 +148,36 @@ async fn forward(
     stage: &str,
     events: &Events,
 ) -> Result<Option<(StepId, String)>, Stop> {
+    shared.turns.enter(stage, host);
     begin(shared, host, stage, events).await?;
+    shared.turns.begun(stage, host);
     let stages = shared.plan.stages.iter().find(|s| s.name == stage);
-    let steps: &[Step] = stages.and_then(|s| s.hosts.get(host)).map_or(&[], Vec::as_slice);
+    let mut steps: &[Step] = stages.and_then(|s| s.hosts.get(host)).map_or(&[], Vec::as_slice);
+    for (turn, size) in shared.turns.of(stage, host, steps.len()) {
+        let (part, after) = steps.split_at(size.min(steps.len()));
+        steps = after;
+        if let Some(turn) = turn {
+            shared.turns.turn(stage, turn).await?;
+        }
+        if let Some(waits) = in_order(shared, host, (stage, part), events).await? {
+            return Ok(Some(waits));
+        }
+        if let Some(turn) = turn {
+            shared.turns.through(stage, turn);
+        }
+    }
+    shared.turns.all(stage).await?;
+    guard::through(shared, host, stage).await?;
+    Ok(None)
+}
+
+/// Carries out steps one after the other; `Some` if the host now waits for a person.
+async fn in_order(
+    shared: &Shared,
+    host: &HostName,
+    (stage, steps): (&str, &[Step]),
+    events: &Events,
+) -> Result<Option<(StepId, String)>, Fault> {
     let mut rest = steps;
     while let Some(first) = rest.first() {
         let resource = |step: &&Step| matches!(step.action, Action::Resource(_));
@@ -167,7 +215,6 @@ async fn forward(
             report(events, host, first.action.id(), outcome, begin);
         }
     }
-    guard::through(shared, host, stage).await?;
     Ok(None)
 }
 
@@ -229,7 +276,7 @@ async fn resources(
 async fn backward(
     shared: &Shared,
     host: &HostName,
-    stage: &str,
+    (stage, only): (&str, &[StepId]),
     over_drift: bool,
     events: &Events,
 ) -> Result<(Vec<StepId>, Option<Fault>), HostError> {
@@ -242,6 +289,6 @@ async fn backward(
         }
         events.send(Happening::Step { host: host.clone(), event });
     };
-    let stuck = session.undo(&shared.run, Some(stage), over_drift, &mut on_event, UNDO).await?;
+    let stuck = session.undo(&shared.run, (Some(stage), only), over_drift, &mut on_event, UNDO).await?;
     Ok((stuck, failed))
 }

@@ -15,6 +15,7 @@ use weiche_agent::protocol::RunId;
 use super::clock::now_ms;
 use super::pool::Pool;
 use super::shared::{Events, Shared, Told};
+use super::turns::Turns;
 use super::watch::Watch;
 use super::{guard, host};
 use crate::approval::Approval;
@@ -22,7 +23,7 @@ use crate::input::target::HostName;
 use crate::plan::Plan;
 use crate::plan::procedure::Content;
 use crate::rollout::rules::{Rules, Scope};
-use crate::rollout::{Action, Happening, Outcome, Part, Rollout, Standing};
+use crate::rollout::{Action, Fate, Happening, Outcome, Part, Rollout, Standing};
 use crate::store::{EVENT_VERSION, Event, LEASE_MS, Store, StoreError};
 
 pub use super::shared::Rehearsal;
@@ -132,10 +133,12 @@ pub async fn run(
     let past = job.store.events(&job.run).await?;
     // Whoever would only wait for a connection is not asked yet: a stage that stops meanwhile must not begin it.
     let limit = job.pool.limit();
-    let part = |s: &crate::plan::Stage| Part {
-        name: s.name.clone(),
-        hosts: s.hosts.keys().cloned().collect(),
-        rules: Rules { at_once: Some(s.rules.at_once.unwrap_or(limit).min(limit)), ..s.rules.clone() },
+    let part = |s: &crate::plan::Stage| {
+        // Hosts that take turns wait for one another: all of them have to be asked.
+        let least = if s.turns.is_empty() { 1 } else { s.hosts.len() };
+        let at_once = s.rules.at_once.unwrap_or(limit).min(limit).max(least);
+        let hosts = s.hosts.keys().cloned().collect();
+        Part { name: s.name.clone(), hosts, rules: Rules { at_once: Some(at_once), ..s.rules.clone() } }
     };
     let parts = job.plan.stages.iter().map(part).collect();
     let mut rollout = Rollout::new(parts, job.plan.sites.clone()).planned_by(&job.plan.planner);
@@ -159,6 +162,10 @@ pub async fn run(
         Start::Decided(happening) => Some(happening),
     };
     let (patience, lease) = (job.patience, job.lease);
+    let turns = Turns::new(&job.plan);
+    for (stage, host, _) in rollout.cells().filter(|(_, _, cell)| matches!(cell.fate, Fate::Ready | Fate::Done)) {
+        turns.was_through(stage, host);
+    }
     let shared = Arc::new(Shared {
         run: job.run,
         plan: job.plan,
@@ -167,6 +174,7 @@ pub async fn run(
         pool: job.pool,
         store: job.store,
         rehearsal: job.rehearsal,
+        turns,
     });
     let (events, mut happened) = Events::channel();
     let mut tasks = JoinSet::new();
@@ -207,6 +215,13 @@ pub async fn run(
             let actions = rollout.next(now_ms());
             if actions.is_empty() {
                 break;
+            }
+            for action in &actions {
+                match action {
+                    Action::Undo { host, stage, .. } => shared.turns.goes_back(stage, host),
+                    Action::Confirm { host, stage } => shared.turns.confirms(stage, host),
+                    Action::Run { .. } | Action::Record(_) => {}
+                }
             }
             for action in actions {
                 if !matches!(action, Action::Record(_)) {

@@ -207,14 +207,13 @@ impl Session {
     pub async fn undo(
         &mut self,
         run: &RunId,
-        stage: Option<&str>,
+        (stage, only): (Option<&str>, &[StepId]),
         over_drift: bool,
         on_event: &mut (dyn FnMut(StepEvent) + Send),
         within: Duration,
     ) -> Result<Vec<StepId>> {
-        let stage = stage.map(str::to_owned);
-        let expect = self.expect.clone();
-        let request = Request::Undo { run: run.clone(), stage, over_drift, expect, crash_after_records: None };
+        let (stage, only, expect) = (stage.map(str::to_owned), only.to_vec(), self.expect.clone());
+        let request = Request::Undo { run: run.clone(), stage, only, over_drift, expect, crash_after_records: None };
         match self.carry_out(run, Vec::new(), &request, on_event, within).await? {
             Reply::UndoEnd { stuck } => Ok(stuck),
             other => Err(self.unexpected(&other)),

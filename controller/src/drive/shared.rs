@@ -12,6 +12,7 @@ use weiche_agent::protocol::{Fault, FaultCode, Injection, Reply, Request, RunId,
 use super::link::LinkError;
 use super::pool::{HostError, Pool};
 use super::session::{Blob, Session, SessionError, Source};
+use super::turns::Turns;
 use crate::input::target::HostName;
 use crate::plan::Plan;
 use crate::plan::procedure::Content;
@@ -34,6 +35,8 @@ pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
     /// Rehearsed faults.
     pub(super) rehearsal: Rehearsal,
+    /// How the stages stand whose hosts take turns.
+    pub(super) turns: Turns,
 }
 
 impl Shared {

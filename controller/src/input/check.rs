@@ -4,6 +4,7 @@ mod member;
 mod playbook;
 mod profile;
 mod reference;
+mod turns;
 mod window;
 
 use std::collections::BTreeMap;

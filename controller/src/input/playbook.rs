@@ -85,6 +85,13 @@ pub struct Stage {
     pub rollout: RolloutSpec,
 }
 
+impl Stage {
+    /// Whether its hosts take turns: each step says which host does it, and begins when the one before it is through.
+    pub fn in_turns(&self) -> bool {
+        self.steps.iter().any(|step| step.on.is_some())
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StageHead {

@@ -159,6 +159,10 @@ fn steps(generator: &mut SchemaGenerator) -> Vec<Value> {
     for (name, schema) in resources() {
         steps.push(item(generator, &name, &schema));
     }
+    let on = json!({ "type": "string", "description": "The only host that does it: an input, or a template. Hosts take turns." });
+    for properties in steps.iter_mut().filter_map(|step| step.get_mut("properties")?.as_object_mut()) {
+        properties.insert("on".into(), on.clone());
+    }
     steps
 }
 

@@ -67,7 +67,8 @@ pub fn build(
             }
             hosts.insert(host.clone(), steps);
         }
-        stages.push(Stage { name: stage.name.clone(), hosts, rules: stage.rules.clone() });
+        let (name, turns, rules) = (stage.name.clone(), stage.turns.clone(), stage.rules.clone());
+        stages.push(Stage { name, hosts, turns, rules });
     }
     if !failures.is_empty() {
         return Err(Unplannable(failures));

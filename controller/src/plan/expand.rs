@@ -2,10 +2,12 @@
 //! step ids. Pure; all problems at once.
 
 mod input;
+mod number;
 mod probe;
 mod stage;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod waves;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -37,8 +37,20 @@ pub struct Stage {
     pub name: String,
     /// What each host of the stage does.
     pub hosts: BTreeMap<HostName, Vec<Action>>,
+    /// If its hosts take turns: who does which steps, in order; each begins when the one before it is through. Taken back
+    /// in the reverse order.
+    pub turns: Vec<Turn>,
     /// In which waves, and when it stops.
     pub rules: Rules,
+}
+
+/// Steps of one host that follow one another in a stage whose hosts take turns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// Whose turn it is.
+    pub host: HostName,
+    /// Its steps, in order.
+    pub steps: Vec<StepId>,
 }
 
 /// The smallest thing a plan speaks of. Step ids are `STAGE.NUMBER`, unique per host.

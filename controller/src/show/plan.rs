@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use weiche_agent::resource::{Exactness, kind};
 
-use crate::plan::procedure::Action;
-use crate::plan::{Plan, Step};
+use crate::input::target::HostName;
+use crate::plan::procedure::{Action, Turn};
+use crate::plan::{Plan, Stage, Step};
 
 /// Renders the whole plan; unchanged steps are counted, not listed.
 pub fn text(plan: &Plan) -> String {
@@ -33,17 +34,21 @@ fn render(plan: &Plan, out: &mut String) -> std::fmt::Result {
         for line in super::rules::lines(&stage.rules) {
             writeln!(out, "  {line}")?;
         }
-        for (host, steps) in &stage.hosts {
+        let ordered: Vec<String> = stage.turns.iter().map(|turn| turn.host.to_string()).collect();
+        if !ordered.is_empty() {
+            writeln!(out, "  in turns: {}; taken back in the reverse order", ordered.join(", then "))?;
+        }
+        for (host, steps) in turns(stage) {
             let shown = |step: &&Step| {
                 step.outlook.changes || !matches!(step.action, Action::Resource(_) | Action::Transfer(_))
             };
-            let quiet = steps.iter().filter(|step| !shown(step)).count();
+            let quiet = steps.iter().copied().filter(|step| !shown(step)).count();
             writeln!(
                 out,
                 "  {host}{}",
                 if quiet > 0 { format!("  ({quiet} step(s) already as wanted)") } else { String::new() }
             )?;
-            for step in steps.iter().filter(shown) {
+            for step in steps.iter().copied().filter(shown) {
                 self::step(step, out)?;
             }
         }
@@ -66,6 +71,18 @@ fn render(plan: &Plan, out: &mut String) -> std::fmt::Result {
         writeln!(out, "Every step can be taken back.")?;
     }
     Ok(())
+}
+
+/// Who does what, in order.
+fn turns(stage: &Stage) -> Vec<(&HostName, Vec<&Step>)> {
+    if stage.turns.is_empty() {
+        return stage.hosts.iter().map(|(host, steps)| (host, steps.iter().collect())).collect();
+    }
+    let of = |turn: &Turn| {
+        let steps = stage.hosts.get(&turn.host).into_iter().flatten();
+        steps.filter(|step| turn.steps.contains(step.action.id())).collect()
+    };
+    stage.turns.iter().map(|turn| (&turn.host, of(turn))).collect()
 }
 
 fn step(step: &Step, out: &mut String) -> std::fmt::Result {

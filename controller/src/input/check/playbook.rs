@@ -4,7 +4,7 @@
 use handlebars::Context;
 use serde_json::Value as Json;
 
-use super::Gaps;
+use super::{Gaps, turns};
 use crate::input::apply::Applier;
 use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::files::Files;
@@ -32,6 +32,7 @@ pub(super) fn check(fleet: &Fleet, files: &dyn Files, gaps: Gaps, problems: &mut
                 On::Selector(_) | On::Inputs(_) | On::All => {}
             }
             stage.steps.iter().for_each(|step| checker.step(step));
+            turns::check(stage, &playbook.source, checker.problems);
         }
     }
 }
@@ -46,13 +47,17 @@ struct Checker<'a, 'b> {
 
 impl Checker<'_, '_> {
     fn step(&mut self, step: &Step) {
+        if let Some(on) = &step.on {
+            self.templates(on);
+            self.named(on);
+        }
         match &step.action {
             StepAction::Apply { profile, parameters, .. } => self.apply(profile, parameters),
             StepAction::Resource(resource) => self.resource(resource),
             StepAction::Transfer { from, paths, .. } => {
                 self.templates(from);
                 self.templates(paths);
-                self.from(from);
+                self.named(from);
                 let list = if paths.items().is_empty() { std::slice::from_ref(paths) } else { paths.items() };
                 for path in list {
                     let problem = match path.text() {
@@ -114,15 +119,15 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// `from` is an input, an expression, or a host.
-    fn from(&mut self, from: &Node) {
-        let Some(name) = from.text().filter(|text| !text.contains("{{")) else { return };
+    /// `from` and `on` name an input, an expression, or a host.
+    fn named(&mut self, node: &Node) {
+        let Some(name) = node.text().filter(|text| !text.contains("{{")) else { return };
         let is_input = self.playbook.inputs.get(name).is_some_and(|input| input.r#type == Type::Host);
         if !is_input && !self.gaps.hosts && self.fleet.find(name).is_err() {
             let inputs = self.playbook.inputs.iter().filter(|(_, i)| i.r#type == Type::Host).map(|(n, _)| n.as_str());
             let hint = suggest::hint(name, inputs);
             let message = format!("`{name}` is neither an input of type host nor a host of the fleet");
-            self.problems.add(Diagnostic::new(&self.playbook.source, from.span, message).maybe_hint(hint));
+            self.problems.add(Diagnostic::new(&self.playbook.source, node.span, message).maybe_hint(hint));
         }
     }
 

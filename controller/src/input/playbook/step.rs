@@ -1,4 +1,4 @@
-//! A step as written: exactly one action, perhaps with `timeout`, `within`, `every`, `by` or `takes`.
+//! A step as written: exactly one action, perhaps with `on`, `timeout`, `within`, `every`, `by` or `takes`.
 
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub struct Step {
     pub key: Span,
     /// What it does.
     pub action: StepAction,
+    /// The only host that does it, by an input or a template: hosts take turns.
+    pub on: Option<Node>,
 }
 
 /// What a step does.
@@ -91,6 +93,7 @@ pub(super) fn parse(source: &Source, mut item: Node, problems: &mut Problems) ->
     let timeout = resource::timeout(source, &mut item, problems);
     let (within, every) = (item.take("within"), item.take("every"));
     let (by, takes) = (item.take("by"), item.take("takes"));
+    let on = item.take("on").and_then(|(key, node)| text(source, &key, node, problems));
     let Value::Map(entries) = item.value else { return None };
     let mut entries = entries.into_iter();
     let Some((key, value)) = entries.next() else {
@@ -99,8 +102,7 @@ pub(super) fn parse(source: &Source, mut item: Node, problems: &mut Problems) ->
         return None;
     };
     for (second, _) in entries {
-        let hint =
-            "start each step with `- `; beside an action there may be `timeout`, `within`, `every`, `by` and `takes`";
+        let hint = "start each step with `- `; beside an action there may be `on`, `timeout`, `within`, `every`, `by` and `takes`";
         let message = format!("`{}` does not belong to this step", second.name);
         problems.add(Diagnostic::new(source, second.span, message).hint(hint));
     }
@@ -150,7 +152,7 @@ pub(super) fn parse(source: &Source, mut item: Node, problems: &mut Problems) ->
             }
         },
     };
-    Some(Step { key: key.span, action })
+    Some(Step { key: key.span, action, on })
 }
 
 /// A time that stands beside an action; it is longer than nothing.

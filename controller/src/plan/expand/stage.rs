@@ -1,16 +1,15 @@
 //! A stage for its hosts: each step of the playbook becomes actions, numbered host by host.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
 use handlebars::Context;
 use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use weiche_agent::digest::Digest;
-use weiche_agent::protocol::{self, StepId};
+use weiche_agent::protocol::StepId;
 use weiche_agent::resource::kind;
 
 use super::input::{Given, unreachable};
-use super::{context, waves};
+use super::number::{Draft, Numbering};
+use super::{context, turns, waves};
 use crate::input::apply::{Applied, Applier, profile_context};
 use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::fleet::{Fleet, Host};
@@ -21,8 +20,9 @@ use crate::input::scalar::path_problem;
 use crate::input::selector::On;
 use crate::input::source::{Source, Span};
 use crate::input::suggest;
+use crate::input::target::HostName;
 use crate::input::yaml::{Key, Node};
-use crate::plan::procedure::{Action, Check, Content, Manual, Probe, Reboot, Stage, Transfer};
+use crate::plan::procedure::{Action, Check, Content, Manual, Probe, Reboot, Stage, Transfer, Turn};
 
 /// Expands the stages of one playbook.
 pub(super) struct Expansion<'a, 'b> {
@@ -34,24 +34,25 @@ pub(super) struct Expansion<'a, 'b> {
     pub(super) problems: &'b mut Problems,
 }
 
-/// What a host does in a stage, before it is numbered: resources keep their positions for references.
-enum Draft {
-    Resource(usize),
-    Transfer(Transfer),
-    Check(Check),
-    Manual(Manual),
-    Reboot(Reboot),
-}
-
 impl<'a> Expansion<'a, '_> {
     /// Expands one; `None`, and problems, if it has no hosts.
     pub(super) fn stage(&mut self, stage: &playbook::Stage) -> Option<Stage> {
         let on = self.hosts(stage)?;
         let rules = waves::rules(self.fleet, &stage.rollout, &on, self.source(), self.problems);
-        let mut hosts = BTreeMap::new();
-        for host in on {
-            let actions = self.actions(&stage.name, &stage.steps, host);
-            hosts.insert(host.name.clone(), actions);
+        let (mut hosts, mut turns) = (BTreeMap::new(), Vec::new());
+        if stage.in_turns() {
+            let whose = self.whose(stage, &on)?;
+            (hosts, turns) = self.in_turns(&stage.name, &stage.steps, &whose);
+            let idle = on.iter().filter(|host| !hosts.contains_key(&host.name)).map(|host| host.name.to_string());
+            for host in idle {
+                let message = format!("no step of the stage `{}` is on `{host}`", stage.name.value);
+                self.problems.add(Diagnostic::new(self.source(), stage.on_span, message).hint("leave it out of `on:`"));
+            }
+        } else {
+            for host in on {
+                let actions = self.actions(&stage.name, &stage.steps, host);
+                hosts.insert(host.name.clone(), actions);
+            }
         }
         if rules.guarded() {
             let wrong = hosts.values().flatten().filter_map(unguardable).collect::<BTreeSet<_>>();
@@ -61,7 +62,7 @@ impl<'a> Expansion<'a, '_> {
                 self.problems.add(Diagnostic::new(self.source(), stage.name.span, message).hint(hint));
             }
         }
-        Some(Stage { name: stage.name.to_string(), hosts, rules })
+        Some(Stage { name: stage.name.to_string(), hosts, turns, rules })
     }
 
     fn source(&self) -> &'a Source {
@@ -117,13 +118,72 @@ impl<'a> Expansion<'a, '_> {
         found
     }
 
+    /// The host of each step.
+    fn whose(&mut self, stage: &playbook::Stage, on: &[&'a Host]) -> Option<Vec<&'a Host>> {
+        let known = Context::from(Value::Object(context(self.fleet, self.given, None)));
+        let mut whose = Vec::new();
+        for step in &stage.steps {
+            // That each step says so was checked when the playbook was read.
+            let Some(node) = &step.on else { continue };
+            let Some(host) = self.one(node, &known) else { continue };
+            if on.iter().any(|other| other.name == host.name) {
+                whose.push(host);
+            } else {
+                let message = format!("`{}` is not among the hosts of the stage `{}`", host.name, stage.name.value);
+                let hint = "add it to the stage's `on:`";
+                self.problems.add(Diagnostic::new(self.source(), node.span, message).hint(hint));
+            }
+        }
+        (whose.len() == stage.steps.len()).then_some(whose)
+    }
+
+    /// The host that a text names: an input, or what a template says.
+    fn one(&mut self, node: &Node, known: &Context) -> Option<&'a Host> {
+        let value = match node.text().map(|text| self.of_input(text)) {
+            Some(hosts) if hosts.len() == 1 => json!(hosts[0].name),
+            _ => self.applier.renderer.node(self.source(), node, known, self.problems)?,
+        };
+        self.named(node.span, &value)
+    }
+
+    fn in_turns(
+        &mut self,
+        stage: &str,
+        steps: &[playbook::Step],
+        whose: &[&'a Host],
+    ) -> (BTreeMap<HostName, Vec<Action>>, Vec<Turn>) {
+        // Resources of a host refer to one another whoever's turn it is between them.
+        let mut all: BTreeMap<&HostName, (Vec<Applied>, Vec<Vec<Draft>>)> = BTreeMap::new();
+        for (step, host) in steps.iter().zip(whose) {
+            let known = Context::from(Value::Object(context(self.fleet, self.given, Some(host))));
+            let (resources, parts) = all.entry(&host.name).or_default();
+            let mut drafts = Vec::new();
+            self.step(step, host, &known, resources, &mut drafts);
+            parts.push(drafts);
+        }
+        let mut numbered: BTreeMap<&HostName, (Numbering<'_>, std::vec::IntoIter<Vec<Draft>>)> = all
+            .into_iter()
+            .map(|(host, (resources, parts))| (host, (Numbering::new(stage, resources), parts.into_iter())))
+            .collect();
+        let (mut count, mut turns) = (0, Vec::new());
+        for host in whose {
+            let Some((numbering, parts)) = numbered.get_mut(&host.name) else { continue };
+            let ids = numbering.push(parts.next().unwrap_or_default(), &mut count, self.contents);
+            turns::add(&mut turns, &host.name, ids);
+        }
+        let hosts = numbered.into_iter().map(|(host, (numbering, _))| (host.clone(), numbering.actions)).collect();
+        (hosts, turns)
+    }
+
     fn actions(&mut self, stage: &str, steps: &[playbook::Step], host: &'a Host) -> Vec<Action> {
         let known = Context::from(Value::Object(context(self.fleet, self.given, Some(host))));
         let (mut resources, mut drafts) = (Vec::new(), Vec::new());
         for step in steps {
             self.step(step, host, &known, &mut resources, &mut drafts);
         }
-        number(stage, resources, drafts, self.contents)
+        let mut numbering = Numbering::new(stage, resources);
+        numbering.push(drafts, &mut 0, self.contents);
+        numbering.actions
     }
 
     fn step(
@@ -248,11 +308,7 @@ impl<'a> Expansion<'a, '_> {
 
     fn from(&mut self, from: &Node, host: &Host, known: &Context) -> Option<&'a Host> {
         let source = self.source();
-        let value = match from.text().map(|text| self.of_input(text)) {
-            Some(hosts) if hosts.len() == 1 => json!(hosts[0].name),
-            _ => self.applier.renderer.node(source, from, known, self.problems)?,
-        };
-        let found = self.named(from.span, &value)?;
+        let found = self.one(from, known)?;
         let problem = if found.name == host.name {
             Some((format!("`{}` cannot transfer from itself", host.name), "run this stage on the other host"))
         } else {
@@ -323,76 +379,4 @@ fn unguardable(action: &Action) -> Option<(&'static str, &'static str)> {
             .then_some(("an irreversible step", "it could not be taken back")),
         Action::Transfer(_) | Action::Check(_) => None,
     }
-}
-
-/// Gives the drafts of a host their ids. A unit that reacts to others gets an anchor before the first of them: undone
-/// last, it settles the unit on what the others were put back to.
-fn number(
-    stage: &str,
-    resources: Vec<Applied>,
-    drafts: Vec<Draft>,
-    contents: &mut BTreeMap<Digest, Content>,
-) -> Vec<Action> {
-    let mut anchors: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (at, resource) in resources.iter().enumerate() {
-        if let Some(first) = resource.watches.first() {
-            anchors.entry(*first).or_default().push(at);
-        }
-    }
-    let mut ids: Vec<StepId> = vec![StepId(String::new()); resources.len()];
-    let mut count = 0;
-    let mut next = || {
-        count += 1;
-        StepId(format!("{stage}.{count}"))
-    };
-    let mut resources: Vec<Option<Applied>> = resources.into_iter().map(Some).collect();
-    let mut actions = Vec::new();
-    for draft in drafts {
-        match draft {
-            Draft::Resource(at) => {
-                for unit in anchors.remove(&at).unwrap_or_default() {
-                    if let Some(unit) = resources.get(unit).and_then(Option::as_ref) {
-                        actions.push(Action::Resource(anchor(next(), unit)));
-                    }
-                }
-                let Some(resource) = resources[at].take() else { continue };
-                ids[at] = next();
-                let watches = resource.watches.iter().map(|at| ids[*at].clone()).collect();
-                for (digest, body) in resource.bodies {
-                    contents.entry(digest).or_insert_with(|| body.into());
-                }
-                actions.push(Action::Resource(protocol::Step {
-                    id: ids[at].clone(),
-                    kind: resource.kind.name().to_owned(),
-                    spec: resource.spec,
-                    watches,
-                    anchor: false,
-                    timeout_ms: milliseconds(resource.timeout),
-                    inject: None,
-                }));
-            }
-            Draft::Transfer(transfer) => actions.push(Action::Transfer(Transfer { id: next(), ..transfer })),
-            Draft::Check(check) => actions.push(Action::Check(Check { id: next(), ..check })),
-            Draft::Reboot(reboot) => actions.push(Action::Reboot(Reboot { id: next(), ..reboot })),
-            Draft::Manual(manual) => actions.push(Action::Manual(Manual { id: next(), ..manual })),
-        }
-    }
-    actions
-}
-
-fn anchor(id: StepId, unit: &Applied) -> protocol::Step {
-    let name = unit.spec.get("name").cloned().unwrap_or_default();
-    protocol::Step {
-        id,
-        kind: "unit".to_owned(),
-        spec: json!({ "name": name, "settle": true }),
-        watches: Vec::new(),
-        anchor: true,
-        timeout_ms: milliseconds(unit.timeout),
-        inject: None,
-    }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,5 +1,7 @@
 //! What becomes of a playbook for given inputs.
 
+mod turns;
+
 use serde_json::json;
 
 use super::expand;

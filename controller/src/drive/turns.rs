@@ -1,0 +1,216 @@
+//! Stages whose hosts take turns: who waits for whom, forward, back, and when they are confirmed.
+//!
+//! Forward, nobody changes anything before all hosts of the stage are there (and their guards armed); then each turn waits
+//! for those before it. Back, a turn is taken back when those behind it are, as far as their hosts go back at all. Whoever
+//! had the first turn is confirmed last, and its guard fires last: what another host has taken over is given up before it
+//! is taken back here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use weiche_agent::protocol::{Fault, FaultCode, StepId};
+
+use crate::input::target::HostName;
+use crate::plan::procedure::Turn;
+use crate::plan::{Plan, Stage};
+
+/// How much later a guard fires than that of a host whose first turn comes later.
+const BEHIND: Duration = Duration::from_secs(3);
+
+/// How the turns of a stage stand, in this process: whoever resumes a run begins anew, and the journals of the hosts see to
+/// it that nothing is done twice.
+#[derive(Clone, Debug, Default)]
+struct Standing {
+    begun: BTreeSet<HostName>,
+    through: BTreeSet<usize>,
+    failed: BTreeSet<HostName>,
+    /// Hosts that go back, with the turns of theirs that are taken back: from this one on.
+    back: BTreeMap<HostName, usize>,
+    /// Hosts that are being confirmed.
+    confirming: BTreeSet<HostName>,
+}
+
+/// The turns of all stages of a run that have some.
+pub(super) struct Turns(BTreeMap<String, Of>);
+
+/// The turns of one stage.
+struct Of {
+    turns: Vec<Turn>,
+    hosts: BTreeSet<HostName>,
+    standing: watch::Sender<Standing>,
+}
+
+/// A turn of a host on its way back.
+pub(super) struct Back {
+    turn: usize,
+    /// Its steps; empty: all that is left of the stage.
+    pub(super) only: Vec<StepId>,
+}
+
+impl Turns {
+    pub(super) fn new(plan: &Plan) -> Turns {
+        let of = |stage: &Stage| Of {
+            turns: stage.turns.clone(),
+            hosts: stage.hosts.keys().cloned().collect(),
+            standing: watch::Sender::default(),
+        };
+        Turns(plan.stages.iter().filter(|s| !s.turns.is_empty()).map(|s| (s.name.clone(), of(s))).collect())
+    }
+
+    fn change<T>(&self, stage: &str, how: impl FnOnce(&[Turn], &mut Standing) -> T) {
+        if let Some(of) = self.0.get(stage) {
+            of.standing.send_modify(|standing| {
+                how(&of.turns, standing);
+            });
+        }
+    }
+
+    async fn wait(&self, stage: &str, until: impl Fn(&Of, &Standing) -> bool) -> Standing {
+        let Some(of) = self.0.get(stage) else { return Standing::default() };
+        let mut standing = of.standing.subscribe();
+        // The sender lives as long as the run.
+        let found = standing.wait_for(|standing| until(of, standing)).await.map(|standing| standing.clone());
+        found.unwrap_or_default()
+    }
+
+    /// What a host does in turn: the number of the turn, if there are turns, and of how many steps it is.
+    pub(super) fn of(&self, stage: &str, host: &HostName, steps: usize) -> Vec<(Option<usize>, usize)> {
+        let Some(of) = self.0.get(stage) else { return vec![(None, steps)] };
+        let own = of.turns.iter().enumerate().filter(|(_, turn)| turn.host == *host);
+        own.map(|(at, turn)| (Some(at), turn.steps.len())).collect()
+    }
+
+    /// The host begins with its part of the stage, perhaps anew.
+    pub(super) fn enter(&self, stage: &str, host: &HostName) {
+        self.change(stage, |turns, standing| {
+            standing.begun.remove(host);
+            standing.failed.remove(host);
+            standing.through.retain(|at| turns.get(*at).is_some_and(|turn| turn.host != *host));
+        });
+    }
+
+    /// The host is there and may be changed.
+    pub(super) fn begun(&self, stage: &str, host: &HostName) {
+        self.change(stage, |_, standing| standing.begun.insert(host.clone()));
+    }
+
+    /// The host was through with its part already when this process took over.
+    pub(super) fn was_through(&self, stage: &str, host: &HostName) {
+        self.change(stage, |turns, standing| {
+            standing.begun.insert(host.clone());
+            let own = turns.iter().enumerate().filter(|(_, turn)| turn.host == *host);
+            standing.through.extend(own.map(|(at, _)| at));
+        });
+    }
+
+    /// A turn is through.
+    pub(super) fn through(&self, stage: &str, turn: usize) {
+        self.change(stage, |_, standing| standing.through.insert(turn));
+    }
+
+    /// The host has failed in the stage, or could not be confirmed: nobody's turn comes any more.
+    pub(super) fn fail(&self, stage: &str, host: &HostName) {
+        self.change(stage, |_, standing| {
+            standing.failed.insert(host.clone());
+            standing.confirming.remove(host);
+        });
+    }
+
+    /// Waits for the turn to come.
+    ///
+    /// # Errors
+    /// If another host of the stage has failed.
+    pub(super) async fn turn(&self, stage: &str, turn: usize) -> Result<(), Fault> {
+        let ready = |of: &Of, standing: &Standing| {
+            of.hosts.iter().all(|host| standing.begun.contains(host))
+                && (0..turn).all(|before| standing.through.contains(&before))
+        };
+        let standing = self.wait(stage, |of, standing| !standing.failed.is_empty() || ready(of, standing)).await;
+        standing.failed.first().map_or(Ok(()), |host| Err(others(host)))
+    }
+
+    /// Waits until the last turn of the stage is through, so that all of its hosts are confirmed or none.
+    ///
+    /// # Errors
+    /// If another host of the stage has failed.
+    pub(super) async fn all(&self, stage: &str) -> Result<(), Fault> {
+        match self.0.get(stage) {
+            Some(of) => self.turn(stage, of.turns.len()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The host will be taken back: said ahead of its task, so that no other one overtakes it.
+    pub(super) fn goes_back(&self, stage: &str, host: &HostName) {
+        self.change(stage, |turns, standing| standing.back.insert(host.clone(), turns.len()));
+    }
+
+    /// The host's turns, last first.
+    pub(super) fn back(&self, stage: &str, host: &HostName) -> Vec<Back> {
+        let Some(of) = self.0.get(stage) else { return vec![Back { turn: 0, only: Vec::new() }] };
+        let own = of.turns.iter().enumerate().filter(|(_, turn)| turn.host == *host);
+        let mut own: Vec<Back> = own.map(|(turn, of)| Back { turn, only: of.steps.clone() }).collect();
+        if let Some(first) = own.first_mut() {
+            first.only.clear();
+        }
+        own.into_iter().rev().collect()
+    }
+
+    /// Waits until all that came behind a turn is taken back on the other hosts that go back.
+    pub(super) async fn turn_back(&self, stage: &str, host: &HostName, back: &Back) {
+        let behind = |of: &Of, standing: &Standing| {
+            let later = of.turns.iter().enumerate().skip(back.turn + 1).filter(|(_, turn)| turn.host != *host);
+            later.filter_map(|(at, turn)| Some((at, standing.back.get(&turn.host)?))).any(|(at, from)| at < *from)
+        };
+        self.wait(stage, |of, standing| !behind(of, standing)).await;
+    }
+
+    /// A turn is taken back.
+    pub(super) fn is_back(&self, stage: &str, host: &HostName, back: &Back) {
+        self.change(stage, |_, standing| standing.back.insert(host.clone(), back.turn));
+    }
+
+    /// The host is back, or stuck: nobody waits for it any more.
+    pub(super) fn leave(&self, stage: &str, host: &HostName) {
+        self.change(stage, |_, standing| standing.back.remove(host));
+    }
+
+    /// The host will be confirmed: said ahead of its task.
+    pub(super) fn confirms(&self, stage: &str, host: &HostName) {
+        self.change(stage, |_, standing| standing.confirming.insert(host.clone()));
+    }
+
+    /// Waits until the hosts whose first turn came later are confirmed.
+    ///
+    /// # Errors
+    /// If one of them could not be.
+    pub(super) async fn turn_to_confirm(&self, stage: &str, host: &HostName) -> Result<(), Fault> {
+        let ready = |of: &Of, standing: &Standing| {
+            let later = standing.confirming.iter().filter(|other| first(&of.turns, other) > first(&of.turns, host));
+            later.count() == 0
+        };
+        let standing = self.wait(stage, |of, standing| !standing.failed.is_empty() || ready(of, standing)).await;
+        standing.failed.first().map_or(Ok(()), |host| Err(others(host)))
+    }
+
+    /// The host is confirmed.
+    pub(super) fn confirmed(&self, stage: &str, host: &HostName) {
+        self.change(stage, |_, standing| standing.confirming.remove(host));
+    }
+}
+
+/// How much later the guard of a host fires than the stage's bound says.
+pub(super) fn behind(stage: &Stage, host: &HostName) -> Duration {
+    let mine = first(&stage.turns, host);
+    let later = stage.hosts.keys().filter(|other| first(&stage.turns, other) > mine).count();
+    BEHIND * u32::try_from(later).unwrap_or(u32::MAX)
+}
+
+fn first(turns: &[Turn], host: &HostName) -> Option<usize> {
+    turns.iter().position(|turn| turn.host == *host)
+}
+
+fn others(host: &HostName) -> Fault {
+    Fault::new(FaultCode::Stopped, format!("{host} failed, so no further turn of the stage came"))
+}
