@@ -149,7 +149,7 @@ async fn the_number_of_round_trips_does_not_depend_on_the_number_of_steps() {
         assert!(session.stage(&run, Vec::new(), steps, on_event, WITHIN).await.unwrap());
         assert_eq!(changed, count);
         assert_eq!(session.journal(&run, WITHIN).await.unwrap().len(), count);
-        assert_eq!(session.undo(&run, None, false, &mut |_| {}, WITHIN).await.unwrap(), []);
+        assert_eq!(session.undo(&run, (None, &[]), false, &mut |_| {}, WITHIN).await.unwrap(), []);
         assert!(!setup.scratch.path("root").join(format!("{name}-0")).exists());
         costs.push(Traffic { sent_bytes: 0, received_bytes: 0, pushes: 0, ..session.traffic() });
     }
@@ -250,7 +250,7 @@ async fn a_passed_deadline_ends_the_session_but_not_the_agent() {
         assert!(began.elapsed() < Duration::from_secs(20), "the step never ends");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(again.undo(&run_id(), None, false, &mut |_| {}, WITHIN).await.unwrap(), []);
+    assert_eq!(again.undo(&run_id(), (None, &[]), false, &mut |_| {}, WITHIN).await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ async fn a_stage_with_its_contents_is_one_round_trip() {
     assert_eq!(session.traffic().round_trips, 1);
     let entries = session.scan("/etc", WITHIN).await.unwrap();
     assert_eq!(entries.len(), 2);
-    assert_eq!(session.undo(&run_id(), Some("build"), false, &mut |_| {}, WITHIN).await.unwrap(), []);
+    assert_eq!(session.undo(&run_id(), (Some("build"), &[]), false, &mut |_| {}, WITHIN).await.unwrap(), []);
 }
 
 #[tokio::test]
