@@ -160,6 +160,7 @@ fn undo(state: &Path, root: &Path, before: &str, moment: &str) {
     agent.send(&Request::Undo {
         run: run(),
         stage: None,
+        only: Vec::new(),
         over_drift: false,
         expect: Default::default(),
         crash_after_records: None,
