@@ -320,7 +320,7 @@ fn the_watch_sees_what_agents_have_recorded_since_it_began() {
     assert_eq!(session.ask(&stage), Reply::StageEnd { ok: true });
     let owners = || fs::read_to_string(place.0.join("state/sandbox-owners.json")).unwrap();
     assert!(owners().contains("/srv/mine"));
-    assert!(matches!(session.ask(&arm(100)), Reply::Guard(_)));
+    assert!(matches!(session.ask(&arm(2_000)), Reply::Guard(_)));
     place.until("taken back", || place.state() == FIRED);
     assert!(!owners().contains("/srv/mine") && !place.has("srv/mine"));
 }

@@ -62,9 +62,12 @@ impl Owners {
         self.save()
     }
 
+    /// In one go: agents that only look read it without the lock.
     fn save(&self) -> Result<()> {
         let text = serde_json::to_vec(&self.map).unwrap_or_default();
-        std::fs::write(&self.file, text).map_err(|e| Fault::path("write", &self.file, &e))
+        let new = self.file.with_extension("new");
+        let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &self.file));
+        written.map_err(|e| Fault::path("write", &self.file, &e))
     }
 }
 
