@@ -6,6 +6,7 @@ mod guard;
 mod host;
 pub mod link;
 mod lost;
+pub mod meter;
 pub mod observe;
 pub mod pool;
 mod probe;

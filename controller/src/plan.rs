@@ -17,7 +17,7 @@ use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Facts, Fault, Observation, StepId};
 
 use crate::input::target::{HostName, Watch};
-use procedure::{Action, Turn};
+use procedure::{Action, Probe, Turn};
 use rules::Rules;
 
 pub use build::{Tree, build, transfer_outlook};
@@ -50,8 +50,23 @@ pub struct Plan {
     /// The site of each host that has one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sites: BTreeMap<HostName, String>,
+    /// The services that are measured throughout.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub meter: Vec<Metered>,
     /// In order.
     pub stages: Vec<Stage>,
+}
+
+/// A service of a member that is measured for as long as a run is driven.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metered {
+    /// `member/service`.
+    pub service: String,
+    /// How to see from outside that it works.
+    pub probe: Probe,
+    /// How long it may be away in all, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_ms: Option<u64>,
 }
 
 /// What differs between two states of a resource, a line each.
@@ -172,6 +187,9 @@ impl Plan {
             plan.steps().map(|(stage, host, step)| (stage.to_owned(), host.clone(), step.action.clone())).collect()
         };
         let rules = |plan: &Plan| plan.stages.iter().map(|s| (s.rules.clone(), s.turns.clone())).collect::<Vec<_>>();
-        self.playbook == other.playbook && work(self) == work(other) && rules(self) == rules(other)
+        self.playbook == other.playbook
+            && self.meter == other.meter
+            && work(self) == work(other)
+            && rules(self) == rules(other)
     }
 }

@@ -7,6 +7,7 @@
 
 mod fold;
 mod machine;
+pub mod meter;
 mod probed;
 mod stage;
 mod tally;
@@ -20,6 +21,7 @@ use weiche_agent::protocol::{Difference, Digest, Fault, Manifest, StepEvent, Ste
 
 use crate::approval::gate::Approval;
 use crate::input::target::HostName;
+use meter::{Gap, Measure};
 use rules::Scope;
 
 pub use crate::plan::rules;
@@ -151,6 +153,27 @@ pub enum Happening {
         service: String,
         /// What was seen.
         fault: Fault,
+    },
+    /// A service that is measured throughout does not answer any more.
+    ServiceAway {
+        /// `member/service`.
+        service: String,
+        /// Since when, and what was seen.
+        gap: Gap,
+    },
+    /// It answers again.
+    ServiceBack {
+        /// `member/service`.
+        service: String,
+        /// How long it was away.
+        gap: Gap,
+    },
+    /// How a service was measured while the run was driven, without a break.
+    ServiceMeasured {
+        /// `member/service`.
+        service: String,
+        /// What came of it.
+        measure: Measure,
     },
     /// The stage has stopped itself; nothing begins until a person decides.
     Held {

@@ -7,6 +7,7 @@ pub mod progress;
 pub mod reference;
 pub mod report;
 mod rules;
+pub mod service;
 pub mod status;
 pub mod verdict;
 

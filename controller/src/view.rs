@@ -8,6 +8,7 @@ use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Fault, Manifest, RunId, StepId, StepOutcome};
 
 use crate::input::target::HostName;
+use crate::rollout::meter::{Gap, Measure};
 use crate::rollout::{Happening, Outcome, Verdict};
 use crate::store::Event;
 
@@ -32,8 +33,20 @@ pub struct View {
     pub halted: Option<String>,
     /// By name.
     pub hosts: BTreeMap<HostName, Host>,
+    /// The services that were measured, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<String, Service>,
     /// Sequence number of the last event taken.
     pub last_seq: u64,
+}
+
+/// How a service did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Service {
+    /// What was measured while the run was driven.
+    pub measure: Measure,
+    /// It is away now, as far as is known.
+    pub away: Option<Gap>,
 }
 
 /// Where a run stands.
@@ -105,6 +118,7 @@ impl View {
             reason: None,
             halted: None,
             hosts: BTreeMap::new(),
+            services: BTreeMap::new(),
             last_seq: 0,
         }
     }
@@ -131,6 +145,13 @@ impl View {
             }
             Happening::StageStarted { stage } => self.state = State::Forward(stage.clone()),
             Happening::ServicesWork { .. } | Happening::ServiceFailed { .. } => {}
+            Happening::ServiceAway { service, gap } => self.service(service).away = Some(gap.clone()),
+            Happening::ServiceBack { service, .. } => self.service(service).away = None,
+            Happening::ServiceMeasured { service, measure } => {
+                let service = self.service(service);
+                service.away = None;
+                service.measure = std::mem::take(&mut service.measure).and(measure);
+            }
             Happening::WaveStarted { .. } | Happening::Approved { .. } | Happening::Ticked { .. } => {}
             Happening::HostBegun { host, .. } | Happening::HostConfirmed { host, .. } => drop(self.host(host)),
             Happening::HostOffline { host, fault, .. } => self.host(host).offline = Some(fault.clone()),
@@ -191,6 +212,10 @@ impl View {
             undone: sum.undone + host.counts.undone,
             failed: sum.failed + host.counts.failed,
         })
+    }
+
+    fn service(&mut self, name: &str) -> &mut Service {
+        self.services.entry(name.to_owned()).or_default()
     }
 
     fn host(&mut self, name: &HostName) -> &mut Host {

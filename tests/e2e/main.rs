@@ -8,6 +8,7 @@ mod contents;
 mod crash;
 mod faults;
 mod identity;
+mod meter;
 mod rollout;
 mod steps;
 mod swap;

@@ -44,6 +44,11 @@ fn words(what: &Happening) -> String {
         Happening::ServiceFailed { stage, service, fault } => {
             format!("{service} does not work in stage {stage}: {fault}")
         }
+        Happening::ServiceAway { service, gap } => format!("{service} is away: {}", gap.error),
+        Happening::ServiceBack { service, gap } => {
+            format!("{service} is back after {}", crate::show::service::seconds(gap.away_ms))
+        }
+        Happening::ServiceMeasured { service, measure } => crate::show::service::text(service, measure),
         Happening::Held { stage, reason } => format!("held in stage {stage}: {reason}"),
         Happening::Approved { stage, approval, .. } => format!("stage {stage} approved by {}", approval.principal),
         Happening::Ticked { stage, item, by } => format!("stage {stage}: {item}: ticked off by {by}"),

@@ -4,6 +4,7 @@
 mod certificate;
 mod dns;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -30,8 +31,7 @@ where
     loop {
         let attempt = async {
             if !check.probe.on_host() {
-                let late = |_| Fault::new(FaultCode::Timeout, format!("no answer within {ATTEMPT:?}"));
-                return timeout(ATTEMPT, from_here(&check.probe)).await.unwrap_or_else(|e| Err(late(e)));
+                return once(&check.probe).await;
             }
             let (mut held, _permit) = hold().await?;
             let session = held.session().await.map_err(|e| as_fault(e.into()))?;
@@ -43,6 +43,15 @@ where
         }
         sleep(check.every).await;
     }
+}
+
+/// Looks once, from outside.
+///
+/// # Errors
+/// What was wrong; `Timeout` if there is no answer for five seconds.
+pub(super) async fn once(probe: &Probe) -> Result<(), Fault> {
+    let late = |_| Fault::new(FaultCode::Timeout, format!("no answer within {ATTEMPT:?}"));
+    timeout(ATTEMPT, from_here(probe)).await.unwrap_or_else(|e| Err(late(e)))
 }
 
 async fn from_here(probe: &Probe) -> Result<(), Fault> {
@@ -93,18 +102,27 @@ async fn tcp(address: &str) -> Result<(), Fault> {
 }
 
 async fn http(url: &str, status: u16) -> Result<(), Fault> {
-    // The process-wide provider may be set already; either way there is one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let fault = |e: reqwest::Error| Fault::new(FaultCode::Io, e.without_url().to_string()).within(format!("GET {url}"));
-    let client = reqwest::Client::builder()
-        .timeout(ATTEMPT)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .build()
-        .map_err(fault)?;
+    let client = match CLIENT.get() {
+        Some(client) => client,
+        None => {
+            let client = client().map_err(fault)?;
+            CLIENT.get_or_init(|| client)
+        }
+    };
     let answer = client.get(url).send().await.map_err(fault)?.status().as_u16();
     if answer == status {
         return Ok(());
     }
     Err(Fault::new(FaultCode::CommandFailed, format!("GET {url} answered {answer}, expected {status}")))
+}
+
+/// Made once, for it reads the certificates of all authorities. It keeps no connection: who looks comes anew.
+static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+
+fn client() -> reqwest::Result<reqwest::Client> {
+    // The process-wide provider may be set already; either way there is one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder().timeout(ATTEMPT).redirect(reqwest::redirect::Policy::none());
+    builder.pool_max_idle_per_host(0).no_proxy().build()
 }

@@ -13,6 +13,7 @@ use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
 use super::clock::now_ms;
+use super::meter::Meters;
 use super::pool::Pool;
 use super::shared::{Events, Shared, Told};
 use super::turns::Turns;
@@ -189,7 +190,8 @@ pub async fn run(
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut renewed = Instant::now();
     let mut watch = Watch::default();
-    loop {
+    let meters = Meters::start(&shared.plan.meter, &events);
+    let ending = 'driven: loop {
         // What persons have decided meanwhile, wherever they said so: before anything new begins.
         let orders = shared.store.orders(&shared.run).await?;
         if let Some((last, _)) = orders.last().cloned() {
@@ -249,14 +251,14 @@ pub async fn run(
         let now = now_ms();
         let until = match rollout.standing(now) {
             Standing::Working => None,
-            Standing::Ended(outcome) => return Ok(Ending::Ended(outcome)),
+            Standing::Ended(outcome) => break 'driven Ending::Ended(outcome),
             Standing::Manual => {
                 let go_on = asked
                     .iter()
                     .filter(|((host, step), text): &(&(HostName, String), &String)| confirm(host, step, text));
                 let confirmed: Vec<(HostName, String)> = go_on.map(|(key, _)| key.clone()).collect();
                 if confirmed.is_empty() {
-                    return Ok(Ending::Waiting(Standing::Manual));
+                    break 'driven Ending::Waiting(Standing::Manual);
                 }
                 for (host, step) in &confirmed {
                     shared.store.confirm(&shared.run, &format!("{host}:{step}"), "terminal", now).await?;
@@ -266,7 +268,7 @@ pub async fn run(
                 continue;
             }
             standing @ (Standing::Paused | Standing::Held(_) | Standing::Gate { .. }) => {
-                return Ok(Ending::Waiting(standing));
+                break 'driven Ending::Waiting(standing);
             }
             standing @ (Standing::Until(_) | Standing::Offline(_)) => {
                 let due = rollout.due_ms(now).unwrap_or(now);
@@ -277,7 +279,7 @@ pub async fn run(
                     (Patience::Upto(_), _) => false,
                 };
                 if !enough {
-                    return Ok(Ending::Waiting(standing));
+                    break 'driven Ending::Waiting(standing);
                 }
                 Some(wait)
             }
@@ -304,7 +306,12 @@ pub async fn run(
             unwritten.take(happening, &mut rollout);
             unwritten.waiting.extend(written);
         }
+    };
+    for measured in meters.end().await {
+        unwritten.take(measured, &mut rollout);
     }
+    log.write(&mut unwritten, sink).await?;
+    Ok(ending)
 }
 
 /// What has happened and is not in the run log yet, and who waits for it to be there.

@@ -32,6 +32,8 @@ pub struct Playbook {
     pub description: Option<String>,
     /// What it asks for, by name.
     pub inputs: BTreeMap<String, Input>,
+    /// Services of each member that are measured throughout; `all` are all of them.
+    pub meter: Vec<Located<String>>,
     /// In order.
     pub stages: Vec<Stage>,
 }
@@ -50,6 +52,9 @@ pub struct Head {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, super::schema::InputItem>")]
     pub inputs: serde::de::IgnoredAny,
+    /// Services of each of its members that are probed ten times a second as long as a run is driven: names, or `all`.
+    #[serde(default)]
+    pub meter: Vec<Located<String>>,
     /// In order.
     #[serde(default)]
     #[schemars(with = "Vec<super::schema::StageItem>")]
@@ -136,7 +141,8 @@ pub fn parse(source: &Source, problems: &mut Problems) -> Option<Playbook> {
         }
     }
     let head = head?;
-    Some(Playbook { source: source.clone(), name: head.playbook, description: head.description, inputs, stages })
+    let Head { playbook: name, description, meter, .. } = head;
+    Some(Playbook { source: source.clone(), name, description, inputs, meter, stages })
 }
 
 fn inputs(source: &Source, node: &Node, problems: &mut Problems) -> BTreeMap<String, Input> {

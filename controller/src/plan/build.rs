@@ -83,6 +83,7 @@ pub fn build(
         watch: procedure.watch.clone(),
         planner: String::new(),
         sites: procedure.sites.clone(),
+        meter: procedure.meter.clone(),
         unidentified: seen.iter().filter(|(_, s)| s.unidentified).map(|(host, _)| host.clone()).collect(),
         stages,
     })

@@ -14,11 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use super::Metered;
 use super::procedure::{Content, Procedure, Stage};
 use crate::input::apply::{Applier, Body};
 use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::files::Files;
 use crate::input::fleet::{Fleet, Host};
+use crate::input::member::Service;
+use crate::input::playbook::Playbook;
 use crate::input::suggest;
 use crate::input::target::HostName;
 
@@ -59,9 +62,30 @@ pub fn expand(
     let hosts: BTreeSet<&HostName> = hosts.collect();
     let watch = hosts.iter().filter_map(|host| Some(((*host).clone(), fleet.watch(host)?))).collect();
     let sites = hosts.iter().filter_map(|host| Some(((*host).clone(), fleet.host(host)?.site.clone()?))).collect();
+    let members: BTreeSet<&str> = hosts.iter().map(|host| host.member()).collect();
+    let meter = meter(fleet, found, &members, &mut problems);
     let inputs = given.iter().map(|(name, value)| (name.clone(), value.plain())).collect();
-    let procedure = Procedure { playbook: playbook.to_owned(), inputs, watch, sites, stages, contents };
+    let procedure = Procedure { playbook: playbook.to_owned(), inputs, watch, sites, meter, stages, contents };
     problems.or(procedure).map(|(procedure, _)| procedure)
+}
+
+/// The services that are measured: those that the playbook names, of each member of the run.
+fn meter(fleet: &Fleet, playbook: &Playbook, members: &BTreeSet<&str>, problems: &mut Problems) -> Vec<Metered> {
+    let all = |member: &&str| {
+        let services = fleet.member(member).into_iter().flat_map(|member| &member.services);
+        services.map(|(name, of)| (format!("{member}/{name}"), &of.value)).collect::<Vec<_>>()
+    };
+    let found = if playbook.meter.iter().any(|name| name.value == "all") {
+        members.iter().flat_map(all).collect()
+    } else {
+        waves::services(fleet, members, &playbook.meter, &playbook.source, problems)
+    };
+    let metered = |(service, of): (String, &Service)| Metered {
+        service,
+        probe: probe::probe(of.probe.clone()),
+        budget_ms: of.downtime_budget.map(|budget| u64::try_from(budget.0.as_millis()).unwrap_or(u64::MAX)),
+    };
+    found.into_iter().map(metered).collect()
 }
 
 /// What templates know at the top level of a playbook, for one host.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Step, StepId};
 
+use super::Metered;
 use super::rules::Rules;
 use crate::input::probe::RecordType;
 use crate::input::target::{HostName, Watch};
@@ -24,6 +25,8 @@ pub struct Procedure {
     pub watch: BTreeMap<HostName, Watch>,
     /// The site of each host that has one.
     pub sites: BTreeMap<HostName, String>,
+    /// The services that are measured throughout.
+    pub meter: Vec<Metered>,
     /// In order.
     pub stages: Vec<Stage>,
     /// The contents that resource steps refer to by digest.

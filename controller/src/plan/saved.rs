@@ -76,6 +76,7 @@ mod tests {
             unidentified,
             watch: Default::default(),
             planner: Default::default(),
+            meter: Vec::new(),
             sites: Default::default(),
             stages: Vec::new(),
         }

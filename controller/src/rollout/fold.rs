@@ -71,6 +71,7 @@ impl Rollout {
             Happening::ServiceFailed { stage, service, fault } => {
                 self.service_failed(stage, service, &fault.to_string());
             }
+            Happening::ServiceAway { .. } | Happening::ServiceBack { .. } | Happening::ServiceMeasured { .. } => {}
             Happening::Held { reason, .. } => {
                 let from = std::mem::replace(&mut self.phase, Phase::New);
                 self.phase = Phase::Held(Box::new(from), reason.clone());

@@ -29,6 +29,11 @@ fn render(plan: &Plan, out: &mut String) -> std::fmt::Result {
         let names: Vec<String> = plan.unidentified.iter().map(ToString::to_string).collect();
         writeln!(out, "  simulated, so not compared with the inventory's serial number: {}", names.join(", "))?;
     }
+    if !plan.meter.is_empty() {
+        let budget = |ms: Option<u64>| ms.map(|ms| format!(" (may be away for {})", super::service::seconds(ms)));
+        let names = plan.meter.iter().map(|of| format!("{}{}", of.service, budget(of.budget_ms).unwrap_or_default()));
+        writeln!(out, "  measured throughout: {}", names.collect::<Vec<_>>().join(", "))?;
+    }
     for stage in &plan.stages {
         writeln!(out, "\nStage {}", stage.name)?;
         for line in super::rules::lines(&stage.rules) {

@@ -93,6 +93,11 @@ impl Progress {
             Happening::HostGivenUp { host, stage } => format!("   {host}: {stage} is not waited for any more"),
             Happening::ServicesWork { wave, .. } => format!("   the services work after wave {}", wave + 1),
             Happening::ServiceFailed { service, fault, .. } => format!("   {service} DOES NOT WORK: {fault}"),
+            Happening::ServiceAway { service, gap } => format!("   {service} is AWAY: {}", gap.error),
+            Happening::ServiceBack { service, gap } => {
+                format!("   {service} is back after {}", super::service::seconds(gap.away_ms))
+            }
+            Happening::ServiceMeasured { service, measure } => format!("   {}", super::service::text(service, measure)),
             Happening::Held { stage, reason } => format!("== HELD in stage {stage}: {reason}"),
             Happening::Approved { stage, approval, .. } => {
                 format!("== stage {stage}: approved by {}", approval.principal)

@@ -69,6 +69,14 @@ fn render(view: &View, out: &mut String) -> std::fmt::Result {
             writeln!(out, "    STUCK: {step} is not taken back")?;
         }
     }
+    for (name, service) in &view.services {
+        if service.measure.probes > 0 {
+            writeln!(out, "  {}", super::service::text(name, &service.measure))?;
+        }
+        if let Some(gap) = &service.away {
+            writeln!(out, "  {name} was away when last seen: {}", gap.error)?;
+        }
+    }
     for line in next(view) {
         writeln!(out, "  next: {line}")?;
     }

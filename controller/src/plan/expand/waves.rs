@@ -6,10 +6,12 @@ use crate::approval::gate::Gate;
 use crate::calendar::Window;
 use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::fleet::{Fleet, Host};
+use crate::input::member::Service;
 use crate::input::rollout::{GateSpec, Keys, Order, RolloutSpec, WaveSpec};
 use crate::input::scalar::Period;
 use crate::input::source::Source;
 use crate::input::target::HostName;
+use crate::input::yaml::Located;
 use crate::plan::rules::{Amount, Rules, ServiceProbe, StopRule};
 
 /// The rules of a stage for its hosts.
@@ -75,14 +77,25 @@ fn probes(
     source: &Source,
     problems: &mut Problems,
 ) -> Vec<ServiceProbe> {
+    let named = services(fleet, members, &keys.probes, source, problems);
+    let probe =
+        |(service, of): (String, &Service)| ServiceProbe { service, probe: super::probe::probe(of.probe.clone()) };
+    named.into_iter().map(probe).collect()
+}
+
+/// The services of these names, of each of these members.
+pub(super) fn services<'f>(
+    fleet: &'f Fleet,
+    members: &BTreeSet<&str>,
+    names: &[Located<String>],
+    source: &Source,
+    problems: &mut Problems,
+) -> Vec<(String, &'f Service)> {
     let mut found = Vec::new();
-    for (member, name) in members.iter().flat_map(|member| keys.probes.iter().map(move |name| (*member, name))) {
+    for (member, name) in members.iter().flat_map(|member| names.iter().map(move |name| (*member, name))) {
         let services = fleet.member(member).map(|member| &member.services);
         match services.and_then(|services| services.iter().find(|(service, _)| ***service == *name.value)) {
-            Some((service, of)) => found.push(ServiceProbe {
-                service: format!("{member}/{service}"),
-                probe: super::probe::probe(of.probe.clone()),
-            }),
+            Some((service, of)) => found.push((format!("{member}/{service}"), &of.value)),
             None => {
                 let message = format!("the member `{member}` has no service `{}`", name.value);
                 let hint = format!(
