@@ -6,6 +6,7 @@ use std::path::Path;
 use super::{Host, Output, World, fails, says};
 use crate::fault::Fault;
 use crate::host::read_text;
+use crate::resources::address::{prefix, same_network};
 
 pub(super) fn run(host: &mut dyn Host, argv: &[&str]) -> Result<Output, Fault> {
     let mut world = World::load(host)?;
@@ -14,6 +15,22 @@ pub(super) fn run(host: &mut dyn Host, argv: &[&str]) -> Result<Output, Fault> {
             let family = |address: &str| if address.contains(':') { "inet6" } else { "inet" };
             let line = |address: &String| format!("2: {card}    {} {address} scope global {card}\n", family(address));
             return Ok(says(world.addresses.get(*card).into_iter().flatten().map(line).collect::<String>()));
+        }
+        ["ip", "-o", "address", "show", "scope", "global"] => {
+            return Ok(says(world.addresses.iter().flat_map(|(card, all)| rows(card, all)).collect::<String>()));
+        }
+        ["ip", "address", change @ ("add" | "delete"), address, "dev", card, ..] => {
+            let have = world.addresses.entry((*card).to_owned()).or_default();
+            match (*change, have.iter().position(|have| have == address)) {
+                ("add", None) => have.push((*address).to_owned()),
+                ("delete", Some(at)) => drop(have.remove(at)),
+                ("add", _) => return Ok(fails(2, "RTNETLINK answers: File exists")),
+                _ => return Ok(fails(2, "RTNETLINK answers: Cannot assign requested address")),
+            }
+            have.sort();
+            world.addresses.retain(|_, addresses| !addresses.is_empty());
+            world.save(host)?;
+            return Ok(Output::default());
         }
         ["networkctl", "reload"] => return Ok(Output::default()),
         ["networkctl", "reconfigure", card] => {
@@ -29,10 +46,26 @@ pub(super) fn run(host: &mut dyn Host, argv: &[&str]) -> Result<Output, Fault> {
         _ => return Ok(fails(1, "bad usage")),
     };
     let text = read_text(host, Path::new(&path))?.unwrap_or_default();
-    let addresses: Vec<String> =
+    let mut addresses: Vec<String> =
         text.lines().filter_map(|line| line.trim().strip_prefix(key)).map(str::to_owned).collect();
+    addresses.sort();
     world.addresses.insert((*card).to_owned(), addresses);
     world.addresses.retain(|_, addresses| !addresses.is_empty());
     world.save(host)?;
     Ok(Output::default())
+}
+
+/// As ip-address(8) shows them: of several of one network all but the first are secondary (IPv4).
+fn rows(card: &str, all: &[String]) -> Vec<String> {
+    let network = |address: &str| prefix(address).filter(|(ip, _)| ip.is_ipv4());
+    let row = |(at, address): (usize, &String)| {
+        let beside = |other: &String| match (network(address), network(other)) {
+            (Some((ip, length)), Some((other, _))) => same_network(ip, other, length),
+            _ => false,
+        };
+        let family = if address.contains(':') { "inet6" } else { "inet" };
+        let secondary = if all[..at].iter().any(beside) { "secondary " } else { "" };
+        format!("2: {card}    {family} {address} scope global {secondary}{card}\n")
+    };
+    all.iter().enumerate().map(row).collect()
 }
