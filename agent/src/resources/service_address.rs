@@ -35,7 +35,7 @@ pub struct ServiceAddress;
 /// now, and at boot by a unit `weiche-address-ADDRESS.service`. Before it is taken, the network is asked who has it (ARP
 /// probes or neighbour solicitations, three in 300 ms); as long as another machine answers it waits, for 3 s, then it is
 /// refused. Afterwards it is announced, so that neighbours and switches learn at once where it is. It is not taken away
-/// where it is the host's only one of its family, or where a file of systemd-networkd or ifupdown would bring it back.
+/// where it is the host's only one (of IPv4, or at all), or where a file of systemd-networkd or ifupdown would bring it back.
 /// Use another address for `weiche` itself: connections by way of this one end when it moves. Whoever configures the card
 /// anew (`networkctl reconfigure`, `ifdown`) takes it away until the unit is started again; at boot the unit asks
 /// the network where `arping` of iputils is installed (IPv4; the kernel does it for IPv6).

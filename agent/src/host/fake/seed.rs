@@ -55,7 +55,6 @@ impl FakeHost {
             "/etc/systemd",
             "/etc/systemd/network",
             "/etc/systemd/system",
-            "/etc/systemd/system/multi-user.target.wants",
             "/lib",
             "/lib/systemd",
             "/lib/systemd/system",
@@ -218,6 +217,7 @@ impl FakeHost {
                 0o640,
             );
         }
+        host.dir(&format!("{UNITS}/multi-user.target.wants"), 0o755);
         host.does("ip address add 192.0.2.10/24 dev eth2");
         host.does("ip address add 192.0.2.101/24 dev eth2");
         host.does("ip address add 2001:db8::10/64 dev eth2");
@@ -228,7 +228,7 @@ impl FakeHost {
             &format!("{UNITS}/multi-user.target.wants/weiche-address-192.0.2.101.service"),
             "../weiche-address-192.0.2.101.service",
         );
-        host.feeds("nft -f -", "table inet weiche-hold-records\n\ntable inet others { tcp dport 80 drop }\n");
+        host.feeds("nft -f -", "table inet weiche-hold-records\ntcp dport { 80 } drop\n");
         host.feeds("nsupdate -v", DNS);
         host.dir("/etc/apt/keyrings", 0o2755);
         host.file("/etc/apt/keyrings/region.asc", "an older key\n", 0o600);
@@ -303,6 +303,7 @@ impl FakeHost {
         let made = host.tree.device(Path::new("/srv/viewer/device"));
         debug_assert!(made.is_ok());
         host.link("/srv/viewer.jar", "/etc/hostname");
+        host.dir(&format!("{UNITS}/multi-user.target.wants"), 0o755);
         host.does("ip address add 192.0.2.10/24 dev eth2");
         host.link(&format!("{UNITS}/weiche-address-192.0.2.100.service"), "/dev/null");
         host.file(&format!("{UNITS}/multi-user.target.wants/weiche-address-2001:db8::100.service"), "x\n", 0o644);
@@ -337,9 +338,10 @@ impl FakeHost {
         host.file("/lib/systemd/system/systemd-networkd.service", CRON, 0o644);
         host.does("systemctl start systemd-networkd.service");
         host.feeds(PSQL, "-- init\nCREATE ROLE \"readers\" WITH NOLOGIN INHERIT CONNECTION LIMIT -1;\n");
+        host.dir(&format!("{UNITS}/multi-user.target.wants"), 0o755);
         host.does("ip address add 192.0.2.10/24 dev eth2");
         host.does("ip address add 192.0.2.100/24 dev eth2");
-        host.feeds("nft -f -", "table inet weiche-hold-records\n\ntable inet x { tcp dport { 443, 5432 } drop }\n");
+        host.feeds("nft -f -", "table inet weiche-hold-records\ntcp dport { 443, 5432 } drop\n");
         host.feeds("nsupdate -v", "update add records.town.example. 60 IN A 192.0.2.100\n");
         host.feeds(PSQL, "CREATE ROLE \"council\" WITH NOLOGIN INHERIT CONNECTION LIMIT -1;\n");
         host

@@ -17,10 +17,9 @@ pub(super) fn nft(host: &mut dyn Host, world: &mut World, arguments: &[&str], st
             None => Ok(fails(1, "Error: No such file or directory")),
         },
         ["-f", "-"] if text.starts_with("table inet weiche-hold-") => {
-            let mut lines = text.splitn(3, '\n');
-            let name = lines.next().and_then(|line| line.rsplit(' ').next()).unwrap_or_default().to_owned();
-            match lines.nth(1).filter(|table| !table.is_empty()) {
-                Some(table) => world.holds.insert(name, table.to_owned()),
+            let name = text.lines().next().and_then(|line| line.rsplit(' ').next()).unwrap_or_default().to_owned();
+            match text.lines().find_map(|line| line.find("tcp dport").map(|at| line[at..].to_owned())) {
+                Some(rule) => world.holds.insert(name, rule),
                 None => world.holds.remove(&name),
             };
             world.save(host)?;

@@ -80,15 +80,17 @@ pub(super) fn remove(from: &Live, cx: &mut Cx<'_>) -> Result<(), Fault> {
 
 /// Why the host cannot do without this one of its addresses, if so.
 fn fixed(own: &Row, rows: &[Row], cx: &mut Cx<'_>) -> Result<Option<String>, Fault> {
-    let family = |row: &&Row| row.ip != own.ip && row.ip.is_ipv4() == own.ip.is_ipv4();
-    if !rows.iter().any(|row| family(&row)) {
-        return Ok(Some(format!("it is the only address that this host has for IPv{}", version(own.ip))));
+    // Whoever has addresses of IPv4 is mostly reached by them; IPv6 beside it may be for the service alone.
+    let other = |row: &&Row| row.ip != own.ip && (row.ip.is_ipv4() || own.ip.is_ipv6());
+    if !rows.iter().any(|row| other(&row)) {
+        let family = if own.ip.is_ipv4() { " of IPv4" } else { "" };
+        return Ok(Some(format!("it is the only address{family} that this host has")));
     }
     if own.dynamic {
         return Ok(Some("it comes by DHCP or from a router, and would come again".into()));
     }
     let network = |row: &&Row| row.card == own.card && row.secondary && same_network(row.ip, own.ip, own.length);
-    if let Some(other) = rows.iter().filter(family).find(network)
+    if let Some(other) = rows.iter().filter(other).find(network)
         && own.ip.is_ipv4()
         && !own.secondary
     {
@@ -103,10 +105,6 @@ fn fixed(own: &Row, rows: &[Row], cx: &mut Cx<'_>) -> Result<Option<String>, Fau
         return Ok(Some(format!("the kernel would take {other} with it (promote_secondaries of the card is off)")));
     }
     Ok(None)
-}
-
-fn version(ip: IpAddr) -> u8 {
-    if ip.is_ipv4() { 4 } else { 6 }
 }
 
 /// The first file of those who configure the network that has the address in it, however it is written.

@@ -15,6 +15,7 @@ fn cx(host: &mut FakeHost) -> Cx<'_> {
 /// A server with an address of its own.
 fn server() -> FakeHost {
     let mut host = FakeHost::debian();
+    host.has("/etc/systemd/system/multi-user.target.wants/cron.service", "");
     host.does("ip address add 192.0.2.10/24 dev eth0");
     host
 }
