@@ -146,6 +146,58 @@ fn a_service_address_moves_and_comes_back() {
     assert_same(&all(old), &before[0], "as it was");
 }
 
+#[test]
+fn a_host_that_restarts_unconfirmed_has_the_addresses_that_it_had() {
+    if let Err(why) = Lab::available() {
+        return weiche_tests::skip("a_host_that_restarts_unconfirmed_has_the_addresses_that_it_had", &why);
+    }
+    const GIVEN: &str = "192.0.2.101";
+    const TAKEN: &str = "192.0.2.102";
+    let lab = Lab::new("restart");
+    let host = lab.boot(HostOptions::named("srv"));
+    let own = format!("[Match]\nName=eth0\n\n[Network]\nAddress={}/24\n", host.address);
+    fs::write(host.root().join("etc/systemd/network/50-eth0.network"), own).expect("write");
+    host.run(&["systemctl", "enable", "--now", "systemd-networkd.service"]);
+    until("the network is configured", || host.run(&["networkctl", "status", "eth0"]).contains("(configured)"));
+    let fleet = Fleet::new(&lab, "weiche", &[(&host, "base")]).impatient();
+    let playbook = |guard: &str, given: &str, more: &str| {
+        fleet.write(
+            "playbooks/x.yaml",
+            &format!(
+                "playbook: x\ninputs: {{ hosts: hosts }}\nstages:\n  - stage: s\n    on: hosts\n{guard}    steps:\n      \
+                 - service_address: {{ address: {GIVEN}/24, state: {given} }}\n{more}"
+            ),
+        );
+    };
+    const APPLY: [&str; 4] = ["apply", "x", "hosts=all", "--yes"];
+    playbook("", "present", "");
+    fleet.weiche(&APPLY).expect(0);
+    let before = format!("{}\n{}", etc(&host), addresses(&host));
+    assert!(before.contains(GIVEN), "{before}");
+
+    let look = "touch /run/wl-looked; test -e /run/wl-good";
+    let more = format!(
+        "      - service_address: {{ address: {TAKEN}/24 }}\n      - check: {{ command: [sh, -c, {look:?}] }}\n        within: 10m\n"
+    );
+    playbook("    guard: 10m\n", "absent", &more);
+    let run = fleet.start(&APPLY);
+    until("all is new", || host.exec(&["test", "-e", "/run/wl-looked"]).status.success());
+    assert!(!addresses(&host).contains(GIVEN) && addresses(&host).contains(TAKEN), "{}", addresses(&host));
+    host.mute();
+    drop(run);
+    host.power_off();
+    host.power_on();
+    host.unmute();
+    until("the host takes it back", || !host.root().join("var/lib/weiche/guard").exists());
+    until("its boot is over", || host.run(&["systemctl", "list-jobs", "--no-legend"]).is_empty());
+    assert_same(&format!("{}\n{}", etc(&host), addresses(&host)), &before, "up again");
+    // It was never there in this boot: its unit went before the network came.
+    let said = host.run(&["journalctl", "-b", "-o", "cat", "--no-pager"]);
+    assert!(!said.contains(&format!("Finished weiche-address-{TAKEN}.service")), "{said}");
+    let ran = fleet.weiche(&["resume", "latest"]);
+    assert!(ran.code != 0 && ran.stderr.contains("every host is as it was"), "{ran:?}");
+}
+
 /// What every connection is given a `cat` by.
 const ECHO: [(&str, &str); 2] = [
     ("wl-echo.socket", "[Socket]\nListenStream=7777\nAccept=yes\n"),
@@ -171,8 +223,14 @@ fn a_hold_lets_connections_end_and_keeps_new_ones_waiting() {
     }
     host.run(&["systemctl", "start", "wl-echo.socket"]);
     let rules = || host.run(&["nft", "list", "ruleset"]);
-    host.run(&["nft", "add table inet others"]);
+    fleet.write(
+        "playbooks/fw.yaml",
+        "playbook: fw\ninputs: { hosts: hosts }\nstages:\n  - stage: s\n    on: hosts\n    steps:\n      \
+         - firewall: { ruleset: { content: \"flush ruleset\\ntable inet others {\\n}\\ntable ip zz {\\n}\\n\" } }\n",
+    );
+    fleet.weiche(&["apply", "fw", "hosts=all", "--yes"]).expect(0);
     let before = rules();
+    assert!(before.contains("table inet others"), "{before}");
     let playbook = |drain: &str, more: &str| {
         let step = format!("      - hold: {{ name: echo, ports: [7777], drain: {drain}{more} }}\n");
         fleet.write(
@@ -214,6 +272,8 @@ fn a_hold_lets_connections_end_and_keeps_new_ones_waiting() {
             "exec 3<>/dev/tcp/127.0.0.1/7777; echo hi >&3; read -r word <&3; test \"$word\" = hi",
         ]);
         fleet.weiche(&["plan", "x", "hosts=all"]).expect(0);
+        // To the firewall a hold is nothing.
+        fleet.weiche(&["plan", "fw", "hosts=all"]).expect(0);
         playbook("5m", ", state: open");
         fleet.weiche(&APPLY).expect(0);
         assert_eq!(rules(), before);

@@ -157,8 +157,26 @@ impl Lens for Hold {
     }
 }
 
+/// How the names of all tables of holds begin.
+const TABLES: &str = "weiche-hold-";
+
 fn table(spec: &Spec) -> String {
-    format!("weiche-hold-{}", spec.name)
+    format!("{TABLES}{}", spec.name)
+}
+
+/// A ruleset that nft listed, without holds: they come and go, and are no part of anybody's firewall.
+pub(super) fn without_holds(ruleset: &str) -> String {
+    let begin = format!("table inet {TABLES}");
+    let mut within = false;
+    let mut kept = String::new();
+    for line in ruleset.split_inclusive('\n') {
+        within |= line.starts_with(&begin);
+        if !within {
+            kept.push_str(line);
+        }
+        within &= line.trim_end() != "}";
+    }
+    kept
 }
 
 fn list(ports: &BTreeSet<u16>) -> String {
@@ -272,6 +290,15 @@ mod tests {
         ] {
             assert_eq!(ports(listed), found.into_iter().collect(), "{listed}");
         }
+    }
+
+    #[test]
+    fn a_firewall_is_read_without_holds() {
+        let others = ["table inet a {\n\tchain x {\n\t}\n}\n", "table ip b {\n}\n"];
+        let held = "table inet weiche-hold-x {\n\tchain input {\n\t\tdrop\n\t}\n}\n";
+        assert_eq!(without_holds(&[others[0], held, others[1]].concat()), others.concat());
+        assert_eq!(without_holds(&others.concat()), others.concat());
+        assert_eq!(without_holds(held), "");
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::path::Path;
 use super::{Host, Output, World, fails, says};
 use crate::fault::Fault;
 use crate::host::read_text;
-use crate::resources::address::{prefix, same_network};
 
 pub(super) fn run(host: &mut dyn Host, argv: &[&str]) -> Result<Output, Fault> {
     let mut world = World::load(host)?;
@@ -55,14 +54,12 @@ pub(super) fn run(host: &mut dyn Host, argv: &[&str]) -> Result<Output, Fault> {
     Ok(Output::default())
 }
 
-/// As ip-address(8) shows them: of several of one network all but the first are secondary (IPv4).
+/// As ip-address(8) shows them: of several of one network (here: that are alike up to the last dot) all but the first
+/// are secondary.
 fn rows(card: &str, all: &[String]) -> Vec<String> {
-    let network = |address: &str| prefix(address).filter(|(ip, _)| ip.is_ipv4());
+    let network = |address: &String| address.rsplit_once('.').map(|(network, _)| network.to_owned());
     let row = |(at, address): (usize, &String)| {
-        let beside = |other: &String| match (network(address), network(other)) {
-            (Some((ip, length)), Some((other, _))) => same_network(ip, other, length),
-            _ => false,
-        };
+        let beside = |other: &String| network(other).is_some_and(|of| network(address) == Some(of));
         let family = if address.contains(':') { "inet6" } else { "inet" };
         let secondary = if all[..at].iter().any(beside) { "secondary " } else { "" };
         format!("2: {card}    {family} {address} scope global {secondary}{card}\n")
