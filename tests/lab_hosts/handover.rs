@@ -146,43 +146,37 @@ fn a_service_address_moves_and_comes_back() {
     assert_same(&all(old), &before[0], "as it was");
 }
 
-#[test]
-fn a_host_that_restarts_unconfirmed_has_the_addresses_that_it_had() {
-    if let Err(why) = Lab::available() {
-        return weiche_tests::skip("a_host_that_restarts_unconfirmed_has_the_addresses_that_it_had", &why);
-    }
-    const GIVEN: &str = "192.0.2.101";
-    const TAKEN: &str = "192.0.2.102";
-    let lab = Lab::new("restart");
-    let host = lab.boot(HostOptions::named("srv"));
+/// Configures the network of a host by systemd-networkd, carries out a guarded stage with a service address there, restarts
+/// the host before anybody confirms, and wants it to be as it was. `before`: the address was there.
+fn restarts_unconfirmed(lab: &Lab, host: &LabHost, address: &str, before: bool) {
     let own = format!("[Match]\nName=eth0\n\n[Network]\nAddress={}/24\n", host.address);
     fs::write(host.root().join("etc/systemd/network/50-eth0.network"), own).expect("write");
     host.run(&["systemctl", "enable", "--now", "systemd-networkd.service"]);
     until("the network is configured", || host.run(&["networkctl", "status", "eth0"]).contains("(configured)"));
-    let fleet = Fleet::new(&lab, "weiche", &[(&host, "base")]).impatient();
-    let playbook = |guard: &str, given: &str, more: &str| {
+    let fleet = Fleet::new(lab, "weiche", &[(host, "base")]).impatient();
+    let playbook = |guard: &str, state: &str, more: &str| {
         fleet.write(
             "playbooks/x.yaml",
             &format!(
                 "playbook: x\ninputs: {{ hosts: hosts }}\nstages:\n  - stage: s\n    on: hosts\n{guard}    steps:\n      \
-                 - service_address: {{ address: {GIVEN}/24, state: {given} }}\n{more}"
+                 - service_address: {{ address: {address}/24, state: {state} }}\n{more}"
             ),
         );
     };
     const APPLY: [&str; 4] = ["apply", "x", "hosts=all", "--yes"];
-    playbook("", "present", "");
-    fleet.weiche(&APPLY).expect(0);
-    let before = format!("{}\n{}", etc(&host), addresses(&host));
-    assert!(before.contains(GIVEN), "{before}");
+    if before {
+        playbook("", "present", "");
+        fleet.weiche(&APPLY).expect(0);
+    }
+    let was = format!("{}\n{}", etc(host), addresses(host));
+    assert_eq!(addresses(host).contains(address), before);
 
     let look = "touch /run/wl-looked; test -e /run/wl-good";
-    let more = format!(
-        "      - service_address: {{ address: {TAKEN}/24 }}\n      - check: {{ command: [sh, -c, {look:?}] }}\n        within: 10m\n"
-    );
-    playbook("    guard: 10m\n", "absent", &more);
+    let more = format!("      - check: {{ command: [sh, -c, {look:?}] }}\n        within: 10m\n");
+    playbook("    guard: 10m\n", if before { "absent" } else { "present" }, &more);
     let run = fleet.start(&APPLY);
     until("all is new", || host.exec(&["test", "-e", "/run/wl-looked"]).status.success());
-    assert!(!addresses(&host).contains(GIVEN) && addresses(&host).contains(TAKEN), "{}", addresses(&host));
+    assert_eq!(addresses(host).contains(address), !before);
     host.mute();
     drop(run);
     host.power_off();
@@ -190,12 +184,28 @@ fn a_host_that_restarts_unconfirmed_has_the_addresses_that_it_had() {
     host.unmute();
     until("the host takes it back", || !host.root().join("var/lib/weiche/guard").exists());
     until("its boot is over", || host.run(&["systemctl", "list-jobs", "--no-legend"]).is_empty());
-    assert_same(&format!("{}\n{}", etc(&host), addresses(&host)), &before, "up again");
-    // It was never there in this boot: its unit went before the network came.
-    let said = host.run(&["journalctl", "-b", "-o", "cat", "--no-pager"]);
-    assert!(!said.contains(&format!("Finished weiche-address-{TAKEN}.service")), "{said}");
+    until("the network is configured", || host.run(&["networkctl", "status", "eth0"]).contains("(configured)"));
+    assert_same(&format!("{}\n{}", etc(host), addresses(host)), &was, "up again");
+    // Its unit went before the network came: the address was not there for a moment.
+    let said = host.run(&["journalctl", "-b", "-o", "cat", "--no-pager", "_PID=1"]);
+    assert!(!said.contains(&format!("Finished weiche-address-{address}")), "{said}");
     let ran = fleet.weiche(&["resume", "latest"]);
     assert!(ran.code != 0 && ran.stderr.contains("every host is as it was"), "{ran:?}");
+}
+
+#[test]
+fn a_host_that_restarts_unconfirmed_has_the_addresses_that_it_had() {
+    if let Err(why) = Lab::available() {
+        return weiche_tests::skip("a_host_that_restarts_unconfirmed_has_the_addresses_that_it_had", &why);
+    }
+    let lab = Lab::new("restart");
+    let hosts = lab.boot_all(&["gave", "took"].map(HostOptions::named));
+    std::thread::scope(|scope| {
+        for (host, address, before) in [(&hosts[0], "192.0.2.101", true), (&hosts[1], "192.0.2.102", false)] {
+            let lab = &lab;
+            scope.spawn(move || restarts_unconfirmed(lab, host, address, before));
+        }
+    });
 }
 
 /// What every connection is given a `cat` by.

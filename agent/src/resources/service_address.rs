@@ -163,6 +163,7 @@ impl Lens for ServiceAddress {
                 live::remove(here, cx)
             }
             (None, Some(there)) => {
+                boot::wait(cx)?;
                 free(spec, there, cx)?;
                 live::add(there, cx)?;
                 cx.host.tell_neighbours(&there.card, spec.ip())?;

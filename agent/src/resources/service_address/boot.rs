@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::{Spec, State};
 use crate::fault::{Fault, FaultCode};
+use crate::host::Command;
 use crate::resource::Cx;
 use crate::resources::node::Node;
 use crate::resources::nodes::{self, Nodes};
@@ -52,6 +53,22 @@ pub(super) fn wanted(spec: &Spec, card: &str, now: &Nodes) -> Nodes {
         (link.clone(), nodes::link(&path, now.get(&link))),
     ];
     nodes.into()
+}
+
+/// Waits, while the host still comes up, until its network is configured: whoever configures it takes away what was there
+/// before. How that ends is no matter: nobody can be asked over a network that does not work.
+pub(super) fn wait(cx: &mut Cx<'_>) -> Result<(), Fault> {
+    let comes_up = match cx.host.run(&Command::reading(["systemctl", "is-system-running"])) {
+        Err(fault) if fault.code == FaultCode::NotFound => return Ok(()),
+        output => ["initializing", "starting"].contains(&output?.stdout.trim()),
+    };
+    if !comes_up {
+        return Ok(());
+    }
+    match cx.host.run(&Command::changing(["systemctl", "start", "network-online.target"], cx.timeout)) {
+        Err(fault) if fault.code == FaultCode::Crashed => Err(fault),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what no boot would read.
