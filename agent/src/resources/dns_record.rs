@@ -226,10 +226,11 @@ impl Lens for DnsRecord {
     fn examples() -> Vec<Value> {
         let key = json!({ "name": "weiche.town.example", "algorithm": "hmac-sha256" });
         let secret = json!({ "content": "bm90IGEgc2VjcmV0IGF0IGFsbA==\n" });
-        let base = json!({ "server": "192.0.2.53", "zone": "town.example", "key": key, "secret": secret });
         let with = |more: Value| {
-            let (mut spec, more) = (base.clone(), more);
-            spec.as_object_mut().zip(more.as_object()).map(|(spec, more)| spec.extend(more.clone()));
+            let mut spec = json!({ "server": "192.0.2.53", "zone": "town.example", "key": key, "secret": secret });
+            if let (Value::Object(spec), Value::Object(more)) = (&mut spec, more) {
+                spec.extend(more);
+            }
             spec
         };
         vec![

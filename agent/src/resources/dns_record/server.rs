@@ -16,7 +16,7 @@ const SECONDS: u32 = 3;
 pub(super) fn secret_problem(text: &str) -> Option<String> {
     let text = text.trim();
     let base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/=".contains(&b);
-    let good = !text.is_empty() && text.len() % 4 == 0 && text.bytes().all(base64);
+    let good = !text.is_empty() && text.len().is_multiple_of(4) && text.bytes().all(base64);
     (!good).then(|| "`secret` is no key: base64 in one line, what stands behind `secret` in a key file".into())
 }
 
