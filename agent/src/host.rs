@@ -93,6 +93,11 @@ pub trait Host {
     fn keep_program(&mut self, name: &str) -> Result<PathBuf, Fault>;
     /// Sends a packet by UDP to a network's broadcast address, out of the interface that has the address `from`.
     fn broadcast(&mut self, from: Ipv4Addr, to: SocketAddrV4, packet: &[u8]) -> Result<(), Fault>;
+    /// Asks the network of a card who has an address: the hardware address of another machine that says it has, or is
+    /// about to. `None` once nobody has answered for 300 ms.
+    fn ask_neighbours(&mut self, card: &str, address: IpAddr) -> Result<Option<String>, Fault>;
+    /// Tells the network of a card that this machine has an address now, so that switches and neighbours learn it.
+    fn tell_neighbours(&mut self, card: &str, address: IpAddr) -> Result<(), Fault>;
 
     /// Free bytes and the agent's user id, architecture, kernel release, host name, addresses and number of processors.
     fn platform(&mut self) -> Result<Platform, Fault>;

@@ -33,10 +33,12 @@ pub fn each(visitor: &mut impl Visitor) {
     visitor.visit::<r::command::Command>();
     visitor.visit::<r::cron::Cron>();
     visitor.visit::<r::directory::Directory>();
+    visitor.visit::<r::dns_record::DnsRecord>();
     visitor.visit::<r::download::Download>();
     visitor.visit::<r::file::File>();
     visitor.visit::<r::firewall::Firewall>();
     visitor.visit::<r::group::Group>();
+    visitor.visit::<r::hold::Hold>();
     visitor.visit::<r::hostname::Hostname>();
     visitor.visit::<r::hosts_entry::HostsEntry>();
     visitor.visit::<r::ini::Ini>();
@@ -49,6 +51,7 @@ pub fn each(visitor: &mut impl Visitor) {
     visitor.visit::<r::postgres_role::PostgresRole>();
     visitor.visit::<r::replica::Replica>();
     visitor.visit::<r::samba_share::SambaShare>();
+    visitor.visit::<r::service_address::ServiceAddress>();
     visitor.visit::<r::symlink::Symlink>();
     visitor.visit::<r::sysctl::Sysctl>();
     visitor.visit::<r::timer::Timer>();

@@ -1,8 +1,10 @@
-//! The resource kinds, one file each, and what several of them share (`node` and `nodes`: what stands at
-//! paths; `entries`: what stands in a directory; `small`: a file with a text of ours; `text`: a part of a file that others own too; `kernel`: a value below
-//! `/proc/sys`; `owner`: names and numbers of users and groups).
+//! The resource kinds, one file each, and what several of them share (`address`: addresses with a prefix; `node` and
+//! `nodes`: what stands at paths; `entries`: what stands in a directory; `small`: a file with a text of ours; `text`: a
+//! part of a file that others own too; `kernel`: a value below `/proc/sys`; `owner`: names and numbers of users and
+//! groups).
 
 pub(crate) mod account;
+pub(crate) mod address;
 pub mod apt_source;
 pub mod archive;
 pub mod authorized_key;
@@ -12,11 +14,13 @@ pub mod command;
 pub mod content;
 pub mod cron;
 pub mod directory;
+pub mod dns_record;
 pub mod download;
 pub mod entries;
 pub mod file;
 pub mod firewall;
 pub mod group;
+pub mod hold;
 pub mod hostname;
 pub mod hosts_entry;
 pub mod ini;
@@ -34,6 +38,7 @@ pub mod postgres_database;
 pub mod postgres_role;
 pub mod replica;
 pub mod samba_share;
+pub mod service_address;
 pub mod small;
 pub mod symlink;
 pub mod sysctl;

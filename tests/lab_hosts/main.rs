@@ -4,6 +4,7 @@
 
 mod fleet;
 mod guard;
+mod handover;
 mod interrupted;
 mod kinds;
 mod line;

@@ -10,7 +10,7 @@ mod tree;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{Cursor, Read};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,6 +56,10 @@ pub struct FakeHost {
     watches: BTreeSet<String>,
     /// Packets that were sent, with where they went.
     sent: Vec<(SocketAddrV4, Vec<u8>)>,
+    /// Machines of its network: the hardware address of each one's address.
+    neighbours: BTreeMap<IpAddr, String>,
+    /// Addresses that its network was told of.
+    told: Vec<IpAddr>,
 }
 
 impl FakeHost {
@@ -104,6 +108,16 @@ impl FakeHost {
     /// The packets that were sent, and where to.
     pub fn sent(&self) -> &[(SocketAddrV4, Vec<u8>)] {
         &self.sent
+    }
+
+    /// Machines of its network: the hardware address of each one's address.
+    pub fn neighbours(&mut self) -> &mut BTreeMap<IpAddr, String> {
+        &mut self.neighbours
+    }
+
+    /// The addresses that its network was told of.
+    pub fn told(&self) -> &[IpAddr] {
+        &self.told
     }
 
     /// Every path of the host with one line for what stands there, times of files included; without the agent's
@@ -381,6 +395,17 @@ impl Host for FakeHost {
         let packet = packet.to_vec();
         self.effect(|h| {
             h.sent.push((to, packet));
+            Ok(())
+        })
+    }
+
+    fn ask_neighbours(&mut self, _card: &str, address: IpAddr) -> Result<Option<String>, Fault> {
+        self.alive().map(|()| self.neighbours.get(&address).cloned())
+    }
+
+    fn tell_neighbours(&mut self, _card: &str, address: IpAddr) -> Result<(), Fault> {
+        self.effect(|h| {
+            h.told.push(address);
             Ok(())
         })
     }

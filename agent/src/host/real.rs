@@ -9,6 +9,7 @@ mod address;
 mod attributes;
 mod files;
 mod inode;
+mod neighbour;
 mod orphan;
 mod program;
 mod refusal;
@@ -21,7 +22,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -231,6 +232,14 @@ impl Host for RealHost {
 
     fn broadcast(&mut self, from: Ipv4Addr, to: SocketAddrV4, packet: &[u8]) -> Result<(), Fault> {
         wake::broadcast(from, to, packet)
+    }
+
+    fn ask_neighbours(&mut self, card: &str, address: IpAddr) -> Result<Option<String>, Fault> {
+        if self.simulated() { Ok(None) } else { neighbour::ask(card, address) }
+    }
+
+    fn tell_neighbours(&mut self, card: &str, address: IpAddr) -> Result<(), Fault> {
+        if self.simulated() { Ok(()) } else { neighbour::announce(card, address) }
     }
 
     fn platform(&mut self) -> Result<Platform, Fault> {

@@ -7,6 +7,7 @@
 
 mod catalogue;
 mod curl;
+mod dns;
 mod mount;
 mod network;
 mod nft;
@@ -42,6 +43,8 @@ pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Outpu
     let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
     let Some((program, arguments)) = words.split_first() else { return Ok(None) };
     match *program {
+        // Nobody is connected.
+        "ss" => return Ok(Some(Output::default())),
         "tee" => return system::tee(host, arguments, &command.stdin),
         "mount" => return mount::mount(host, arguments).map(Some),
         "nft" => {
@@ -60,12 +63,14 @@ pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Outpu
         "apt-get" => package::apt_get,
         "apt-mark" => package::apt_mark,
         "curl" => curl::curl,
+        "dig" => dns::dig,
         "dpkg" => package::dpkg,
         "dpkg-deb" => package::dpkg_deb,
         "dpkg-query" => package::dpkg_query,
         "journalctl" => unit::journalctl,
         "locale-gen" => system::locale_gen,
         "localedef" => system::localedef,
+        "nsupdate" => return dns::nsupdate(host, &command.stdin).map(Some),
         "smbcontrol" => system::smbcontrol,
         "systemctl" => unit::systemctl,
         "testparm" => return system::testparm(&World::load(host)?, &command.stdin).map(Some),
@@ -88,6 +93,12 @@ struct World {
     /// What nft has in force.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     rules: String,
+    /// Tables of nft that hold connections, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    holds: BTreeMap<String, String>,
+    /// Records of the one name server that there is, by name and type.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    records: BTreeMap<String, dns::Record>,
     /// Addresses of network cards.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     addresses: BTreeMap<String, Vec<String>>,

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::content::Content;
+use super::hold::without_holds;
 use super::node::{Node, Owned, path_problem};
 use crate::digest::Digest;
 use crate::fault::{Fault, FaultCode};
@@ -31,7 +32,7 @@ const TRY: [&str; 5] = ["unshare", "--net", "sh", "-c", "nft -f - && exec nft -s
 pub struct Firewall;
 
 /// The nftables ruleset: a file, and the rules in force, which the file replaces in one step. Programs that add rules of
-/// their own (Docker, fail2ban) have to be restarted after it. Declare `unit nftables` as well, so that the file is
+/// their own (Docker, fail2ban) have to be restarted after it, and a `hold` ends. Declare `unit nftables` as well, so that the file is
 /// loaded at boot.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -188,12 +189,12 @@ impl Lens for Firewall {
     }
 }
 
-/// The rules in force; `None` if there is no nft.
+/// The rules in force, without those of a `hold`; `None` if there is no nft.
 fn live(cx: &mut Cx<'_>) -> Result<Option<String>, Fault> {
     let argv = ["nft", "-s", "list", "ruleset"].map(str::to_owned);
     match cx.host.run(&Command::reading(argv.clone())) {
         Err(fault) if fault.code == FaultCode::NotFound => Ok(None),
-        output => output?.expect_ok(&argv).map(|output| Some(output.stdout)),
+        output => output?.expect_ok(&argv).map(|output| Some(without_holds(&output.stdout))),
     }
 }
 

@@ -10,13 +10,16 @@ use super::base::SUITE;
 use crate::tool;
 
 /// What can be installed; alphabetical.
-pub(crate) const OFFERED: [&str; 11] = [
+pub(crate) const OFFERED: [&str; 14] = [
+    "bind9",
+    "bind9-dnsutils",
     "cron",
     "cups",
     // `ippeveprinter`: a printer that takes jobs.
     "cups-ipp-utils",
     "curl",
     "ifupdown",
+    "iputils-arping",
     "locales",
     "nginx",
     "postgresql",

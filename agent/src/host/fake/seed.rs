@@ -30,6 +30,11 @@ const POSTGRES: &str = "-- init\n\
     CREATE DATABASE \"obsolete\" WITH OWNER \"readers\" TEMPLATE \"template1\" CONNECTION LIMIT 2;\n\
     CREATE DATABASE \"archive\" WITH OWNER \"readers\" TEMPLATE \"template1\" CONNECTION LIMIT -1;\n\
     FILL \"archive\";\n";
+const UNITS: &str = "/etc/systemd/system";
+const DNS: &str = "update add records.town.example. 3600 IN A 192.0.2.7\n\
+    update add records.town.example. 3600 IN A 192.0.2.8\n\
+    update add town.example. 300 IN TXT \"v=spf1 mx -all\" \"more\"\n\
+    update add old.town.example. 60 IN CNAME records.town.example.\nsend\n";
 const CRON: &str = "[Unit]\nDescription=Regular background program processing daemon\n\
     [Service]\nExecStart=/usr/sbin/cron -f\n[Install]\nWantedBy=multi-user.target\n";
 
@@ -212,6 +217,19 @@ impl FakeHost {
                 0o640,
             );
         }
+        host.dir(&format!("{UNITS}/multi-user.target.wants"), 0o755);
+        host.does("ip address add 192.0.2.10/24 dev eth2");
+        host.does("ip address add 192.0.2.101/24 dev eth2");
+        host.does("ip address add 2001:db8::10/64 dev eth2");
+        for name in ["192.0.2.100", "192.0.2.101"] {
+            host.file(&format!("{UNITS}/weiche-address-{name}.service"), "[Service]\nExecStart=/bin/true\n", 0o600);
+        }
+        host.link(
+            &format!("{UNITS}/multi-user.target.wants/weiche-address-192.0.2.101.service"),
+            "../weiche-address-192.0.2.101.service",
+        );
+        host.feeds("nft -f -", "table inet weiche-hold-records\ntcp dport { 80 } drop\n");
+        host.feeds("nsupdate -v", DNS);
         host.dir("/etc/apt/keyrings", 0o2755);
         host.file("/etc/apt/keyrings/region.asc", "an older key\n", 0o600);
         host.file("/var/lib/apt/lists/deb.example_debian_dists_bookworm_Release", "older\n", 0o644);
@@ -285,6 +303,10 @@ impl FakeHost {
         let made = host.tree.device(Path::new("/srv/viewer/device"));
         debug_assert!(made.is_ok());
         host.link("/srv/viewer.jar", "/etc/hostname");
+        host.dir(&format!("{UNITS}/multi-user.target.wants"), 0o755);
+        host.does("ip address add 192.0.2.10/24 dev eth2");
+        host.link(&format!("{UNITS}/weiche-address-192.0.2.100.service"), "/dev/null");
+        host.file(&format!("{UNITS}/multi-user.target.wants/weiche-address-2001:db8::100.service"), "x\n", 0o644);
         host
     }
 
@@ -316,6 +338,11 @@ impl FakeHost {
         host.file("/lib/systemd/system/systemd-networkd.service", CRON, 0o644);
         host.does("systemctl start systemd-networkd.service");
         host.feeds(PSQL, "-- init\nCREATE ROLE \"readers\" WITH NOLOGIN INHERIT CONNECTION LIMIT -1;\n");
+        host.dir(&format!("{UNITS}/multi-user.target.wants"), 0o755);
+        host.does("ip address add 192.0.2.10/24 dev eth2");
+        host.does("ip address add 192.0.2.100/24 dev eth2");
+        host.feeds("nft -f -", "table inet weiche-hold-records\ntcp dport { 443, 5432 } drop\n");
+        host.feeds("nsupdate -v", "update add records.town.example. 60 IN A 192.0.2.100\n");
         host.feeds(PSQL, "CREATE ROLE \"council\" WITH NOLOGIN INHERIT CONNECTION LIMIT -1;\n");
         host
     }

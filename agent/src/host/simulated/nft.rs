@@ -1,5 +1,5 @@
 //! nft(8): the rules in force are the text that was loaded last, without comments and `flush ruleset`. The words
-//! `syntax error` are one.
+//! `syntax error` are one. A text that begins with a table of ours replaces that table alone.
 
 use super::{Host, Output, World, fails, says};
 use crate::fault::Fault;
@@ -10,7 +10,21 @@ pub(super) fn nft(host: &mut dyn Host, world: &mut World, arguments: &[&str], st
         return Ok(fails(1, "/dev/stdin:1:1-6: Error: syntax error, unexpected string"));
     }
     match arguments {
+        ["--version"] => Ok(says("nftables v1.0.6 (simulated)\n")),
         ["-s", "list", "ruleset"] => Ok(says(world.rules.clone())),
+        ["-nn", "list", "table", "inet", name] => match world.holds.get(*name) {
+            Some(table) => Ok(says(table.clone())),
+            None => Ok(fails(1, "Error: No such file or directory")),
+        },
+        ["-f", "-"] if text.starts_with("table inet weiche-hold-") => {
+            let name = text.lines().next().and_then(|line| line.rsplit(' ').next()).unwrap_or_default().to_owned();
+            match text.lines().find_map(|line| line.find("tcp dport").map(|at| line[at..].to_owned())) {
+                Some(rule) => world.holds.insert(name, rule),
+                None => world.holds.remove(&name),
+            };
+            world.save(host)?;
+            Ok(Output::default())
+        }
         ["-c", "-f", "-"] => Ok(Output::default()),
         ["-f", "-"] => {
             world.rules = rules(&text);

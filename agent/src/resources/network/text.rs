@@ -4,16 +4,12 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use super::{Route, Spec};
+use crate::resources::address::{address_problem, card_problem, host_bits, prefix};
 use crate::resources::node::Presence;
 
 pub(super) fn problems(spec: &Spec) -> Vec<String> {
     let mut problems = Vec::new();
-    // IFNAMSIZ; letters that mean nothing in a path or in either file.
-    let card = &spec.interface;
-    let ok = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
-    if card.is_empty() || card.len() > 15 || card.starts_with(['-', '.']) || !card.bytes().all(ok) || card == "lo" {
-        problems.push(format!("`{card}` is no name of a network card"));
-    }
+    problems.extend(card_problem(&spec.interface));
     let more = spec.dhcp || !spec.routes.is_empty() || !spec.dns.is_empty() || !spec.search.is_empty();
     if spec.state == Presence::Absent {
         if more || !spec.addresses.is_empty() {
@@ -25,10 +21,7 @@ pub(super) fn problems(spec: &Spec) -> Vec<String> {
         problems.push("a network card needs `addresses` or `dhcp: true`".into());
     }
     for address in &spec.addresses {
-        match prefix(address) {
-            Some((ip, _)) if !ip.is_unspecified() && !ip.is_multicast() && !ip.is_loopback() => {}
-            _ => problems.push(format!("`{address}` is no address with a prefix: write e.g. `192.0.2.10/24`")),
-        }
+        problems.extend(address_problem(address));
     }
     for Route { to, via } in &spec.routes {
         let router = via.parse::<IpAddr>();
@@ -53,22 +46,6 @@ pub(super) fn problems(spec: &Spec) -> Vec<String> {
     };
     problems.extend(spec.search.iter().filter(domain).map(|text| format!("`{text}` is no domain")));
     problems
-}
-
-/// An address and the length of its prefix.
-fn prefix(text: &str) -> Option<(IpAddr, u8)> {
-    let (ip, length) = text.split_once('/')?;
-    let ip: IpAddr = ip.parse().ok()?;
-    let digits = !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit());
-    let length: u8 = length.parse().ok().filter(|_| digits)?;
-    (length <= if ip.is_ipv4() { 32 } else { 128 }).then_some((ip, length))
-}
-
-fn host_bits(net: IpAddr, length: u8) -> bool {
-    match net {
-        IpAddr::V4(ip) => u32::MAX.checked_shr(length.into()).is_some_and(|mask| ip.to_bits() & mask != 0),
-        IpAddr::V6(ip) => u128::MAX.checked_shr(length.into()).is_some_and(|mask| ip.to_bits() & mask != 0),
-    }
 }
 
 /// An address as ip-address(8) writes it.
