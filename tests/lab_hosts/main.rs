@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
+mod cutover;
 mod fleet;
 mod guard;
 mod handover;

@@ -170,22 +170,14 @@ impl Lens for Replica {
 
     /// `to` is the wanted tree or one that was kept.
     fn put(spec: &Spec, _now: &State, to: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        let target = if *to == spec.wanted {
-            from_lines(&mut cx.content(&spec.manifest.digest)?)?
-        } else {
-            match &to.manifest {
-                None => Manifest::new(),
-                Some(digest) => from_lines(&mut cx.kept_bytes(&format!("tree-{digest}"))?)?,
-            }
-        };
-        make(Path::new(&spec.path), &target, cx)
+        make(Path::new(&spec.path), &target(spec, to, cx)?, cx)
     }
 
     /// Keeps the manifest of what is there, and every content that the wanted tree replaces or lacks.
-    fn keep(spec: &Spec, now: &State, _wanted: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
+    fn keep(spec: &Spec, now: &State, wanted: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
         let root = Path::new(&spec.path);
         let Some(digest) = &now.manifest else { return Ok(()) };
-        let wanted = from_lines(&mut cx.content(&spec.manifest.digest)?)?;
+        let wanted = target(spec, wanted, cx)?;
         let mut here = scan(root, cx)?;
         for (path, entry) in &mut here {
             if wanted.get(path).is_some_and(|w| unchanged(entry, w)) {
@@ -214,6 +206,17 @@ impl Lens for Replica {
         // A transfer of nothing: the directory must not be there. Trees with contents have their own tests.
         let empty = Blob { digest: Digest::of(b""), size: 0 };
         vec![json!({ "path": "/srv/share", "wanted": State::default(), "manifest": empty })]
+    }
+}
+
+/// The tree behind a state: the wanted one, or one that was kept.
+fn target(spec: &Spec, state: &State, cx: &mut Cx<'_>) -> Result<Manifest, Fault> {
+    if *state == spec.wanted {
+        return from_lines(&mut cx.content(&spec.manifest.digest)?);
+    }
+    match &state.manifest {
+        None => Ok(Manifest::new()),
+        Some(digest) => from_lines(&mut cx.kept_bytes(&format!("tree-{digest}"))?),
     }
 }
 

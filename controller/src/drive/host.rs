@@ -100,15 +100,19 @@ pub(super) async fn undo(
 ) {
     let mut what = Happening::HostUndone { host: host.clone(), stage: stage.into() };
     for part in shared.turns.back(stage, host) {
-        shared.turns.turn_back(stage, host, &part).await;
-        if let Err((steps, fault)) = taken_back(shared, host, (stage, &part.only), over_drift, events).await {
+        let undone = match shared.turns.turn_back(stage, host, &part).await {
+            Ok(()) => taken_back(shared, host, (stage, &part.only), over_drift, events).await,
+            Err(fault) => Err((Vec::new(), fault)),
+        };
+        if let Err((steps, fault)) = undone {
             what = Happening::HostStuck { host: host.clone(), stage: stage.into(), steps, fault };
             break;
         }
         shared.turns.is_back(stage, host, &part);
     }
-    shared.turns.leave(stage, host);
-    if verify && matches!(what, Happening::HostUndone { .. }) {
+    let back = matches!(what, Happening::HostUndone { .. });
+    shared.turns.leave(stage, host, !back);
+    if verify && back {
         witness::verify(shared, host, events).await;
     }
     events.send(what);

@@ -60,10 +60,10 @@ async fn measure(of: Metered, events: &Events, mut stopped: watch::Receiver<bool
     let mut number = 0;
     let mut tick = tokio::time::interval(PERIOD);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ended = None;
     loop {
         tokio::select! {
             biased;
-            _ = stopped.wait_for(|stopped| *stopped) => break,
             Some(look) = pending.join_next() => {
                 // A look that panicked is one without an answer; those behind it are never taken then.
                 let Ok((number, sample)) = look else { continue };
@@ -75,7 +75,8 @@ async fn measure(of: Metered, events: &Events, mut stopped: watch::Receiver<bool
                     });
                 }
             }
-            _ = tick.tick(), if pending.len() < PENDING => {
+            _ = stopped.wait_for(|stopped| *stopped), if ended.is_none() => ended = Some(ms(Instant::now())),
+            _ = tick.tick(), if ended.is_none() && pending.len() < PENDING => {
                 let (probe, at, this) = (of.probe.clone(), Instant::now(), number);
                 number += 1;
                 let start_ms = ms(at);
@@ -85,7 +86,9 @@ async fn measure(of: Metered, events: &Events, mut stopped: watch::Receiver<bool
                     (this, Sample { start_ms, answer: answer.map_err(|fault: Fault| fault.to_string()) })
                 });
             }
+            // Looks that are under way when it ends are waited for: what takes long may be what was to be measured.
+            else => break,
         }
     }
-    (of.service, meter.end(ms(Instant::now())))
+    (of.service, meter.end(ended.unwrap_or_else(|| ms(Instant::now()))))
 }

@@ -13,7 +13,7 @@ use weiche_agent::protocol::{Fault, FaultCode};
 
 use super::pool::Held;
 use super::session::Session;
-use super::shared::as_fault;
+use super::shared::{as_fault, chain};
 use crate::plan::procedure::{Check, Probe};
 
 /// One attempt takes at most this long.
@@ -102,7 +102,7 @@ async fn tcp(address: &str) -> Result<(), Fault> {
 }
 
 async fn http(url: &str, status: u16) -> Result<(), Fault> {
-    let fault = |e: reqwest::Error| Fault::new(FaultCode::Io, e.without_url().to_string()).within(format!("GET {url}"));
+    let fault = |e: reqwest::Error| Fault::new(FaultCode::Io, chain(&e.without_url())).within(format!("GET {url}"));
     let client = match CLIENT.get() {
         Some(client) => client,
         None => {

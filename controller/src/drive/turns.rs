@@ -27,6 +27,8 @@ struct Standing {
     failed: BTreeSet<HostName>,
     /// Hosts that go back, with the turns of theirs that are taken back: from this one on.
     back: BTreeMap<HostName, usize>,
+    /// Hosts that could not be taken back: what came before them stays as well.
+    stuck: BTreeSet<HostName>,
     /// Hosts that are being confirmed.
     confirming: BTreeSet<HostName>,
 }
@@ -143,7 +145,10 @@ impl Turns {
 
     /// The host will be taken back: said ahead of its task, so that no other one overtakes it.
     pub(super) fn goes_back(&self, stage: &str, host: &HostName) {
-        self.change(stage, |turns, standing| standing.back.insert(host.clone(), turns.len()));
+        self.change(stage, |turns, standing| {
+            standing.stuck.remove(host);
+            standing.back.insert(host.clone(), turns.len())
+        });
     }
 
     /// The host's turns, last first.
@@ -158,12 +163,19 @@ impl Turns {
     }
 
     /// Waits until all that came behind a turn is taken back on the other hosts that go back.
-    pub(super) async fn turn_back(&self, stage: &str, host: &HostName, back: &Back) {
+    ///
+    /// # Errors
+    /// If one of them is stuck: what came before may be what it stands on.
+    pub(super) async fn turn_back(&self, stage: &str, host: &HostName, back: &Back) -> Result<(), Fault> {
         let behind = |of: &Of, standing: &Standing| {
             let later = of.turns.iter().enumerate().skip(back.turn + 1).filter(|(_, turn)| turn.host != *host);
             later.filter_map(|(at, turn)| Some((at, standing.back.get(&turn.host)?))).any(|(at, from)| at < *from)
         };
-        self.wait(stage, |of, standing| !behind(of, standing)).await;
+        let standing = self.wait(stage, |of, standing| !standing.stuck.is_empty() || !behind(of, standing)).await;
+        standing.stuck.first().map_or(Ok(()), |other| {
+            let message = format!("{other} is stuck, so what came before it stays as well");
+            Err(Fault::new(FaultCode::Stopped, message).hint("once the cause is mended there, take the run back again"))
+        })
     }
 
     /// A turn is taken back.
@@ -171,9 +183,14 @@ impl Turns {
         self.change(stage, |_, standing| standing.back.insert(host.clone(), back.turn));
     }
 
-    /// The host is back, or stuck: nobody waits for it any more.
-    pub(super) fn leave(&self, stage: &str, host: &HostName) {
-        self.change(stage, |_, standing| standing.back.remove(host));
+    /// The host is back, or stuck.
+    pub(super) fn leave(&self, stage: &str, host: &HostName, stuck: bool) {
+        self.change(stage, |_, standing| {
+            standing.back.remove(host);
+            if stuck {
+                standing.stuck.insert(host.clone());
+            }
+        });
     }
 
     /// The host will be confirmed: said ahead of its task.

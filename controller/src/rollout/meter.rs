@@ -170,7 +170,7 @@ impl Meter {
         gap
     }
 
-    /// Ends it, after so many milliseconds. Looks without an answer yet say nothing.
+    /// Ends it, after so many milliseconds.
     pub fn end(mut self, after_ms: u64) -> Measure {
         self.measure.length_ms = after_ms;
         if let Some(gap) = self.gap.take() {
