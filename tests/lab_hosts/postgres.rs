@@ -7,6 +7,7 @@ use weiche_tests::until;
 use crate::fleet::{Fleet, assert_same, etc};
 
 const SWITCH: [&str; 5] = ["apply", "switch", "old=rathaus/old", "new=rathaus/new", "--yes"];
+const CUT_OVER: [&str; 5] = ["apply", "cutover", "old=rathaus/old", "new=rathaus/new", "--yes"];
 
 /// Until the new server is a standby.
 const COPY: &str = r#"playbook: switch
@@ -17,7 +18,7 @@ stages:
     steps:
       - file:
           path: /etc/postgresql/15/main/conf.d/replication.conf
-          content: "listen_addresses = '*'\n"
+          content: "listen_addresses = '*'\nautovacuum = off\n"
           owner: postgres
       - block:
           path: /etc/postgresql/15/main/pg_hba.conf
@@ -39,8 +40,11 @@ stages:
       - postgres_server: { cluster: 15/main, mode: standby, of: { address: "{{old.address}}", user: standby, slot: new } }
 "#;
 
-/// The rest.
-const CUTOVER: &str = r#"  - stage: stop
+/// The new server takes over, and the old one follows.
+const CUTOVER: &str = r#"playbook: cutover
+inputs: { old: { type: host }, new: { type: host } }
+stages:
+  - stage: stop
     on: old
     steps:
       - postgres_server: { cluster: 15/main, mode: stopped }
@@ -106,43 +110,60 @@ fn postgresql_changes_its_server_and_comes_back_without_losing_a_row() {
 
     // Killed while the base backup is there and not yet through: its files, its slot and its program go.
     fleet.write("playbooks/switch.yaml", &copy);
-    let slow = "cd /usr/lib/postgresql/15/bin && mv pg_basebackup real && cat >pg_basebackup && chmod 755 pg_basebackup";
-    let script = "#!/bin/sh\n/usr/lib/postgresql/15/bin/real \"$@\" && touch /var/lib/postgresql/15/there && sleep 600\n";
+    let slow =
+        "cd /usr/lib/postgresql/15/bin && mv pg_basebackup real && cat >pg_basebackup && chmod 755 pg_basebackup";
+    let script =
+        "#!/bin/sh\n/usr/lib/postgresql/15/bin/real \"$@\" && touch /var/lib/postgresql/15/there\nwhile [ -e /var/lib/postgresql/15/there ]; do sleep 0.05; done\n";
     new.run(&["sh", "-c", &format!("printf '%s' \"$0\" | {{ {slow}; }}"), script]);
     let apply = fleet.start(&SWITCH);
     until("the copy is there", || new.root().join("var/lib/postgresql/15/there").exists());
     assert!(new.root().join("var/lib/postgresql/15/main.weiche-part").exists());
     assert_eq!(sql(old, "SELECT slot_name FROM pg_replication_slots"), "new");
     new.run(&["pkill", "-KILL", "-x", "weiche-agent"]);
+    // What an agent leaves running is waited for.
+    new.run(&["rm", "/var/lib/postgresql/15/there"]);
     let killed = apply.end().expect(3);
     assert!(killed.stderr.contains("the agent ended"), "{}", killed.stderr);
-    new.run(&["sh", "-c", "rm /var/lib/postgresql/15/there; cd /usr/lib/postgresql/15/bin && mv real pg_basebackup"]);
+    new.run(&["sh", "-c", "cd /usr/lib/postgresql/15/bin && mv real pg_basebackup"]);
     assert_same(&seen(old), &before_old, "old, killed");
     assert_same(&seen(new), &before_new, "new, killed");
 
     // Through, while a client writes.
-    fleet.write("playbooks/switch.yaml", &format!("{copy}{CUTOVER}"));
+    fleet.write("playbooks/cutover.yaml", CUTOVER);
     let plan = fleet.weiche(&["plan", "switch", "old=rathaus/old", "new=rathaus/new"]).expect(2).stdout;
     assert!(plan.contains("its data are put aside, and a copy of the other server's taken"), "{plan}");
     assert!(!plan.contains("geheim") && !plan.contains(&verifier), "{plan}");
-    // It starts before the servers listen for it: what it cannot write it does not count.
-    let mut writer = client.command(&["sh", "-c", WRITER, &old.address.to_string()]).spawn().expect("start the client");
     fleet.weiche(&SWITCH).expect(0);
-    let at_switch = acknowledged(client);
-    assert!(at_switch.len() > 20, "the client has written {} rows only", at_switch.len());
+    assert_eq!(sql(old, "SELECT state FROM pg_stat_replication"), "streaming");
+    let writes = ["sh", "-c", WRITER, &old.address.to_string()];
+    let mut writer = client.command(&writes).spawn().expect("start the client");
+    until("the client writes", || acknowledged(client).len() > 20);
+    fleet.weiche(&CUT_OVER).expect(0);
     assert_eq!(sql(new, "SELECT pg_is_in_recovery()"), "f");
     assert_eq!(sql(old, "SELECT pg_is_in_recovery(), status FROM pg_stat_wal_receiver"), "t|streaming");
-    let again = fleet.weiche(&["plan", "switch", "old=rathaus/old", "new=rathaus/new"]);
-    assert!(again.code != 0, "a switched pair is not what the playbook begins with");
+    let at_switch = acknowledged(client).len();
 
-    // What is written to the new server is on the old one when that takes over again.
+    // What is written to the new server is on the old one when that takes over again, and the new one follows.
     let more = "for i in $(seq 1000001 1000300); do echo \"INSERT INTO row VALUES ($i);\"; done | \
                 psql -qX \"host=$0 user=clerk dbname=town\"";
     client.run(&["sh", "-c", more, &new.address.to_string()]);
+    let written = || sql(new, "SELECT pg_current_wal_lsn()");
+    let last = written();
+    // The server's own last record: nothing is written after it while nobody writes.
+    until("the new server is at rest", || written() != last);
+    let timed = std::time::Instant::now();
     fleet.weiche(&["rollback", "latest"]).expect(0);
+    eprintln!("the rollback took {:?}", timed.elapsed());
+    until("the client writes again", || acknowledged(client).len() > at_switch + 20);
+    until("the new server follows", || sql(old, "SELECT state FROM pg_stat_replication") == "streaming");
+    assert_eq!(sql(new, "SELECT pg_is_in_recovery()"), "t");
     client.run(&["rm", "/root/go"]);
     writer.wait().expect("the client ends");
 
+    // And the copy is taken back, too.
+    let runs = fleet.weiche(&["status", "--json"]).expect(0).stdout;
+    let copied: serde_json::Value = serde_json::from_str(runs.lines().nth(1).expect("a run")).expect("JSON");
+    fleet.weiche(&["rollback", copied["run"].as_str().expect("its name")]).expect(0);
     let mut expected = acknowledged(client);
     expected.extend(1_000_001..=1_000_300);
     let rows = sql(old, "SELECT number FROM row");

@@ -128,7 +128,8 @@ impl Lens for PostgresServer {
             problems.push("`data` is for a standby".into());
         }
         if spec.mode == Mode::Standby && spec.forget_aside {
-            problems.push("a standby keeps the data that were put aside for it: `forget_aside` once it is promoted".into());
+            problems
+                .push("a standby keeps the data that were put aside for it: `forget_aside` once it is promoted".into());
         }
         problems
     }
@@ -185,9 +186,14 @@ impl Lens for PostgresServer {
             return Err(Fault::new(FaultCode::Unsupported, message).hint("make it a primary first, in an earlier step"));
         }
         if let Some(of) = ours.filter(|_| !now.standby) {
-            of.answers(cx)?;
+            let version = of.version(cx)?;
+            if cluster.id.split('/').next() != Some(version.as_str()) {
+                let message = format!("{} has version {version}, and this cluster is {}", of.address, cluster.id);
+                return Err(Fault::new(FaultCode::Unsupported, message).hint("only the same major version can stream"));
+            }
             if of.has_slot(cx)? {
-                let message = format!("{} has a slot `{}` already, which may be another standby's", of.address, of.slot);
+                let message =
+                    format!("{} has a slot `{}` already, which may be another standby's", of.address, of.slot);
                 return Err(Fault::new(FaultCode::Conflict, message).hint("choose another `slot`, or drop it there"));
             }
             if spec.data == Data::Own {

@@ -27,7 +27,9 @@ pub(super) struct Server {
 pub(super) fn runuser(host: &mut dyn Host, arguments: &[&str], stdin: &[u8]) -> Result<Output, Fault> {
     let database = match arguments {
         ["-u", "postgres", "--", "psql", options @ ..] => options.last().copied().unwrap_or_default(),
-        ["-u", "postgres", "--", program, "-w", "-D", part, _, _, _, slot, ..] if program.ends_with("/pg_basebackup") => {
+        ["-u", "postgres", "--", program, "-w", "-D", part, _, _, _, slot, ..]
+            if program.ends_with("/pg_basebackup") =>
+        {
             return cluster::base_backup(host, part, slot);
         }
         _ => return Ok(fails(1, "runuser: bad usage")),

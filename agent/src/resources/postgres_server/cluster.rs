@@ -96,7 +96,11 @@ impl Cluster {
     /// # Errors
     /// `CommandFailed` if it does not run then; the operator reads its log.
     pub(super) fn start(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        if !self.runs {
+        // Twice, for systemd may not yet have noticed that it was stopped without it.
+        for _ in 0..2 {
+            if self.runs {
+                return Ok(());
+            }
             self.control(&["start"], cx)?;
             self.look(cx)?;
         }

@@ -166,6 +166,12 @@ impl Feed {
             ))
     }
 
+    /// The major version of the other server.
+    pub(super) fn version(&self, cx: &mut Cx<'_>) -> Result<String, Fault> {
+        let number = self.ask("SHOW server_version_num;", false, cx)?.map_err(|away| self.away(away))?;
+        Ok(number.trim().parse::<u32>().map_or_else(|_| number.trim().to_owned(), |n| (n / 10_000).to_string()))
+    }
+
     /// Where a timeline of the other server's history ended; `None` if it was not part of it.
     pub(super) fn ended(&self, timeline: u32, identity: &Identity, cx: &mut Cx<'_>) -> Result<Option<Lsn>, Fault> {
         let text = self.ask(&format!("TIMELINE_HISTORY {};", identity.timeline), false, cx)?;
@@ -207,7 +213,7 @@ impl Feed {
     }
 
     fn ask(&self, sql: &str, effect: bool, cx: &mut Cx<'_>) -> Result<Result<String, String>, Fault> {
-        let conninfo = format!("{} connect_timeout=3 replication=true", self.conninfo());
+        let conninfo = format!("{} dbname=replication connect_timeout=3 replication=true", self.conninfo());
         let output = session(&conninfo, format!("{sql}\n"), None, effect, cx)?;
         let said = || output.stderr.lines().next().unwrap_or("no answer").to_owned();
         match output.status {

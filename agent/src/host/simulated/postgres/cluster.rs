@@ -73,6 +73,7 @@ pub(super) fn replication(host: &mut dyn Host, text: &str) -> Result<Output, Fau
     let slot = text.split('"').nth(1).unwrap_or_default().to_owned();
     match text.split(' ').next().unwrap_or_default().trim_end_matches([';', '\n']) {
         "IDENTIFY_SYSTEM" => return Ok(says("7000|2|0/3000110|\n")),
+        "SHOW" => return Ok(says("150010\n")),
         "TIMELINE_HISTORY" => return Ok(says("00000002.history|1\t0/30000A0\tno recovery target specified\n")),
         "READ_REPLICATION_SLOT" if server.slots.contains(&slot) => return Ok(says("physical|0/3000000|1\n")),
         "READ_REPLICATION_SLOT" => return Ok(says("||\n")),
