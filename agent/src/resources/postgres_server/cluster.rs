@@ -190,7 +190,7 @@ pub(super) fn run(argv: &[&str], cx: &mut Cx<'_>) -> Result<(), Fault> {
 }
 
 /// A file's text is replaced; owner, mode and time stay, or are those of a file of `like`'s owner. The time stays so
-/// that a file that is taken back is the one that it was.
+/// that a file that is taken back is the one that it was; that of a new one is always the same.
 pub(super) fn rewrite(path: &Path, text: &str, like: Option<&Path>, cx: &mut Cx<'_>) -> Result<(), Fault> {
     let missing = || Fault::new(FaultCode::NotFound, format!("there is no {}", shown(path)));
     let owner = match (cx.host.lstat(path)?, like) {
@@ -198,7 +198,7 @@ pub(super) fn rewrite(path: &Path, text: &str, like: Option<&Path>, cx: &mut Cx<
         (None, None) => return Err(missing()),
         (None, Some(like)) => {
             let owner = cx.host.lstat(like)?.ok_or_else(missing)?.attributes;
-            Attributes { mtime: None, mode: Some(0o600), ..owner }
+            Attributes { mtime: Some((0, 0)), mode: Some(0o600), ..owner }
         }
     };
     let attributes = Attributes { xattrs: None, sparse: None, ..owner };

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::{Cluster, rewrite};
 use crate::fault::{Fault, FaultCode};
-use crate::host::{Attributes, read_text};
+use crate::host::read_text;
 use crate::resource::Cx;
 use crate::resources::postgres::{name, session};
 
@@ -243,14 +243,13 @@ pub(super) fn set_lines(data: &Path, lines: &str, cx: &mut Cx<'_>) -> Result<(),
     if wanted == text { Ok(()) } else { rewrite(&path, &wanted, Some(data), cx) }
 }
 
-/// Says in a data directory that it is a standby's. The file is empty; its time is always the same, and says nothing.
+/// Says in a data directory that it is a standby's. The file is empty.
 pub(super) fn signal(data: &Path, cx: &mut Cx<'_>) -> Result<(), Fault> {
     let path = mark(data);
     if cx.host.lstat(&path)?.is_some() {
         return Ok(());
     }
-    rewrite(&path, "", Some(data), cx)?;
-    cx.host.set_attributes(&path, &Attributes { mtime: Some((0, 0)), ..Attributes::default() })
+    rewrite(&path, "", Some(data), cx)
 }
 
 /// Removes what an agent that was killed has left beside what it was to write.
