@@ -36,6 +36,7 @@ pub mod package;
 pub(crate) mod postgres;
 pub mod postgres_database;
 pub mod postgres_role;
+pub mod postgres_server;
 pub mod replica;
 pub mod samba_share;
 pub mod service_address;

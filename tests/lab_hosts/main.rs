@@ -11,6 +11,7 @@ mod kinds;
 mod line;
 mod moments;
 mod office;
+mod postgres;
 mod profile;
 mod refusals;
 mod server;

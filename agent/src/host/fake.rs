@@ -192,6 +192,13 @@ impl FakeHost {
                 Some(_) => self.remove(Path::new(path)).map_or_else(failed, |()| status(true)),
                 None => status(true),
             },
+            ["rm", "-rf", "--", path] => {
+                self.effect(|h| h.tree.remove_all(Path::new(path))).map_or_else(failed, |()| status(true))
+            }
+            ["mv", "-T", "--", from, to] => {
+                let (from, to) = (Path::new(from), Path::new(to));
+                self.effect(|h| h.tree.rename(from, to)).map_or_else(failed, |()| status(true))
+            }
             ["test", "-e", path] => status(self.lstat(Path::new(path))?.is_some()),
             ["test", "-d", path] => {
                 status(self.lstat(Path::new(path))?.is_some_and(|m| m.file_type == super::FileType::Directory))

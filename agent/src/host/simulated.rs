@@ -55,6 +55,9 @@ pub(crate) fn run(host: &mut dyn Host, command: &Command) -> Result<Option<Outpu
         "ip" | "networkctl" | "ifup" | "ifdown" => return network::run(host, &words).map(Some),
         "openssl" => return Ok(Some(openssl::openssl(arguments, &command.stdin))),
         "runuser" => return postgres::runuser(host, arguments, &command.stdin).map(Some),
+        "pg_lsclusters" => return postgres::cluster::pg_lsclusters(host).map(Some),
+        "pg_ctlcluster" => return postgres::cluster::pg_ctlcluster(host, arguments).map(Some),
+        program if program.ends_with("/pg_controldata") => return postgres::cluster::pg_controldata(host).map(Some),
         "umount" => return mount::umount(host, arguments).map(Some),
         "systemd-analyze" => return Ok(Some(unit::systemd_analyze(arguments))),
         _ => {}

@@ -1,4 +1,4 @@
-//! What `postgres_role` and `postgres_database` share: psql(1) as the user `postgres`, and SQL that data cannot break
+//! What `postgres_role`, `postgres_database` and `postgres_server` share: psql(1) as the user `postgres`, and SQL that data cannot break
 //! out of (the manual, "4.1. Lexical Structure").
 
 use serde::de::DeserializeOwned;
@@ -87,12 +87,24 @@ pub(crate) fn change(
 }
 
 fn run(sql: &str, database: &str, cluster: Option<&String>, effect: bool, cx: &mut Cx<'_>) -> Result<Output, Fault> {
-    let psql = ["psql", "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1"];
+    let stdin = format!("SET standard_conforming_strings = on;\n{sql}\n");
+    session(&conninfo(database), stdin, cluster, effect, cx)
+}
+
+/// Runs psql(1) on a connection string, with this input. It never asks for a password.
+pub(crate) fn session(
+    conninfo: &str,
+    input: String,
+    cluster: Option<&String>,
+    effect: bool,
+    cx: &mut Cx<'_>,
+) -> Result<Output, Fault> {
+    let psql = ["psql", "-X", "-A", "-t", "-q", "-w", "-v", "ON_ERROR_STOP=1"];
     let argv = ["runuser", "-u", "postgres", "--"].into_iter().chain(psql).map(str::to_owned);
-    let argv = argv.chain([format!("--dbname={}", conninfo(database))]);
+    let argv = argv.chain([format!("--dbname={conninfo}")]);
     let timeout = cx.timeout;
     let mut command = if effect { Command::changing(argv, timeout) } else { Command::reading(argv) };
-    command.stdin = format!("SET standard_conforming_strings = on;\n{sql}\n").into_bytes();
+    command.stdin = input.into_bytes();
     command.env.extend(cluster.map(|cluster| ("PGCLUSTER".to_owned(), cluster.clone())));
     let output = cx.host.run(&command).map_err(|fault| match fault.code {
         FaultCode::NotFound => missing(),

@@ -42,6 +42,9 @@ pub struct Spec {
     /// Whether it can make databases; a new role cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub createdb: Option<bool>,
+    /// Whether it can stream to standbys and make base backups; a new role cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication: Option<bool>,
     /// How many connections it can have at once; -1 (of a new role) is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_limit: Option<i32>,
@@ -137,6 +140,7 @@ impl Lens for PostgresRole {
             problems.push("`connection_limit` is a number of connections, or -1 for no limit".into());
         }
         let attributes = spec.login.is_some() || spec.superuser.is_some() || spec.createdb.is_some();
+        let attributes = attributes || spec.replication.is_some();
         let more = attributes || spec.connection_limit.is_some() || spec.password.is_some();
         if spec.state == Presence::Absent && (more || !spec.member_of.is_empty()) {
             problems.push("an absent role has nothing but its name and cluster".into());
@@ -164,6 +168,7 @@ impl Lens for PostgresRole {
         role.login = spec.login.unwrap_or(role.login);
         role.superuser = spec.superuser.unwrap_or(role.superuser);
         role.createdb = spec.createdb.unwrap_or(role.createdb);
+        role.replication = spec.replication.unwrap_or(role.replication);
         role.connection_limit = spec.connection_limit.unwrap_or(role.connection_limit);
         role.member_of.extend(spec.member_of.iter().cloned());
         if let Some(password) = &spec.password {
@@ -224,6 +229,7 @@ impl Lens for PostgresRole {
         vec![
             json!({ "name": "council", "login": true, "connection_limit": 20, "member_of": ["readers"],
                     "password": { "content": "SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy\n" } }),
+            json!({ "name": "standby", "login": true, "replication": true }),
             json!({ "name": "retired", "state": "absent", "cluster": "15/main" }),
         ]
     }

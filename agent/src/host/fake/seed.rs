@@ -19,7 +19,7 @@ const OS_RELEASE: &str = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=deb
 const HOSTS: &str = "127.0.0.1\tlocalhost\n127.0.1.1\tfake\n::1\tlocalhost ip6-localhost\n";
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 const FSTAB: &str = "# made at installation\nUUID=7f0e / ext4 errors=remount-ro 0 1\n";
-const PSQL: &str = "runuser -u postgres -- psql -X -A -t -q -v ON_ERROR_STOP=1 --dbname=dbname='postgres'";
+const PSQL: &str = "runuser -u postgres -- psql -X -A -t -q -w -v ON_ERROR_STOP=1 --dbname=dbname='postgres'";
 const POSTGRES: &str = "-- init\n\
     CREATE ROLE \"readers\" WITH NOLOGIN INHERIT CONNECTION LIMIT -1;\n\
     CREATE ROLE \"retired\" WITH LOGIN NOINHERIT CREATEDB CONNECTION LIMIT 3 PASSWORD 'SCRAM-SHA-256$1:b2xk$YQ==:Yg==';\n\
@@ -238,12 +238,38 @@ impl FakeHost {
         host.dir("/srv/archive", 0o700);
         host.dir("/mnt/plans", 0o755);
         host.feeds(PSQL, POSTGRES);
+        host.cluster("auto", false);
+        host.does("pg_ctlcluster 15 main start");
         host.feeds("nft -f -", "table ip others { }\n");
         host.file("/etc/nftables.conf", "flush ruleset\ntable ip old { }\n", 0o700);
         host.does("mount /srv/archive");
         host.does("mount -t ext4 -o nodev,noexec -- /dev/sdc1 /srv/data");
         host.does("mount -t cifs -o nosuid -- //files.example/plans /mnt/plans");
         host
+    }
+
+    /// PostgreSQL's cluster `15/main`, which is stopped; a standby as the first example makes it, or a primary.
+    fn cluster(&mut self, starts: &str, standby: bool) {
+        self.feeds(PSQL, "-- init\n");
+        for directory in ["/etc/postgresql", "/etc/postgresql/15", "/etc/postgresql/15/main"] {
+            if !self.tree.nodes.contains_key(Path::new(directory)) {
+                self.dir(directory, 0o755);
+            }
+        }
+        for directory in ["/var/lib/postgresql", "/var/lib/postgresql/15", "/var/lib/postgresql/15/main"] {
+            self.dir(directory, 0o700);
+        }
+        self.file("/etc/postgresql/15/main/start.conf", &format!("# when\n\n{starts}\n"), 0o644);
+        self.file("/var/lib/postgresql/15/main/PG_VERSION", "15\n", 0o600);
+        let feed = "primary_conninfo = 'host=192.0.2.10 port=5432 user=standby passfile=/var/lib/postgresql/.pgpass'\n\
+                    primary_slot_name = 'weiche'\nrecovery_target_timeline = 'latest'\n";
+        let settings = format!("# by ALTER SYSTEM\nwork_mem = '8MB'\n{}", if standby { feed } else { "" });
+        self.file("/var/lib/postgresql/15/main/postgresql.auto.conf", &settings, 0o600);
+        if standby {
+            self.file("/var/lib/postgresql/15/main/standby.signal", "", 0o600);
+            let time = Attributes { mtime: Some((0, 0)), ..Attributes::default() };
+            self.attributes("/var/lib/postgresql/15/main/standby.signal", &time);
+        }
     }
 
     /// The files that kinds edit a part of, with that part and others' in them.
@@ -337,6 +363,8 @@ impl FakeHost {
         host.does("mount /srv/archive");
         host.file("/lib/systemd/system/systemd-networkd.service", CRON, 0o644);
         host.does("systemctl start systemd-networkd.service");
+        host.cluster("auto", true);
+        host.does("pg_ctlcluster 15 main start");
         host.feeds(PSQL, "-- init\nCREATE ROLE \"readers\" WITH NOLOGIN INHERIT CONNECTION LIMIT -1;\n");
         host.dir(&format!("{UNITS}/multi-user.target.wants"), 0o755);
         host.does("ip address add 192.0.2.10/24 dev eth2");
@@ -365,6 +393,7 @@ impl FakeHost {
         host.does("apt-get remove -y nginx");
         host.does("apt-get install -y samba telnet");
         host.does("apt-mark hold telnet");
+        host.cluster("manual", false);
         host
     }
 

@@ -193,6 +193,30 @@ impl Tree {
         }
     }
 
+    /// With all that is below it; nothing happens if it is not there.
+    pub(super) fn remove_all(&mut self, path: &Path) -> Result<()> {
+        let path = self.entry("remove", path)?;
+        self.nodes.retain(|p, _| !p.starts_with(&path));
+        Ok(())
+    }
+
+    /// Gives something, with all that is below it, a name that nothing has.
+    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> Result<()> {
+        let (from, to) = (self.entry("rename", from)?, self.entry("rename", to)?);
+        if self.nodes.contains_key(&to) || !self.nodes.contains_key(&from) {
+            return Err(fault(FaultCode::Conflict, "rename", &from, "it is not there, or its new name is taken"));
+        }
+        let moved: Vec<PathBuf> = self.nodes.keys().filter(|p| p.starts_with(&from)).cloned().collect();
+        for old in moved {
+            let below = old.strip_prefix(&from).map(Path::to_owned).unwrap_or_default();
+            let new = if below.as_os_str().is_empty() { to.clone() } else { to.join(below) };
+            if let Some(node) = self.nodes.remove(&old) {
+                self.nodes.insert(new, node);
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn snapshot(&self) -> BTreeMap<String, String> {
         let line = |n: &Node| {
             let own = format!("{:04o} {}:{}", n.mode, n.uid, n.gid);

@@ -1,7 +1,9 @@
 //! psql(1) through runuser(1), for exactly the statements that the PostgreSQL kinds write. There is a server once one
 //! has been put into the world (`init`), and nothing but what those kinds make in it.
 
-use std::collections::BTreeMap;
+pub(super) mod cluster;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,15 +16,36 @@ use crate::fault::Fault;
 pub(super) struct Server {
     roles: BTreeMap<String, Value>,
     databases: BTreeMap<String, Value>,
+    /// Whether the cluster `15/main` runs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    runs: bool,
+    /// Slots of the other server.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    slots: BTreeSet<String>,
 }
 
 pub(super) fn runuser(host: &mut dyn Host, arguments: &[&str], stdin: &[u8]) -> Result<Output, Fault> {
-    let [.., "--", "psql", _, _, _, _, _, _, database] = arguments else { return Ok(fails(1, "runuser: bad usage")) };
+    let database = match arguments {
+        ["-u", "postgres", "--", "psql", options @ ..] => options.last().copied().unwrap_or_default(),
+        ["-u", "postgres", "--", program, "-w", "-D", part, _, _, _, slot, ..]
+            if program.ends_with("/pg_basebackup") =>
+        {
+            return cluster::base_backup(host, part, slot);
+        }
+        _ => return Ok(fails(1, "runuser: bad usage")),
+    };
+    let text = String::from_utf8_lossy(stdin);
+    if database.contains("replication=true") {
+        return cluster::replication(host, &text);
+    }
+    if let Some(output) = cluster::psql(host, &text)? {
+        return Ok(output);
+    }
     let database = database.trim_start_matches("--dbname=dbname=").trim_matches('\'');
     let mut world = World::load(host)?;
-    let text = String::from_utf8_lossy(stdin);
-    if text.contains("-- init") {
-        world.postgres.get_or_insert_default();
+    if text.contains("-- init") && world.postgres.is_none() {
+        world.postgres = Some(Server::default());
+        world.save(host)?;
     }
     let Some(server) = &mut world.postgres else { return Ok(fails(127, "runuser: failed to execute psql")) };
     let before = server.clone();
