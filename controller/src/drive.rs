@@ -6,7 +6,7 @@ mod guard;
 mod host;
 pub mod link;
 mod lost;
-pub mod meter;
+mod meter;
 pub mod observe;
 pub mod pool;
 mod probe;

@@ -16,7 +16,7 @@ use crate::rollout::Happening;
 use crate::rollout::meter::{Change, Measure, Meter, Sample};
 
 /// Between the beginnings of two looks.
-pub const PERIOD: Duration = Duration::from_millis(100);
+const PERIOD: Duration = Duration::from_millis(100);
 
 /// So many looks may wait for their answers: more than there are in the time after which one is given up.
 const PENDING: usize = 64;

@@ -164,8 +164,16 @@ pub async fn run(
     };
     let (patience, lease) = (job.patience, job.lease);
     let turns = Turns::new(&job.plan);
-    for (stage, host, _) in rollout.cells().filter(|(_, _, cell)| matches!(cell.fate, Fate::Ready | Fate::Done)) {
-        turns.was_through(stage, host);
+    for (stage, host, cell) in rollout.cells() {
+        match cell.fate {
+            Fate::Idle | Fate::Waits(_) => {}
+            Fate::Ready | Fate::Done => turns.was_through(stage, host),
+            Fate::Stuck => turns.was_stuck(stage, host),
+            // Nobody's turn comes after one that has failed.
+            Fate::Failed | Fate::Offline | Fate::GivenUp | Fate::Skipped(_) | Fate::Undone | Fate::Left => {
+                turns.fail(stage, host);
+            }
+        }
     }
     let shared = Arc::new(Shared {
         run: job.run,

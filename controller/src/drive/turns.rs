@@ -18,6 +18,9 @@ use crate::plan::{Plan, Stage};
 /// How much later a guard fires than that of a host whose first turn comes later.
 const BEHIND: Duration = Duration::from_secs(3);
 
+/// How long the other hosts of a stage may take to begin: longer than any list of what is there takes.
+const BEGIN: Duration = Duration::from_secs(1800);
+
 /// How the turns of a stage stand, in this process: whoever resumes a run begins anew, and the journals of the hosts see to
 /// it that nothing is done twice.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +30,7 @@ struct Standing {
     failed: BTreeSet<HostName>,
     /// Hosts that go back, with the turns of theirs that are taken back: from this one on.
     back: BTreeMap<HostName, usize>,
-    /// Hosts that could not be taken back: what came before them stays as well.
+    /// Those of them that could not be taken back: what came before stays as well.
     stuck: BTreeSet<HostName>,
     /// Hosts that are being confirmed.
     confirming: BTreeSet<HostName>,
@@ -106,6 +109,12 @@ impl Turns {
         });
     }
 
+    /// The host could not be taken back when this process took over.
+    pub(super) fn was_stuck(&self, stage: &str, host: &HostName) {
+        self.goes_back(stage, host);
+        self.leave(stage, host, true);
+    }
+
     /// A turn is through.
     pub(super) fn through(&self, stage: &str, turn: usize) {
         self.change(stage, |_, standing| standing.through.insert(turn));
@@ -122,12 +131,16 @@ impl Turns {
     /// Waits for the turn to come.
     ///
     /// # Errors
-    /// If another host of the stage has failed.
+    /// If another host of the stage has failed, or does not begin.
     pub(super) async fn turn(&self, stage: &str, turn: usize) -> Result<(), Fault> {
-        let ready = |of: &Of, standing: &Standing| {
-            of.hosts.iter().all(|host| standing.begun.contains(host))
-                && (0..turn).all(|before| standing.through.contains(&before))
-        };
+        // A run that is paused, or is to end, begins no host any more; those that have begun do not wait for ever.
+        let begun = |of: &Of, standing: &Standing| of.hosts.iter().all(|host| standing.begun.contains(host));
+        let began = self.wait(stage, |of, standing| !standing.failed.is_empty() || begun(of, standing));
+        if tokio::time::timeout(BEGIN, began).await.is_err() {
+            let message = format!("another host of the stage did not begin within {BEGIN:?}");
+            return Err(Fault::new(FaultCode::Timeout, message));
+        }
+        let ready = |_: &Of, standing: &Standing| (0..turn).all(|before| standing.through.contains(&before));
         let standing = self.wait(stage, |of, standing| !standing.failed.is_empty() || ready(of, standing)).await;
         standing.failed.first().map_or(Ok(()), |host| Err(others(host)))
     }
@@ -167,12 +180,16 @@ impl Turns {
     /// # Errors
     /// If one of them is stuck: what came before may be what it stands on.
     pub(super) async fn turn_back(&self, stage: &str, host: &HostName, back: &Back) -> Result<(), Fault> {
-        let behind = |of: &Of, standing: &Standing| {
+        let blocks = |of: &Of, standing: &Standing| -> BTreeSet<HostName> {
             let later = of.turns.iter().enumerate().skip(back.turn + 1).filter(|(_, turn)| turn.host != *host);
-            later.filter_map(|(at, turn)| Some((at, standing.back.get(&turn.host)?))).any(|(at, from)| at < *from)
+            let open = later.filter(|(at, turn)| standing.back.get(&turn.host).is_some_and(|from| at < from));
+            open.map(|(_, turn)| turn.host.clone()).collect()
         };
-        let standing = self.wait(stage, |of, standing| !standing.stuck.is_empty() || !behind(of, standing)).await;
-        standing.stuck.first().map_or(Ok(()), |other| {
+        let stuck = |of: &Of, standing: &Standing| blocks(of, standing).intersection(&standing.stuck).next().cloned();
+        let is_through =
+            |of: &Of, standing: &Standing| blocks(of, standing).is_empty() || stuck(of, standing).is_some();
+        let standing = self.wait(stage, is_through).await;
+        self.0.get(stage).and_then(|of| stuck(of, &standing)).map_or(Ok(()), |other| {
             let message = format!("{other} is stuck, so what came before it stays as well");
             Err(Fault::new(FaultCode::Stopped, message).hint("once the cause is mended there, take the run back again"))
         })
@@ -186,9 +203,11 @@ impl Turns {
     /// The host is back, or stuck.
     pub(super) fn leave(&self, stage: &str, host: &HostName, stuck: bool) {
         self.change(stage, |_, standing| {
-            standing.back.remove(host);
             if stuck {
+                // How far it came stays known.
                 standing.stuck.insert(host.clone());
+            } else {
+                standing.back.remove(host);
             }
         });
     }

@@ -124,6 +124,37 @@ fn whenever_the_controller_dies_turns_stay_in_order() {
 }
 
 #[test]
+fn whenever_the_controller_dies_while_a_turn_fails_all_go_back() {
+    if let Err(why) = Sshd::available() {
+        return weiche_tests::skip("whenever_the_controller_dies_while_a_turn_fails_all_go_back", &why);
+    }
+    let fails = "      - check: { command: [\"false\"] }\n        within: 100ms\n        on: old\n";
+    let town = town("    within: 10m\n", fails);
+    let before = town.manifests(&HOSTS);
+    for event in 1.. {
+        let number = event.to_string();
+        let ran = town.weiche(&[&run(&["--crash-after-event"])[..], &[&*number]].concat());
+        if ran.code == 3 {
+            assert!(event > 10, "the run has {event} events only");
+            return;
+        }
+        ran.expect(128 + 6);
+        // Also where one host is known to have failed, and the other one has not said anything yet.
+        let ended = town.weiche(&["resume", "latest"]);
+        let is_back = matches!(ended.code, 0 | 3) && ended.stderr.contains("every host is as it was");
+        // What died behind its last event has nothing to go on with.
+        assert!(
+            is_back || ended.stderr.contains("has ended: there is nothing to go on with"),
+            "event {event}: {ended:?}"
+        );
+        let noted = list(&town);
+        let undone: Vec<&str> = noted.split(", ").filter(|step| step.starts_with("undo ")).collect();
+        assert_eq!(undone.join(", "), BACK, "event {event}: {noted}");
+        assert_eq!(town.manifests(&HOSTS), before, "event {event}");
+    }
+}
+
+#[test]
 fn hosts_that_nobody_confirms_go_back_one_after_the_other() {
     if let Err(why) = Sshd::available() {
         return weiche_tests::skip("hosts_that_nobody_confirms_go_back_one_after_the_other", &why);
