@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help demo test bench dist bless
+.PHONY: help demo lab test bench dist bless
 
 help: ## Say what make can do
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-7s %s\n", $$1, $$2 }'
@@ -11,6 +11,11 @@ help: ## Say what make can do
 demo: ## Swap a server and take it back, on embedded sandbox hosts (no root, no services)
 	$(CARGO) build --locked --release --bin weiche
 	target/release/weiche demo
+
+lab: ## Boot a small town hall of real systemd hosts to try things on (as root; ARGS="--hosts 8")
+	tests/setup.sh
+	$(CARGO) build --locked --workspace
+	$(CARGO) run --locked --quiet -p weiche-tests --bin lab -- $(ARGS)
 
 test: ## Format, lints, and every test; as root also on real hosts (installs what they need)
 	tests/setup.sh

@@ -2,6 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
+#[path = "lab_selftest/console.rs"]
+mod console;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;

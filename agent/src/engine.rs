@@ -150,7 +150,7 @@ fn group<'s>(
     let mut events = Vec::new();
     for b in &begun {
         let begin = Instant::now();
-        match put(b, journal, host) {
+        match put(b, journal, host, report) {
             Ok(after) => {
                 done.push(Record::Done { step: b.step.id.clone(), after });
                 events.push(StepEvent { step: b.step.id.clone(), what: StepOutcome::Changed, took_us: took(begin) });
@@ -208,8 +208,10 @@ fn prepare<'s>(
     Ok(Some(Begun { step, kind, before, wanted, kept }))
 }
 
-fn put(b: &Begun<'_>, journal: &Journal, host: &mut dyn Host) -> Result<Value, Fault> {
+fn put(b: &Begun<'_>, journal: &Journal, host: &mut dyn Host, report: Report<'_>) -> Result<Value, Fault> {
+    let mut note = note(&b.step.id, report);
     let mut cx = context(b.step, journal, host);
+    cx.notes = Some(&mut note);
     b.kind.put(&b.step.spec, &b.before, &b.wanted, &mut cx)?;
     match b.step.inject {
         Some(Injection::Fail) => return Err(Fault::new(FaultCode::Injected, "this fault was injected by a rehearsal")),
@@ -256,6 +258,12 @@ fn paths(kind: &dyn Kind, step: &Step) -> impl Iterator<Item = PathBuf> + use<> 
         Claim::Name(..) => None,
     });
     owned.chain(kind.edits(&step.spec))
+}
+
+/// Reports what a step says on its way.
+fn note<'r>(step: &'r StepId, report: Report<'r>) -> impl FnMut(String) + 'r {
+    let begin = Instant::now();
+    move |text| report(StepEvent { step: step.clone(), what: StepOutcome::Note(text), took_us: took(begin) })
 }
 
 fn context<'a>(step: &Step, journal: &Journal, host: &'a mut dyn Host) -> Cx<'a> {

@@ -15,7 +15,7 @@ use crate::host::{FileType, Host, simulated};
 use crate::protocol::facts::{Cpu, Facts, Hardware, MAX_ITEMS, MAX_TEXT, Machine, Memory, Os};
 
 pub use hardware::told as hardware;
-pub use system::package_manager;
+pub use system::{package_manager, rsync};
 
 /// Most bytes that are read of a file: what is wanted of longer ones stands at their beginning.
 const MAX_FILE: u64 = 256 << 10;
@@ -58,6 +58,7 @@ pub fn gather(host: &mut dyn Host) -> Result<Facts, Fault> {
         reboot: system::reboot(host, &platform.kernel, container),
         virtualisation,
         package_manager: package_manager(host),
+        rsync: system::rsync(host).map_or_else(String::new, |[a, b, c]| format!("{a}.{b}.{c}")),
         kernel: clip(&platform.kernel),
         state_free_bytes: platform.state_free_bytes,
         uid: platform.uid,

@@ -16,6 +16,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::digest::Digest;
 use crate::fault::Fault;
 use crate::protocol::RunId;
 use crate::protocol::facts::Space;
@@ -28,6 +29,9 @@ pub trait Host {
     fn lstat(&mut self, path: &Path) -> Result<Option<Meta>, Fault>;
     /// Names in a directory, sorted.
     fn read_dir(&mut self, path: &Path) -> Result<Vec<OsString>, Fault>;
+    /// Sums up a directory with all that is below it, without a `lost+found` at its top; what has changed later than
+    /// `since` (`ctime`, which nobody sets) is counted. Empty if there is no such directory.
+    fn survey(&mut self, path: &Path, since: Option<(i64, u32)>) -> Result<Survey, Fault>;
     /// Opens a regular file for reading, not following a final link.
     fn open(&mut self, path: &Path) -> Result<Box<dyn Read>, Fault>;
     /// The target of a symbolic link.
@@ -94,7 +98,7 @@ pub trait Host {
     /// Sends a packet by UDP to a network's broadcast address, out of the interface that has the address `from`.
     fn broadcast(&mut self, from: Ipv4Addr, to: SocketAddrV4, packet: &[u8]) -> Result<(), Fault>;
     /// Asks the network of a card who has an address: the hardware address of another machine that says it has, or is
-    /// about to. `None` once nobody has answered for 300 ms.
+    /// about to. `None` once nobody has answered for 150 ms.
     fn ask_neighbours(&mut self, card: &str, address: IpAddr) -> Result<Option<String>, Fault>;
     /// Tells the network of a card that this machine has an address now, so that switches and neighbours learn it.
     fn tell_neighbours(&mut self, card: &str, address: IpAddr) -> Result<(), Fault>;
@@ -163,6 +167,28 @@ pub struct Attributes {
     /// Whether a regular file has holes. Where it shall have some, [`Host::write`] leaves out blocks of zeros; otherwise
     /// it is of no effect.
     pub sparse: Option<bool>,
+}
+
+/// A directory tree in a few words, as [`Host::survey`] finds it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Survey {
+    /// Number of entries, itself included.
+    pub entries: u64,
+    /// Bytes in its files.
+    pub bytes: u64,
+    /// The newest `ctime` of an entry: seconds and nanoseconds since the epoch.
+    pub newest: (i64, u32),
+    /// Digest of path, inode, size and both times of every entry.
+    pub digest: Option<Digest>,
+    /// How many entries have changed later than was asked.
+    pub newer: u64,
+    /// The first few of them.
+    pub names: Vec<String>,
+}
+
+impl Survey {
+    /// Most [`Survey::names`].
+    pub const NAMES: usize = 3;
 }
 
 /// A program to run: an argument vector, never a shell string.

@@ -44,6 +44,7 @@ pub fn each(visitor: &mut impl Visitor) {
     visitor.visit::<r::ini::Ini>();
     visitor.visit::<r::line::Line>();
     visitor.visit::<r::locale::Locale>();
+    visitor.visit::<r::mirror::Mirror>();
     visitor.visit::<r::mount::Mount>();
     visitor.visit::<r::network::Network>();
     visitor.visit::<r::package::Package>();
@@ -138,6 +139,8 @@ pub trait Lens {
     const BOOTING: bool = false;
     /// What a manifest lists of it.
     const WITNESS: Witness = Witness::State;
+    /// Whether a state says all there is, whatever was asked for: what one step makes is what the next one finds.
+    const TELLING: bool = false;
     /// Keys of the spec under which a content stands (`content`, `template` or `source`) that is sent apart; the empty
     /// key is the spec itself.
     const SENT: &'static [&'static str] = &[];
@@ -176,6 +179,11 @@ pub trait Lens {
     /// changed it since, and that is drift. Pure.
     fn intact(_spec: &Self::Spec, after: &Self::State, now: &Self::State) -> bool {
         after == now
+    }
+    /// What is wrong with it although nobody has changed it: something that it does again and again is in vain. Nothing is
+    /// planned or taken back otherwise for it.
+    fn amiss(_spec: &Self::Spec, _cx: &mut Cx<'_>) -> Result<Option<String>, Fault> {
+        Ok(None)
     }
     /// The change in words, a line each, where that says more than the states' fields do. Pure.
     fn change(_now: &Self::State, _wanted: &Self::State) -> Option<Vec<String>> {
@@ -243,6 +251,8 @@ pub trait Kind: Sync {
     fn same(&self, spec: &Value, a: &Value, b: &Value) -> Result<bool, Fault>;
     /// See [`Lens::intact`].
     fn intact(&self, spec: &Value, after: &Value, now: &Value) -> Result<bool, Fault>;
+    /// See [`Lens::amiss`].
+    fn amiss(&self, spec: &Value, cx: &mut Cx<'_>) -> Result<Option<String>, Fault>;
     /// See [`Lens::change`].
     fn change(&self, now: &Value, wanted: &Value) -> Option<Vec<String>>;
     /// See [`Lens::preview`].
@@ -330,6 +340,10 @@ impl<L: Lens> Kind for Of<L> {
     fn intact(&self, spec: &Value, after: &Value, now: &Value) -> Result<bool, Fault> {
         let (after, now) = (read(L::NAME, "state", after)?, read(L::NAME, "state", now)?);
         Ok(L::intact(&read(L::NAME, "spec", spec)?, &after, &now))
+    }
+
+    fn amiss(&self, spec: &Value, cx: &mut Cx<'_>) -> Result<Option<String>, Fault> {
+        L::amiss(&read(L::NAME, "spec", spec)?, cx)
     }
 
     fn change(&self, now: &Value, wanted: &Value) -> Option<Vec<String>> {

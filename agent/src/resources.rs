@@ -1,7 +1,7 @@
 //! The resource kinds, one file each, and what several of them share (`address`: addresses with a prefix; `node` and
 //! `nodes`: what stands at paths; `entries`: what stands in a directory; `small`: a file with a text of ours; `text`: a
 //! part of a file that others own too; `kernel`: a value below `/proc/sys`; `owner`: names and numbers of users and
-//! groups).
+//! groups; `period`: a length of time).
 
 pub(crate) mod account;
 pub(crate) mod address;
@@ -27,12 +27,14 @@ pub mod ini;
 pub mod kernel;
 pub mod line;
 pub mod locale;
+pub mod mirror;
 pub mod mount;
 pub mod network;
 pub mod node;
 pub mod nodes;
 pub(crate) mod owner;
 pub mod package;
+pub(crate) mod period;
 pub(crate) mod postgres;
 pub mod postgres_database;
 pub mod postgres_role;

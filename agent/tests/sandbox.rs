@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use weiche_agent::engine;
-use weiche_agent::host::{Host, RealHost};
+use weiche_agent::fault::FaultCode;
+use weiche_agent::host::{Attributes, Command, Host, RealHost};
 use weiche_agent::journal::Journal;
 use weiche_agent::protocol::{RunId, Step, StepId, StepOutcome};
 
@@ -107,6 +108,32 @@ fn a_whole_stage_comes_and_goes() {
     let mut journal = open("run-1", &mut host);
     assert_eq!(engine::undo(None, false, &mut journal, &mut host, &mut |_| {}).unwrap(), Vec::new());
     assert_eq!(sandbox.snapshot(), before);
+}
+
+#[test]
+fn whole_trees_are_moved_and_removed_in_the_sandbox_and_nowhere_else() {
+    let sandbox = Sandbox::new("trees");
+    let outside = Sandbox::new("trees-outside");
+    let mut host = sandbox.host();
+    let own = Attributes { mode: Some(0o750), uid: Some(33), ..Attributes::default() };
+    host.make_dir(Path::new("/srv/a"), &own).unwrap();
+    host.write(Path::new("/srv/a/letter"), &mut "x".as_bytes(), &own).unwrap();
+    let mut run = |words: &[&str]| host.run(&Command::changing(words.to_vec(), Duration::from_secs(9)));
+    assert!(run(&["mv", "-T", "--", "/srv/a", "/srv/b"]).unwrap().ok());
+    assert!(sandbox.0.join("root/srv/b/letter").exists() && !sandbox.0.join("root/srv/a").exists());
+    symlink(outside.0.join("root"), sandbox.0.join("root/srv/out")).unwrap();
+    for words in [&["rm", "-rf", "--", "/srv/out/etc"][..], &["mv", "-T", "--", "/srv/b", "/srv/out/b"]] {
+        assert_eq!(run(words).unwrap_err().code, FaultCode::Conflict, "{words:?}");
+    }
+    assert!(run(&["find", "/srv", "-mindepth", "1", "-delete"]).is_err());
+    assert!(outside.0.join("root/etc/passwd").exists() && sandbox.0.join("root/srv/b").exists());
+    assert_eq!(host.lstat(Path::new("/srv/b/letter")).unwrap().unwrap().attributes.uid, Some(33));
+    let whole = ["rm", "-rf", "--", "/srv/b"];
+    assert!(host.run(&Command::changing(whole, Duration::from_secs(9))).unwrap().ok());
+    assert!(!sandbox.0.join("root/srv/b").exists());
+    // Who owned it is forgotten with it.
+    host.make_dir(Path::new("/srv/b"), &Attributes::default()).unwrap();
+    assert_eq!(host.lstat(Path::new("/srv/b")).unwrap().unwrap().attributes.uid, Some(0));
 }
 
 /// Not a benchmark: a bound that only a mistake in kind breaks.

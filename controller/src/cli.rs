@@ -25,6 +25,7 @@ mod report;
 mod resume;
 mod rollback;
 mod schema;
+mod seed;
 mod show;
 mod status;
 mod stuck;

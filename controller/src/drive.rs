@@ -18,6 +18,7 @@ mod shared;
 pub mod ssh;
 mod transfer;
 mod turns;
+mod vantage;
 mod wake;
 mod watch;
 pub mod witness;

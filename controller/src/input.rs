@@ -17,6 +17,7 @@ pub mod probe;
 pub mod profile;
 pub mod resource;
 pub mod rollout;
+pub mod room;
 pub mod scalar;
 pub mod schema;
 pub mod selector;

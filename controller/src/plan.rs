@@ -3,9 +3,11 @@
 //! It leaves no choices for execution time, is named by its digest, shows every change with its undo beside it, is used
 //! once, and is refused when the hosts are no longer what it was computed from.
 
+mod ahead;
 mod build;
 pub mod diff;
 pub mod expand;
+mod needs;
 pub mod procedure;
 pub mod rules;
 mod saved;
@@ -26,7 +28,7 @@ pub use saved::{ReadPlanError, read, write};
 /// What is to be done, decided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Makes two plans of the same work different, because each may be used once.
+    /// Makes two plans of the same work different, because each may be used once; and their keys.
     pub nonce: String,
     /// When it was computed, in milliseconds since the epoch.
     pub created_ms: i64,
@@ -67,6 +69,9 @@ pub struct Metered {
     /// How long it may be away in all, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget_ms: Option<u64>,
+    /// A host in the users' network that it is seen from too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vantage: Option<HostName>,
 }
 
 /// What differs between two states of a resource, a line each.

@@ -21,7 +21,7 @@ use weiche_agent::protocol::{Difference, Digest, Fault, Manifest, StepEvent, Ste
 
 use crate::approval::gate::Approval;
 use crate::input::target::HostName;
-use meter::{Gap, Measure};
+use meter::{Blank, Gap, Measure};
 use rules::Scope;
 
 pub use crate::plan::rules;
@@ -158,6 +158,9 @@ pub enum Happening {
     ServiceAway {
         /// `member/service`.
         service: String,
+        /// The host in the users' network that it was seen from; `None`: from the controller.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vantage: Option<HostName>,
         /// Since when, and what was seen.
         gap: Gap,
     },
@@ -165,13 +168,37 @@ pub enum Happening {
     ServiceBack {
         /// `member/service`.
         service: String,
+        /// The host in the users' network that it was seen from; `None`: from the controller.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vantage: Option<HostName>,
         /// How long it was away.
         gap: Gap,
+    },
+    /// Whether a service answers cannot be told from its vantage host any more: nothing is measured from there.
+    ServiceUntold {
+        /// `member/service`.
+        service: String,
+        /// The host that it was seen from.
+        vantage: HostName,
+        /// Since when, and why.
+        blank: Blank,
+    },
+    /// It is measured from there again.
+    ServiceTold {
+        /// `member/service`.
+        service: String,
+        /// The host that it is seen from.
+        vantage: HostName,
+        /// For how long it was not.
+        blank: Blank,
     },
     /// How a service was measured while the run was driven, without a break.
     ServiceMeasured {
         /// `member/service`.
         service: String,
+        /// The host in the users' network that it was seen from; `None`: from the controller.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vantage: Option<HostName>,
         /// What came of it.
         measure: Measure,
     },

@@ -29,5 +29,6 @@ pub fn outcome(what: &StepOutcome) -> &'static str {
         StepOutcome::Undone => "undone",
         StepOutcome::UndoneDrifted { .. } => "undone (someone had changed it; their version is kept)",
         StepOutcome::UndoFailed(_) => "UNDO FAILED",
+        StepOutcome::Note(_) => "works",
     }
 }

@@ -8,7 +8,7 @@ use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Fault, Manifest, RunId, StepId, StepOutcome};
 
 use crate::input::target::HostName;
-use crate::rollout::meter::{Gap, Measure};
+use crate::rollout::meter::{Blank, Gap, Measure};
 use crate::rollout::{Happening, Outcome, Verdict};
 use crate::store::Event;
 
@@ -43,10 +43,24 @@ pub struct View {
 /// How a service did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Service {
+    /// Seen from the controller.
+    #[serde(flatten)]
+    pub here: Sight,
+    /// Seen from hosts in the users' network, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vantages: BTreeMap<HostName, Sight>,
+}
+
+/// How a service did, seen from one place.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Sight {
     /// What was measured while the run was driven.
     pub measure: Measure,
     /// It is away now, as far as is known.
     pub away: Option<Gap>,
+    /// It is not measured now, as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untold: Option<Blank>,
 }
 
 /// Where a run stands.
@@ -145,12 +159,19 @@ impl View {
             }
             Happening::StageStarted { stage } => self.state = State::Forward(stage.clone()),
             Happening::ServicesWork { .. } | Happening::ServiceFailed { .. } => {}
-            Happening::ServiceAway { service, gap } => self.service(service).away = Some(gap.clone()),
-            Happening::ServiceBack { service, .. } => self.service(service).away = None,
-            Happening::ServiceMeasured { service, measure } => {
-                let service = self.service(service);
-                service.away = None;
-                service.measure = std::mem::take(&mut service.measure).and(measure);
+            Happening::ServiceAway { service, vantage, gap } => {
+                self.sight(service, vantage.as_ref()).away = Some(gap.clone());
+            }
+            Happening::ServiceBack { service, vantage, .. } => self.sight(service, vantage.as_ref()).away = None,
+            Happening::ServiceUntold { service, vantage, blank } => {
+                let sight = self.sight(service, Some(vantage));
+                (sight.away, sight.untold) = (None, Some(blank.clone()));
+            }
+            Happening::ServiceTold { service, vantage, .. } => self.sight(service, Some(vantage)).untold = None,
+            Happening::ServiceMeasured { service, vantage, measure } => {
+                let sight = self.sight(service, vantage.as_ref());
+                let measure = std::mem::take(&mut sight.measure).and(measure);
+                *sight = Sight { measure, ..Sight::default() };
             }
             Happening::WaveStarted { .. } | Happening::Approved { .. } | Happening::Ticked { .. } => {}
             Happening::HostBegun { host, .. } | Happening::HostConfirmed { host, .. } => drop(self.host(host)),
@@ -214,8 +235,12 @@ impl View {
         })
     }
 
-    fn service(&mut self, name: &str) -> &mut Service {
-        self.services.entry(name.to_owned()).or_default()
+    fn sight(&mut self, service: &str, vantage: Option<&HostName>) -> &mut Sight {
+        let service = self.services.entry(service.to_owned()).or_default();
+        match vantage {
+            None => &mut service.here,
+            Some(host) => service.vantages.entry(host.clone()).or_default(),
+        }
     }
 
     fn host(&mut self, name: &HostName) -> &mut Host {
@@ -225,6 +250,10 @@ impl View {
 
 impl Host {
     fn step(&mut self, event: &weiche_agent::protocol::StepEvent) {
+        // What a step says on its way is no outcome.
+        if matches!(event.what, StepOutcome::Note(_)) {
+            return;
+        }
         // What a resumed session finds done was counted when it was done.
         if event.what == StepOutcome::AlreadyDone && self.steps.iter().any(|(id, ..)| *id == event.step) {
             return;
@@ -238,6 +267,7 @@ impl Host {
                 StepOutcome::Unchanged => counts.unchanged += 1,
                 StepOutcome::Undone | StepOutcome::UndoneDrifted { .. } => counts.undone += 1,
                 StepOutcome::Failed(_) | StepOutcome::UndoFailed(_) => counts.failed += 1,
+                StepOutcome::Note(_) => {}
             }
         }
         self.counts = counts;

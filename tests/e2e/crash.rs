@@ -3,7 +3,7 @@
 use weiche_tests::sshd::Sshd;
 use weiche_tests::town::Town;
 
-const SWAP: [&str; 4] = ["server-swap", "old=rathaus/old", "new=rathaus/new", "--yes"];
+const SWAP: [&str; 4] = ["copy-swap", "old=rathaus/old", "new=rathaus/new", "--yes"];
 
 /// A town that the shipped swap can be run in.
 pub(crate) fn swap_town() -> Town {
@@ -29,9 +29,9 @@ resources:
     );
     // The shipped playbook, with the shape of the real one and checks that a sandbox can pass.
     town.write(
-        "playbooks/server-swap.yaml",
+        "playbooks/copy-swap.yaml",
         "\
-playbook: server-swap
+playbook: copy-swap
 inputs: { old: host, new: host }
 stages:
   - stage: build

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
@@ -152,7 +153,40 @@ fn the_dns_is_asked() {
 }
 
 /// `openssl s_server` on a port of its own; ends with the value.
-struct TlsServer(Child, u16);
+pub(super) struct TlsServer(Child, pub(super) u16);
+
+impl TlsServer {
+    /// Why there is none.
+    pub(super) fn available() -> Result<(), String> {
+        let there = Command::new("openssl").arg("version").output().is_ok_and(|o| o.status.success());
+        there.then_some(()).ok_or_else(|| "no openssl".into())
+    }
+
+    /// With a certificate `cert.pem` in this directory for these names. It answers a GET.
+    pub(super) fn start(dir: &Path, names: &str) -> TlsServer {
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"])
+            .args(["-subj", "/CN=intranet.example", "-addext", &format!("subjectAltName={names}")])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", "key.pem", "-out", "cert.pem"])
+            .current_dir(dir)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let mut child = Command::new("openssl")
+            .args(["s_server", "-www", "-accept", "127.0.0.1:0", "-cert", "cert.pem", "-key", "key.pem"])
+            .current_dir(dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let port = lines.find_map(|line| line.strip_prefix("ACCEPT ")?.rsplit_once(':')?.1.parse().ok());
+        // It says something of every connection, and must not wait for a reader.
+        thread::spawn(move || lines.for_each(drop));
+        TlsServer(child, port.unwrap())
+    }
+}
 
 impl Drop for TlsServer {
     fn drop(&mut self) {
@@ -163,35 +197,15 @@ impl Drop for TlsServer {
 
 #[test]
 fn certificates_are_looked_at() {
-    let there = |program: &str| Command::new(program).arg("version").output().is_ok_and(|o| o.status.success());
-    if let Err(why) = Sshd::available().and_then(|()| there("openssl").then_some(()).ok_or("no openssl".into())) {
+    if let Err(why) = Sshd::available().and_then(|()| TlsServer::available()) {
         return weiche_tests::skip("certificates_are_looked_at", &why);
     }
     let town = Town::new(&["a"]);
     let dir = town.root("a").join("etc/ssl");
     fs::create_dir_all(&dir).unwrap();
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"])
-        .args(["-subj", "/CN=intranet.example", "-addext", "subjectAltName=DNS:intranet.example"])
-        .args(["-keyout", "key.pem", "-out", "cert.pem"])
-        .current_dir(&dir)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let server = TlsServer::start(&dir, "DNS:intranet.example");
     // Certificates are mostly links, e.g. those of certbot.
     std::os::unix::fs::symlink("cert.pem", dir.join("live.pem")).unwrap();
-    let mut child = Command::new("openssl")
-        .args(["s_server", "-accept", "127.0.0.1:0", "-cert", "cert.pem", "-key", "key.pem"])
-        .current_dir(&dir)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut ports =
-        lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("ACCEPT ")?.rsplit_once(':')?.1.parse().ok());
-    let server = TlsServer(child, ports.next().unwrap());
     let check = |what: &str| look(&town, &format!("certificate: {{ {what} }}"));
     let endpoint = format!("endpoint: \"127.0.0.1:{}\"", server.1);
     check(&format!("{endpoint}, name: intranet.example")).expect(0);

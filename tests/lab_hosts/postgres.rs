@@ -9,16 +9,16 @@ use crate::fleet::{Fleet, assert_same, etc};
 const SWITCH: [&str; 5] = ["apply", "switch", "old=rathaus/old", "new=rathaus/new", "--yes"];
 const CUT_OVER: [&str; 5] = ["apply", "cutover", "old=rathaus/old", "new=rathaus/new", "--yes"];
 
-/// Until the new server is a standby.
-const COPY: &str = r#"playbook: switch
-inputs: { old: { type: host }, new: { type: host } }
+/// Beginning of a playbook: both servers let standbys in, and a clerk; the old one has a role for them. `VERIFIER` is that of
+/// the password, `SETTINGS` are more lines of configuration.
+pub(crate) const OPEN: &str = r#"inputs: { old: host, new: host }
 stages:
   - stage: open
     on: [old, new]
     steps:
       - file:
           path: /etc/postgresql/15/main/conf.d/replication.conf
-          content: "listen_addresses = '*'\nautovacuum = off\n"
+          content: "listen_addresses = '*'\nSETTINGS"
           owner: postgres
       - block:
           path: /etc/postgresql/15/main/pg_hba.conf
@@ -34,7 +34,10 @@ stages:
     on: old
     steps:
       - postgres_role: { name: standby, login: true, replication: true, password: { content: "VERIFIER\n" } }
-  - stage: copy
+"#;
+
+/// Until the new server is a standby.
+const COPY: &str = r#"  - stage: copy
     on: new
     steps:
       - postgres_server: { cluster: 15/main, mode: standby, of: { address: "{{old.address}}", user: standby, slot: new } }
@@ -67,8 +70,19 @@ while [ -e /root/go ]; do
     psql -qX "host=$0 user=clerk dbname=town connect_timeout=2" -c "INSERT INTO row VALUES ($i)" 2>/dev/null && echo $i
 done >/root/acknowledged"#;
 
-fn sql(host: &LabHost, sql: &str) -> String {
+pub(crate) fn sql(host: &LabHost, sql: &str) -> String {
     host.run(&["runuser", "-u", "postgres", "--", "psql", "-qXAt", "town", "-c", sql])
+}
+
+/// A database with an empty table, into which a clerk may write; what PostgreSQL keeps of the password `geheim`.
+pub(crate) fn make_database(host: &LabHost) -> String {
+    host.run(&["runuser", "-u", "postgres", "--", "createdb", "town"]);
+    sql(host, "CREATE ROLE clerk LOGIN");
+    sql(host, "CREATE TABLE row (number bigint); GRANT ALL ON row TO clerk");
+    sql(host, "SET password_encryption = 'scram-sha-256'; CREATE ROLE made PASSWORD 'geheim'");
+    let verifier = sql(host, "SELECT rolpassword FROM pg_authid WHERE rolname = 'made'");
+    sql(host, "DROP ROLE made");
+    verifier
 }
 
 /// What replication could leave behind, and who the data are.
@@ -99,14 +113,10 @@ fn postgresql_changes_its_server_and_comes_back_without_losing_a_row() {
     for (host, package) in [(old, "postgresql"), (new, "postgresql"), (client, "postgresql-client-15")] {
         host.run(&["apt-get", "install", "-q", "-y", package]);
     }
-    old.run(&["runuser", "-u", "postgres", "--", "createdb", "town"]);
-    sql(old, "CREATE ROLE clerk LOGIN");
-    sql(old, "CREATE TABLE row (number bigint); GRANT ALL ON row TO clerk");
-    sql(old, "SET password_encryption = 'scram-sha-256'; CREATE ROLE made PASSWORD 'geheim'");
-    let verifier = sql(old, "SELECT rolpassword FROM pg_authid WHERE rolname = 'made'");
-    sql(old, "DROP ROLE made");
+    let verifier = make_database(old);
     let (before_old, before_new) = (seen(old), seen(new));
-    let copy = COPY.replace("VERIFIER", &verifier);
+    let open = OPEN.replace("VERIFIER", &verifier).replace("SETTINGS", "autovacuum = off\\n");
+    let copy = format!("playbook: switch\n{open}{COPY}");
 
     // Killed while the base backup is there and not yet through: its files, its slot and its program go.
     fleet.write("playbooks/switch.yaml", &copy);

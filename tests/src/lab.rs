@@ -24,7 +24,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::tool;
 use machine::Machine;
@@ -34,6 +34,9 @@ pub use host::{HostOptions, LabHost, Tmpfs};
 
 /// The labs of this process that are in use, by id.
 static LIVE: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Held by every lab; by one that has to be alone, for writing.
+static ROOM: RwLock<()> = RwLock::new(());
 
 /// How many labs this process has made.
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -49,6 +52,15 @@ pub struct Lab {
     base: PathBuf,
     network: Network,
     machines: Mutex<Vec<Arc<Machine>>>,
+    // Given up last.
+    _room: Room,
+}
+
+/// A place for a lab on this machine.
+#[derive(Debug)]
+enum Room {
+    Shared { _guard: RwLockReadGuard<'static, ()> },
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
 }
 
 impl Lab {
@@ -74,6 +86,18 @@ impl Lab {
     ///
     /// `name` appears in messages only.
     pub fn new(name: &str) -> Self {
+        let guard = ROOM.read().unwrap_or_else(PoisonError::into_inner);
+        Self::within(Room::Shared { _guard: guard }, name)
+    }
+
+    /// The same, while this test process has no other lab: for what users would notice of a busy machine. It waits for the others'
+    /// ends, and they for its.
+    pub fn alone(name: &str) -> Self {
+        let guard = ROOM.write().unwrap_or_else(PoisonError::into_inner);
+        Self::within(Room::Alone { _guard: guard }, name)
+    }
+
+    fn within(room: Room, name: &str) -> Self {
         Self::available().unwrap_or_else(|why| panic!("no lab: {why}"));
         Self::sweep();
         let base = base::ready();
@@ -85,7 +109,17 @@ impl Lab {
         let public_key = tool::keygen(&identity, name);
         fs::write(dir.join("known_hosts"), "").expect("a writable lab directory");
         let network = Network::create(&id, Self::CONTROLLER);
-        Self { name: name.to_owned(), id, dir, identity, public_key, base, network, machines: Mutex::default() }
+        Self {
+            name: name.to_owned(),
+            id,
+            dir,
+            identity,
+            public_key,
+            base,
+            network,
+            machines: Mutex::default(),
+            _room: room,
+        }
     }
 
     /// Removes what labs of dead test processes left behind: processes, mounts, namespaces, directories.
@@ -95,17 +129,36 @@ impl Lab {
 
     /// Boots a host and waits until it is up and its sshd answers.
     pub fn boot(&self, options: HostOptions) -> LabHost {
+        let place = self.place(&options);
+        self.boot_at(place, &options)
+    }
+
+    /// Boots several hosts at the same time; their addresses are in order.
+    pub fn boot_all(&self, options: &[HostOptions]) -> Vec<LabHost> {
+        let places: Vec<_> = options.iter().map(|options| (self.place(options), options)).collect();
+        std::thread::scope(|scope| {
+            let boot = |(place, options)| scope.spawn(move || self.boot_at(place, options));
+            let boots: Vec<_> = places.into_iter().map(boot).collect();
+            boots.into_iter().map(|boot| boot.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        })
+    }
+
+    /// A machine that is off, and its number.
+    fn place(&self, options: &HostOptions) -> (Arc<Machine>, u8) {
         let mut machines = locked(&self.machines);
         assert!(!machines.iter().any(|machine| machine.name() == options.name), "two hosts named {}", options.name);
         let number = u8::try_from(machines.len() + 1).expect("at most 200 hosts");
         let dir = self.dir.join(&options.name);
-        let (id, address) = (format!("{}-{}", self.id, options.name), network::address(number));
-        let machine = Machine::new(id, options.name.clone(), dir, address);
+        let id = format!("{}-{}", self.id, options.name);
+        let machine = Machine::new(id, options.name.clone(), dir, network::address(number));
         machines.push(Arc::clone(&machine));
-        drop(machines);
+        (machine, number)
+    }
 
+    fn boot_at(&self, (machine, number): (Arc<Machine>, u8), options: &HostOptions) -> LabHost {
+        let address = network::address(number);
         self.network.join(machine.id(), number);
-        let host_key = host::prepare(&machine, &options, address, &self.base, &self.public_key);
+        let host_key = host::prepare(&machine, options, address, &self.base, &self.public_key);
         let line = format!("{address} {host_key}\n");
         let known_hosts = fs::OpenOptions::new().append(true).open(self.known_hosts());
         known_hosts.and_then(|mut file| file.write_all(line.as_bytes())).expect("a writable known_hosts");
@@ -113,14 +166,6 @@ impl Lab {
         let host = LabHost::new(machine, port, address, host_key, self.identity.clone(), self.known_hosts());
         host.power_on();
         host
-    }
-
-    /// Boots several hosts at the same time.
-    pub fn boot_all(&self, options: &[HostOptions]) -> Vec<LabHost> {
-        std::thread::scope(|scope| {
-            let boots: Vec<_> = options.iter().map(|options| scope.spawn(move || self.boot(options.clone()))).collect();
-            boots.into_iter().map(|boot| boot.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-        })
     }
 
     /// Prepares a program that runs where the controller does: inside the lab's network.

@@ -9,7 +9,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
+pub mod console;
 pub mod disk;
+pub mod fleet;
 pub mod lab;
 pub mod sshd;
 pub mod town;

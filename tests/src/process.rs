@@ -13,6 +13,13 @@ pub(crate) fn kill(pid: u32) {
     }
 }
 
+/// Stops one process, or lets it go on.
+pub(crate) fn hold(pid: u32, held: bool) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, if held { Signal::STOP } else { Signal::CONT });
+    }
+}
+
 /// Whether a process exists and has not ended (a zombie has).
 pub(crate) fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|(_, state, _)| state != "Z" && state != "X")

@@ -129,6 +129,15 @@ impl Sshd {
         }
     }
 
+    /// Lets every open connection stand still, or go on: nothing on it is answered, and nothing is lost.
+    pub fn hold_connections(&self, held: bool) {
+        for pid in process::descendants(self.child.id()) {
+            if process::name(pid).as_deref().is_some_and(|name| name.starts_with("sshd")) {
+                process::hold(pid, held);
+            }
+        }
+    }
+
     /// The directory of keys and configuration.
     pub fn dir(&self) -> &Path {
         self.dir.path()

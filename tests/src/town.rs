@@ -166,10 +166,10 @@ pub fn manifest(root: &Path) -> String {
 /// # Panics
 /// If it was not built: `cargo build --workspace` builds it.
 pub fn weiche() -> PathBuf {
-    let test = std::env::current_exe().expect("the test's own path");
-    let path = test.ancestors().nth(2).expect("target/PROFILE").join("weiche");
-    assert!(path.exists(), "{} is missing: run `cargo build --workspace` first", path.display());
-    path
+    // Tests are in `deps` beside it, programs are not.
+    let exe = std::env::current_exe().expect("our own path");
+    let found = exe.ancestors().skip(1).take(2).map(|dir| dir.join("weiche")).find(|path| path.is_file());
+    found.expect("there is no `weiche` beside the tests: run `cargo build --workspace` first")
 }
 
 /// Reads a command's output.

@@ -38,7 +38,7 @@ pub(super) fn fault(kind: &dyn Kind, step: &Step) -> Fault {
 }
 
 /// What others have changed of what the runs in the state directory have made: of each resource, what the newest run
-/// left.
+/// left. And what nobody has changed, but is not as it should be ([`crate::resource::Lens::amiss`]).
 ///
 /// # Errors
 /// `Corrupt` for a damaged journal; those of the host.
@@ -48,7 +48,7 @@ pub fn of_host(host: &mut dyn Host) -> Result<Vec<Drift>, Fault> {
     for run in journal::runs(host)?.into_iter().rev() {
         let journal = Journal::open(&run, host)?;
         let open: Vec<&Journalled> = journal.steps.iter().rev().filter(|s| s.status != Status::Undone).collect();
-        let found = look(&open, &mut covered, host)?;
+        let found = look(&open, &mut covered, true, host)?;
         drifts.extend(found.into_iter().map(|drifted| told(drifted, &run)));
     }
     Ok(drifts)
@@ -70,7 +70,7 @@ fn told(drifted: Drifted<'_>, run: &RunId) -> Drift {
 /// not among them: there is nothing of ours to take back, and nothing of theirs to lose.
 pub(super) fn among<'j>(steps: &[&'j Journalled], host: &mut dyn Host) -> Result<Vec<Drifted<'j>>, Fault> {
     let mut found = Vec::new();
-    for drifted in look(steps, &mut Covered::default(), host)? {
+    for drifted in look(steps, &mut Covered::default(), false, host)? {
         let Journalled { step, before, .. } = drifted.journalled;
         let back = matches!(&drifted.now, Ok(now) if drifted.kind.same(&step.spec, before, now)?);
         if !back {
@@ -101,7 +101,13 @@ impl Covered {
     }
 }
 
-fn look<'j>(steps: &[&'j Journalled], covered: &mut Covered, host: &mut dyn Host) -> Result<Vec<Drifted<'j>>, Fault> {
+/// With `amiss` also those that are not as they should be though nobody has changed them.
+fn look<'j>(
+    steps: &[&'j Journalled],
+    covered: &mut Covered,
+    amiss: bool,
+    host: &mut dyn Host,
+) -> Result<Vec<Drifted<'j>>, Fault> {
     let mut found = Vec::new();
     for journalled in steps {
         let step = &journalled.step;
@@ -109,10 +115,19 @@ fn look<'j>(steps: &[&'j Journalled], covered: &mut Covered, host: &mut dyn Host
         let looked_at = journalled.status == Status::Done && !kind.blind(&step.spec) && !covered.covers(kind, step);
         covered.add(kind, step);
         let Some(after) = journalled.after.as_ref().filter(|_| looked_at) else { continue };
-        let now = match kind.get(&step.spec, &mut Cx::looking(host, LOOK)) {
-            Err(fault) if fault.code == FaultCode::Crashed => return Err(fault),
-            now => now,
-        };
+        let mut cx = Cx::looking(host, LOOK);
+        let mut now = kind.get(&step.spec, &mut cx);
+        if amiss
+            && now.is_ok()
+            && let Some(why) = kind.amiss(&step.spec, &mut cx)?
+        {
+            now = Err(Fault::new(FaultCode::CommandFailed, why));
+        }
+        if let Err(fault) = &now
+            && fault.code == FaultCode::Crashed
+        {
+            return now.map(|_| Vec::new());
+        }
         let intact = match &now {
             Ok(now) => after == now || kind.intact(&step.spec, after, now)?,
             Err(_) => false,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{Report, context, drift, kind_of, paths, took};
+use super::{Report, context, drift, kind_of, note, paths, took};
 use crate::fault::{Fault, FaultCode};
 use crate::host::Host;
 use crate::journal::{Journal, Journalled, Record};
@@ -106,7 +106,7 @@ pub fn undo_while_booting(
             let done = journal.find(&step.id).is_some_and(|s| s.status == Status::Done);
             journal.append_at_all_costs(&[Record::UndoStarted { step: step.id.clone() }], host)?;
             let way = Way { over_drift: true, booting: true };
-            match one(&step.id, done, way, journal, host) {
+            match one(&step.id, done, way, journal, host, report) {
                 Ok(what) => {
                     host.sync()?;
                     journal.append_at_all_costs(&[Record::Undone { step: step.id.clone() }], host)?;
@@ -160,7 +160,8 @@ pub(super) fn steps(
         let (mut records, mut events, mut stuck) = (Vec::new(), Vec::new(), None);
         for (at, id) in group.iter().enumerate() {
             let begin = Instant::now();
-            let what = match one(id, done[at], Way { over_drift, booting: false }, journal, host) {
+            let way = Way { over_drift, booting: false };
+            let what = match one(id, done[at], way, journal, host, report) {
                 Ok(what) => what,
                 Err(fault) if fault.code == FaultCode::Crashed => return Err(fault),
                 Err(fault) => {
@@ -188,12 +189,21 @@ pub(super) fn steps(
     Ok(Vec::new())
 }
 
-fn one(id: &StepId, done: bool, way: Way, journal: &Journal, host: &mut dyn Host) -> Result<StepOutcome, Fault> {
+fn one(
+    id: &StepId,
+    done: bool,
+    way: Way,
+    journal: &Journal,
+    host: &mut dyn Host,
+    report: Report<'_>,
+) -> Result<StepOutcome, Fault> {
     let known =
         journal.find(id).ok_or_else(|| Fault::new(FaultCode::Corrupt, format!("step {id} is not journalled")))?;
     let kind = kind_of(&known.step)?;
     let spec = &known.step.spec;
+    let mut note = note(id, report);
     let mut cx = context(&known.step, journal, host);
+    cx.notes = Some(&mut note);
     (cx.over_drift, cx.booting, cx.guarded) = (way.over_drift, way.booting, true);
     if way.booting {
         cx.timeout = cx.timeout.min(BOOTING);

@@ -1,7 +1,9 @@
 //! The system: os-release(5), the clock, restarts that are due, what installs packages.
 
+use std::time::Duration;
+
 use super::{clip, exists, names, text};
-use crate::host::Host;
+use crate::host::{Command, Host};
 use crate::protocol::facts::{MAX_ITEMS, PackageManager, PendingReboot, TimeService, TimeSync};
 
 /// A variable of os-release(5), which are written like a shell's.
@@ -78,4 +80,17 @@ pub fn package_manager(host: &mut dyn Host) -> PackageManager {
     } else {
         PackageManager::None
     }
+}
+
+/// The version of rsync(1); `None` if there is none.
+pub fn rsync(host: &mut dyn Host) -> Option<[u32; 3]> {
+    let ask = Command { timeout: Duration::from_secs(5), ..Command::reading(["rsync", "--version"]) };
+    rsync_version(&host.run(&ask).ok()?.stdout)
+}
+
+/// `rsync  version 3.2.7  protocol version 31`.
+pub(super) fn rsync_version(said: &str) -> Option<[u32; 3]> {
+    let word = said.split_whitespace().skip_while(|word| *word != "version").nth(1)?;
+    let mut numbers = word.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some([numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?])
 }

@@ -132,6 +132,7 @@ fn a_whole_host_tells_what_it_is() {
     assert!(facts.reboot.pending);
     assert_eq!(facts.reboot.packages, ["dbus", "libc6"]);
     assert_eq!(facts.package_manager, PackageManager::Apt);
+    assert_eq!(facts.rsync, "3.2.7");
 
     host.has("/sys/class/dmi/id/product_serial", "CZC0000001\n");
     assert_eq!(hardware(&mut host).serial, "CZC0000001");
@@ -146,4 +147,12 @@ fn links_that_lead_in_a_circle_end() {
     let mut host = FakeHost::debian();
     host.link("/etc/os-release", "os-release");
     assert_eq!(gather(&mut host).unwrap().os.id, "");
+}
+
+#[test]
+fn the_version_of_rsync_is_read() {
+    let version = system::rsync_version;
+    assert_eq!(version("rsync  version 3.2.7  protocol version 31\nCopyright"), Some([3, 2, 7]));
+    assert_eq!(version("rsync  version v3.2.7-sub4  protocol"), Some([3, 2, 7]));
+    assert_eq!(version(""), None);
 }

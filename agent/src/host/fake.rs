@@ -14,7 +14,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Address, Attributes, Clock, Command, Host, Meta, Output, Platform, simulated};
+use super::{Address, Attributes, Clock, Command, Host, Meta, Output, Platform, Survey, simulated};
+use crate::digest::Digest;
 use crate::fault::{Fault, FaultCode};
 use crate::protocol::RunId;
 use crate::protocol::facts::Space;
@@ -218,6 +219,14 @@ impl Host for FakeHost {
     fn read_dir(&mut self, path: &Path) -> Result<Vec<OsString>, Fault> {
         self.alive()?;
         self.tree.read_dir(path)
+    }
+
+    fn survey(&mut self, path: &Path, _since: Option<(i64, u32)>) -> Result<Survey, Fault> {
+        self.alive()?;
+        let mut tree = self.tree.snapshot();
+        tree.retain(|entry, _| Path::new(entry).starts_with(path));
+        let digest = (!tree.is_empty()).then(|| Digest::of(format!("{tree:?}").as_bytes()));
+        Ok(Survey { entries: tree.len() as u64, digest, ..Survey::default() })
     }
 
     fn open(&mut self, path: &Path) -> Result<Box<dyn Read>, Fault> {

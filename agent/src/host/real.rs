@@ -9,12 +9,14 @@ mod address;
 mod attributes;
 mod files;
 mod inode;
+mod inside;
 mod neighbour;
 mod orphan;
 mod program;
 mod refusal;
 mod sparse;
 mod state;
+mod survey;
 mod wake;
 mod watch;
 
@@ -27,7 +29,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Attributes, Clock, Command, Host, Meta, Output, Platform};
+use super::{Attributes, Clock, Command, Host, Meta, Output, Platform, Survey};
 use crate::fault::{Fault, FaultCode};
 use crate::host::simulated;
 use crate::protocol::RunId;
@@ -99,6 +101,10 @@ impl Host for RealHost {
         files::read_dir(&self.root, path)
     }
 
+    fn survey(&mut self, path: &Path, since: Option<(i64, u32)>) -> Result<Survey, Fault> {
+        survey::survey(&self.root, path, since)
+    }
+
     fn open(&mut self, path: &Path) -> Result<Box<dyn Read>, Fault> {
         files::open(&self.root, path).map(|file| Box::new(file) as Box<dyn Read>)
     }
@@ -149,6 +155,12 @@ impl Host for RealHost {
         if self.simulated()
             && let Some(output) = simulated::run(self, command)?
         {
+            return Ok(output);
+        }
+        if let Some(owners) = &mut self.sandbox
+            && let Some(output) = inside::run(&self.root_path, owners, command, self.state.path())?
+        {
+            self.touch(Path::new("/"))?;
             return Ok(output);
         }
         if command.effect {

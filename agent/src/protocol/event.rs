@@ -37,6 +37,8 @@ pub enum StepOutcome {
     },
     /// Could not be taken back: a person is needed.
     UndoFailed(Fault),
+    /// Says something on its way, and is not through: how far it is, or what people should know.
+    Note(String),
 }
 
 /// One step in a journal.

@@ -1,4 +1,4 @@
-//! What a host says of itself. Everything is read, nothing is asked of a program; what a host does not tell is empty,
+//! What a host says of itself. Everything is read, and only rsync(1) is asked for its version; what a host does not tell is empty,
 //! `0` or absent. Lists have at most [`MAX_ITEMS`] entries, texts at most [`MAX_TEXT`] characters.
 
 use schemars::JsonSchema;
@@ -43,6 +43,8 @@ pub struct Facts {
     pub virtualisation: Virtualisation,
     /// What installs packages.
     pub package_manager: PackageManager,
+    /// The version of rsync(1), e.g. `3.2.7`; empty if there is none.
+    pub rsync: String,
     /// Free bytes for the agent's state directory.
     pub state_free_bytes: u64,
     /// The user the agent runs as.

@@ -31,6 +31,8 @@ pub struct Cx<'a> {
     pub booting: bool,
     /// The host takes the step back by itself if nobody confirms it; or it is being taken back.
     pub guarded: bool,
+    /// Takes what a step says on its way.
+    pub notes: Option<&'a mut dyn FnMut(String)>,
     offered: BTreeMap<Digest, Vec<u8>>,
 }
 
@@ -38,7 +40,8 @@ impl<'a> Cx<'a> {
     /// For looking only: belongs to no run.
     pub fn looking(host: &'a mut dyn Host, timeout: Duration) -> Cx<'a> {
         let (kept, over_drift, booting, guarded) = (false, false, false, false);
-        Cx { host, run_dir: None, timeout, kept, over_drift, booting, guarded, offered: BTreeMap::new() }
+        let (notes, offered) = (None, BTreeMap::new());
+        Cx { host, run_dir: None, timeout, kept, over_drift, booting, guarded, notes, offered }
     }
 
     /// For changing in a run, whose directory in the state directory is `run_dir`.
@@ -48,6 +51,13 @@ impl<'a> Cx<'a> {
 }
 
 impl Cx<'_> {
+    /// Tells people something while the step is on its way.
+    pub fn note(&mut self, text: String) {
+        if let Some(notes) = &mut self.notes {
+            notes(text);
+        }
+    }
+
     /// Makes a content that the kind itself has made up known to [`Cx::content`].
     pub fn offer(&mut self, bytes: &[u8]) {
         self.offered.insert(Digest::of(bytes), bytes.to_vec());

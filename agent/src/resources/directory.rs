@@ -38,6 +38,7 @@ pub struct Spec {
 
 impl Lens for Directory {
     const NAME: &'static str = "directory";
+    const TELLING: bool = true;
     const WITNESS: Witness = Witness::Paths;
     type Spec = Spec;
     type State = Node;

@@ -63,6 +63,7 @@ pub struct Blob {
 
 impl Lens for File {
     const NAME: &'static str = "file";
+    const TELLING: bool = true;
     const WITNESS: Witness = Witness::Paths;
     const SENT: &'static [&'static str] = &[""];
     type Spec = Spec;

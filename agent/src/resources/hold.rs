@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::period;
 use crate::fault::{Fault, FaultCode};
 use crate::host::{Command, Output};
 use crate::resource::{Circumstances, Claim, Cx, Exactness, Lens};
@@ -40,6 +41,10 @@ pub struct Spec {
     /// Ports, e.g. `[443, 5432]`; what is opened again needs none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<u16>,
+    /// Addresses of this host, such as a service's: only connections to these are held. Without it, all. Servers that
+    /// copy from each other over the same ports go on by their own addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub to: Vec<String>,
     /// How long open connections may take to end: a number with `ms`, `s` or `m`. `2s` without it.
     #[serde(default = "default_drain")]
     pub drain: String,
@@ -67,12 +72,23 @@ pub enum Wanted {
 /// The table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// The ports that are held; `None` if there is no such table.
-    pub held: Option<BTreeSet<u16>>,
+    /// What is held; `None` if there is no such table.
+    pub held: Option<Held>,
+}
+
+/// What is held.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    /// The ports.
+    pub ports: BTreeSet<u16>,
+    /// The host's addresses; empty: all.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub to: BTreeSet<IpAddr>,
 }
 
 impl Lens for Hold {
     const NAME: &'static str = "hold";
+    const TELLING: bool = true;
     const UNDO: Exactness = Exactness::Exact;
     const BARRIER: bool = true;
     type Spec = Spec;
@@ -87,6 +103,8 @@ impl Lens for Hold {
         if spec.ports.contains(&0) || spec.ports.len() > MAX_PORTS {
             problems.push(format!("`ports` are from 1 to 65535, and at most {MAX_PORTS}"));
         }
+        let bad = spec.to.iter().filter(|to| to.parse::<IpAddr>().is_err());
+        problems.extend(bad.map(|to| format!("`{to}` is no address: `to` are addresses of this host")));
         if spec.ports.is_empty() && spec.state == Wanted::Held {
             problems.push("a hold needs `ports`".into());
         }
@@ -110,11 +128,15 @@ impl Lens for Hold {
         if !output.ok() && output.stderr.contains("No such file") {
             return Ok(State { held: None });
         }
-        Ok(State { held: Some(ports(&output.expect_ok(&argv)?.stdout)) })
+        Ok(State { held: Some(read(&output.expect_ok(&argv)?.stdout)) })
     }
 
     fn want(spec: &Spec, _state: &State, _given: Circumstances) -> Result<State, Fault> {
-        Ok(State { held: (spec.state == Wanted::Held).then(|| spec.ports.iter().copied().collect()) })
+        let held = || Held {
+            ports: spec.ports.iter().copied().collect(),
+            to: spec.to.iter().filter_map(|to| to.parse().ok()).collect(),
+        };
+        Ok(State { held: (spec.state == Wanted::Held).then(held) })
     }
 
     fn put(spec: &Spec, now: &State, to: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
@@ -140,7 +162,8 @@ impl Lens for Hold {
     fn change(now: &State, wanted: &State) -> Option<Vec<String>> {
         let words = |state: &State| match &state.held {
             None => "new connections are let in".to_owned(),
-            Some(ports) => format!("new connections wait: {}", list(ports)),
+            Some(held) if held.to.is_empty() => format!("new connections wait: {}", list(&held.ports)),
+            Some(held) => format!("new connections to {} wait: {}", list(&held.to), list(&held.ports)),
         };
         (now != wanted).then(|| vec![format!("- {}", words(now)), format!("+ {}", words(wanted))])
     }
@@ -152,6 +175,7 @@ impl Lens for Hold {
     fn examples() -> Vec<Value> {
         vec![
             json!({ "name": "records", "ports": [443, 5432], "drain": "5s" }),
+            json!({ "name": "records", "ports": [5432], "to": ["192.0.2.100", "2001:db8::100"] }),
             json!({ "name": "records", "state": "open" }),
         ]
     }
@@ -179,8 +203,8 @@ pub(super) fn without_holds(ruleset: &str) -> String {
     kept
 }
 
-fn list(ports: &BTreeSet<u16>) -> String {
-    ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
+fn list<T: ToString>(set: &BTreeSet<T>) -> String {
+    set.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// One transaction. To remove a table it has to be there: so it is made first.
@@ -190,24 +214,38 @@ fn gone(spec: &Spec) -> String {
 }
 
 /// Before any other filter, since a drop is final wherever it comes.
-fn rules(spec: &Spec, held: &BTreeSet<u16>) -> String {
+fn rules(spec: &Spec, held: &Held) -> String {
+    let of = |is_v4: bool| held.to.iter().filter(|to| to.is_ipv4() == is_v4).copied().collect::<BTreeSet<IpAddr>>();
+    let to = |family: &str, to: &BTreeSet<IpAddr>| format!("{family} daddr {{ {} }} ", list(to));
+    let (v4, v6) = (of(true), of(false));
+    let mut which = Vec::new();
+    which.extend((!v4.is_empty()).then(|| to("ip", &v4)));
+    which.extend((!v6.is_empty()).then(|| to("ip6", &v6)));
+    which.extend(held.to.is_empty().then(String::new));
+    let ports = list(&held.ports);
+    let rule =
+        |to: &String| format!("\t\tiif != \"lo\" {to}tcp flags & (syn | ack) == syn tcp dport {{ {ports} }} drop\n");
     format!(
-        "{}table inet {} {{\n\tchain input {{\n\t\ttype filter hook input priority -310; policy accept;\n\
-         \t\tiif != \"lo\" tcp flags & (syn | ack) == syn tcp dport {{ {} }} drop\n\t}}\n}}\n",
+        "{}table inet {} {{\n\tchain input {{\n\t\ttype filter hook input priority -310; policy accept;\n{}\t}}\n}}\n",
         gone(spec),
         table(spec),
-        list(held)
+        which.iter().map(rule).collect::<String>()
     )
 }
 
-/// The ports in what nft lists, `tcp dport 80` or `tcp dport { 80, 443 }`.
-fn ports(listed: &str) -> BTreeSet<u16> {
-    let rules = listed.lines().filter_map(|line| line.split_once("tcp dport ")).map(|(_, rest)| rest);
+/// What nft lists, read: `tcp dport 80` or `tcp dport { 80, 443 }`, and `ip daddr` or `ip6 daddr` likewise.
+fn read(listed: &str) -> Held {
+    Held { ports: words(listed, "tcp dport ").collect(), to: words(listed, " daddr ").collect() }
+}
+
+/// The values that a part of a rule compares with.
+fn words<T: std::str::FromStr>(listed: &str, part: &str) -> impl Iterator<Item = T> {
+    let rules = listed.lines().filter_map(move |line| line.split_once(part)).map(|(_, rest)| rest);
     let words = rules.flat_map(|rest| {
         let rest = rest.strip_prefix('{').map_or(rest.split(' ').next(), |set| set.split('}').next());
         rest.unwrap_or_default().split(',')
     });
-    words.filter_map(|word| word.trim().parse().ok()).collect()
+    words.filter_map(|word| word.trim().parse().ok())
 }
 
 fn load(rules: &str, cx: &mut Cx<'_>) -> Result<(), Fault> {
@@ -217,28 +255,29 @@ fn load(rules: &str, cx: &mut Cx<'_>) -> Result<(), Fault> {
 }
 
 /// Waits until no connection from outside is left, or the time is over.
-fn drained(spec: &Spec, held: &BTreeSet<u16>, cx: &mut Cx<'_>) -> Result<(), Fault> {
+fn drained(spec: &Spec, held: &Held, cx: &mut Cx<'_>) -> Result<(), Fault> {
     // What others had is at most as long as what this spec says.
     let time = u64::try_from(drain(spec).unwrap_or_default().as_millis()).unwrap_or_default();
     let until = cx.host.clock().boottime_ms.saturating_add(time);
     let mut argv: Vec<String> =
         ["ss", "-H", "-t", "-n", "state", "established", "state", "syn-recv"].map(Into::into).into();
-    let each = held.iter().map(|port| format!("sport = :{port}"));
+    let each = held.ports.iter().map(|port| format!("sport = :{port}"));
     argv.push(format!("( {} )", each.collect::<Vec<_>>().join(" or ")));
     loop {
         let output = run(&Command::reading(argv.clone()), "iproute2", cx)?.expect_ok(&argv)?;
-        if !output.stdout.lines().any(from_outside) || cx.host.clock().boottime_ms >= until {
+        if !output.stdout.lines().any(|line| from_outside(line, &held.to)) || cx.host.clock().boottime_ms >= until {
             return Ok(());
         }
         cx.host.pause(STEP);
     }
 }
 
-/// Whether a line of ss(8) is of a connection with another machine; one that cannot be read is.
-fn from_outside(line: &str) -> bool {
+/// Whether a line of ss(8) is of a connection of another machine with one of these addresses (or any); one that cannot be
+/// read is.
+fn from_outside(line: &str, to: &BTreeSet<IpAddr>) -> bool {
     let mut ends = line.split_whitespace().filter_map(end);
     match (ends.next(), ends.next()) {
-        (Some(own), Some(other)) => own != other && !other.is_loopback(),
+        (Some(own), Some(other)) => own != other && !other.is_loopback() && (to.is_empty() || to.contains(&own)),
         _ => !line.trim().is_empty(),
     }
 }
@@ -251,16 +290,7 @@ fn end(word: &str) -> Option<IpAddr> {
 }
 
 fn drain(spec: &Spec) -> Option<Duration> {
-    let digits = spec.drain.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = spec.drain.split_at(digits);
-    let number: u64 = number.parse().ok()?;
-    let ms = match unit.trim() {
-        "ms" => number,
-        "s" => number.checked_mul(1_000)?,
-        "m" => number.checked_mul(60_000)?,
-        _ => return None,
-    };
-    Some(Duration::from_millis(ms)).filter(|time| *time <= MAX_DRAIN)
+    period::read(&spec.drain, MAX_DRAIN)
 }
 
 fn run(command: &Command, package: &str, cx: &mut Cx<'_>) -> Result<Output, Fault> {
@@ -288,8 +318,11 @@ mod tests {
             ("\t\ttcp flags syn / syn,ack tcp dport { 80, 5432 } drop", vec![80, 5432]),
             ("table inet x {\n}\n", vec![]),
         ] {
-            assert_eq!(ports(listed), found.into_iter().collect(), "{listed}");
+            assert_eq!(read(listed), Held { ports: found.into_iter().collect(), ..Held::default() }, "{listed}");
         }
+        let to =
+            "\t\tip daddr 192.0.2.100 tcp dport 80 drop\n\t\tip6 daddr { 2001:db8::1, 2001:db8::2 } tcp dport 80 drop";
+        assert_eq!(list(&read(to).to), "192.0.2.100, 2001:db8::1, 2001:db8::2");
     }
 
     #[test]
@@ -312,8 +345,11 @@ mod tests {
             ("what is this", true),
             ("", false),
         ] {
-            assert_eq!(from_outside(line), outside, "{line}");
+            assert_eq!(from_outside(line, &BTreeSet::new()), outside, "{line}");
         }
+        let to = ["192.0.2.100".parse().unwrap()].into();
+        assert!(from_outside("ESTAB 0 0 192.0.2.100:80 192.0.2.1:51000", &to));
+        assert!(!from_outside("ESTAB 0 0 192.0.2.10:80 192.0.2.1:51000", &to));
     }
 
     #[test]
@@ -325,6 +361,7 @@ mod tests {
             ("name", json!("a b")),
             ("ports", json!([])),
             ("ports", json!([0])),
+            ("to", json!(["rows.example"])),
             ("drain", json!("2")),
             ("drain", json!("-2s")),
             ("drain", json!("20m")),

@@ -6,6 +6,8 @@
 mod live;
 mod table;
 
+pub(super) use table::unescaped;
+
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::cluster::{Cluster, Stop};
+use super::period;
 use super::postgres::cluster_problem;
 use crate::digest::Digest;
 use crate::fault::{Fault, FaultCode};
@@ -25,6 +26,9 @@ pub use feed::Feed;
 
 /// Bound of the settings of a feed, in bytes.
 const MAX_LINES: u64 = 64 << 10;
+
+/// Longest time to catch up: users wait meanwhile.
+const MAX_WITHIN: Duration = Duration::from_hours(1);
 
 /// A cluster's part.
 #[derive(Debug)]
@@ -49,12 +53,16 @@ pub struct Spec {
     #[serde(default)]
     pub data: Data,
     /// How long a standby may take to have all that the other server has written before it becomes a primary, and to
-    /// stream after it was made; in seconds.
+    /// stream after it was made: a number with `ms`, `s` or `m`, at most an hour. `10s` without it.
     #[serde(default = "caught_up_within")]
-    pub caught_up_within_s: u32,
+    pub caught_up_within: String,
     /// Whether the data that were put aside for a copy are removed for good. There is no way back then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forget_aside: bool,
+    /// For a standby that is stopped for good: whether its slot on the other server is dropped, which would else keep
+    /// its log for it until the disk is full. It cannot follow any more then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forget_feed: bool,
 }
 
 /// What a cluster is to be.
@@ -101,14 +109,22 @@ pub struct Part {
     /// Where it streams from; `None` if `postgresql.auto.conf` does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<Feed>,
+    /// Whether it is a standby that can never again follow, since its promotion was taken back: it needs a new copy.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strayed: bool,
 }
 
-fn caught_up_within() -> u32 {
-    10
+fn caught_up_within() -> String {
+    "10s".into()
+}
+
+fn within(spec: &Spec) -> Option<Duration> {
+    period::read(&spec.caught_up_within, MAX_WITHIN)
 }
 
 impl Lens for PostgresServer {
     const NAME: &'static str = "postgres_server";
+    const TELLING: bool = true;
     const UNDO: Exactness = Exactness::BestEffort(
         "the timeline of a cluster that was promoted or has followed another, and where its log stands",
     );
@@ -124,12 +140,19 @@ impl Lens for PostgresServer {
             (Mode::Primary | Mode::Stopped, Some(_)) => problems.push("`of` is for a standby".into()),
             _ => {}
         }
+        if within(spec).is_none() {
+            let given = &spec.caught_up_within;
+            problems.push(format!("`caught_up_within` is a time such as `10s`, at most 60m; not `{given}`"));
+        }
         if spec.mode != Mode::Standby && spec.data == Data::Own {
             problems.push("`data` is for a standby".into());
         }
         if spec.mode == Mode::Standby && spec.forget_aside {
             problems
                 .push("a standby keeps the data that were put aside for it: `forget_aside` once it is promoted".into());
+        }
+        if spec.mode != Mode::Stopped && spec.forget_feed {
+            problems.push("`forget_feed` is for a standby that is stopped for good: `mode: stopped`".into());
         }
         problems
     }
@@ -141,22 +164,33 @@ impl Lens for PostgresServer {
     fn get(spec: &Spec, cx: &mut Cx<'_>) -> Result<State, Fault> {
         let Some(cluster) = Cluster::find(spec.cluster.as_ref(), cx)? else { return Ok(State { cluster: None }) };
         let of = feed::of(&cluster, cx)?;
+        let strayed = match &of {
+            Some(of) if cluster.runs && spec.mode == Mode::Standby => part::strayed(&cluster, of, cx)?,
+            _ => false,
+        };
         let Cluster { standby, runs, starts, copied, .. } = cluster;
-        Ok(State { cluster: Some(Part { standby, runs, starts, copied, of }) })
+        Ok(State { cluster: Some(Part { standby, runs, starts, copied, of, strayed }) })
     }
 
     fn want(spec: &Spec, state: &State, _given: Circumstances) -> Result<State, Fault> {
         // What a package's installation makes.
-        let fresh = || Part { standby: false, runs: true, starts: "auto".into(), copied: false, of: None };
+        let fresh =
+            || Part { standby: false, runs: true, starts: "auto".into(), copied: false, of: None, strayed: false };
         let mut part = state.cluster.clone().unwrap_or_else(fresh);
         part.runs = spec.mode != Mode::Stopped;
         part.starts = if part.runs { "auto".into() } else { "manual".into() };
         match spec.mode {
+            Mode::Stopped if spec.forget_feed => part.of = None,
             Mode::Stopped => {}
             Mode::Primary => (part.standby, part.of) = (false, None),
             Mode::Standby => {
-                if !part.standby && spec.data == Data::Copy {
-                    if part.copied {
+                if part.strayed && spec.data == Data::Own {
+                    let message = "it was a primary meanwhile, and its data cannot follow any more";
+                    let hint = "without `data: own` they are put aside, and a copy is taken";
+                    return Err(Fault::new(FaultCode::Conflict, message).hint(hint));
+                }
+                if (!part.standby || part.strayed) && spec.data == Data::Copy {
+                    if part.copied && !part.strayed {
                         let message = "data that an earlier run put aside are still there, and these would be next";
                         let hint = "give them up with `forget_aside: true`, or say `data: own` if these can follow";
                         return Err(Fault::new(FaultCode::Conflict, message).hint(hint));
@@ -167,6 +201,7 @@ impl Lens for PostgresServer {
                 part.of.clone_from(&spec.of);
             }
         }
+        part.strayed = false;
         if spec.forget_aside {
             part.copied = false;
         }
@@ -175,6 +210,9 @@ impl Lens for PostgresServer {
 
     fn keep(spec: &Spec, now: &State, wanted: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
         let (Some(now), Some(wanted)) = (&now.cluster, &wanted.cluster) else { return Err(missing()) };
+        if now.of.is_none() && wanted.of.is_none() {
+            return Ok(());
+        }
         let cluster = Cluster::find(spec.cluster.as_ref(), cx)?.ok_or_else(missing)?;
         if let Some(of) = &now.of {
             let lines = feed::lines(&cluster.data, cx)?;
@@ -203,7 +241,7 @@ impl Lens for PostgresServer {
         Ok(())
     }
 
-    fn put(spec: &Spec, _now: &State, to: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
+    fn put(spec: &Spec, now: &State, to: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
         let found = Cluster::find(spec.cluster.as_ref(), cx)?;
         let (mut cluster, to) = match (found, &to.cluster) {
             (Some(cluster), Some(to)) => (cluster, to),
@@ -211,14 +249,22 @@ impl Lens for PostgresServer {
             // It came with a package, and goes with it.
             (_, None) => return Ok(()),
         };
-        let within = Duration::from_secs(spec.caught_up_within_s.into());
+        let within = within(spec).unwrap_or_default();
         let to_feed = spec.of.as_ref().filter(|of| to.standby && to.of.as_ref() == Some(*of));
         feed::sweep(&cluster.data, cx)?;
         cluster.set_starts(&to.starts, cx)?;
+        if spec.forget_feed && !to.runs {
+            // Stopped first, for a slot in use is waited for.
+            cluster.stop(Stop::Fast, cx)?;
+            feed::of(&cluster, cx)?.map_or(Ok(()), |of| of.drop_slot(cx))?;
+        }
+        let no_copy = cx.host.lstat(&cluster.data)?.is_none();
         // Once more after a crash in the middle of a swap, too.
         if to.copied && !cluster.copied {
             let of = to_feed.ok_or_else(|| Fault::new(FaultCode::Conflict, "the data that were put aside are gone"))?;
             copy::take(&mut cluster, of, cx)?;
+        } else if let Some(of) = to_feed.filter(|_| to.copied && (no_copy || strayed(now) && !to.strayed)) {
+            copy::renew(&mut cluster, of, cx)?;
         } else if !to.copied && spec.mode != Mode::Standby {
             if cluster.copied {
                 copy::forget(&mut cluster, cx)?;
@@ -240,7 +286,11 @@ impl Lens for PostgresServer {
     }
 
     fn same(_spec: &Spec, before: &State, after: &State) -> bool {
-        before.cluster.is_none() || before == after
+        before.cluster.is_none() || plain(before) == plain(after)
+    }
+
+    fn intact(_spec: &Spec, after: &State, now: &State) -> bool {
+        plain(after) == plain(now)
     }
 
     fn change(now: &State, wanted: &State) -> Option<Vec<String>> {
@@ -255,17 +305,23 @@ impl Lens for PostgresServer {
         };
         let from = now.map_or_else(|| "no cluster".into(), word);
         let mut lines = vec![format!("{from} -> {}", word(wanted))];
+        if let Some(of) = now.and_then(|now| now.of.as_ref()).filter(|_| wanted.standby && wanted.of.is_none()) {
+            lines.push(format!("its slot `{}` on {} is dropped: it cannot follow any more", of.slot, of.address));
+        }
         let was = now.is_some_and(|now| now.copied);
         match (was, wanted.copied) {
             (false, true) => lines.push("its data are put aside, and a copy of the other server's taken".into()),
             (true, false) => lines.push("the data that were put aside are removed for good".into()),
+            (true, true) if now.is_some_and(|now| now.strayed) => {
+                lines.push("it was a primary meanwhile and cannot follow any more: a new copy is taken".into());
+            }
             _ => {}
         }
         Some(lines)
     }
 
     fn irreversible(spec: &Spec) -> bool {
-        spec.forget_aside
+        spec.forget_aside || spec.forget_feed
     }
 
     fn title(spec: &Spec) -> String {
@@ -344,6 +400,15 @@ fn settle(spec: &Spec, to: &Part, cluster: &mut Cluster, cx: &mut Cx<'_>) -> Res
         cluster.stop(Stop::Fast, cx)?;
     }
     spec.of.as_ref().map_or(Ok(()), |of| of.drop_slot(cx))
+}
+
+fn strayed(state: &State) -> bool {
+    state.cluster.as_ref().is_some_and(|part| part.strayed)
+}
+
+/// Whether it follows is nothing that could be put back.
+fn plain(state: &State) -> Option<Part> {
+    state.cluster.as_ref().map(|part| Part { strayed: false, ..part.clone() })
 }
 
 /// The name under which the settings of a feed that was there are kept.

@@ -33,7 +33,7 @@ pub struct ServiceAddress;
 
 /// An address that users know a service by, beside the server's own, so that it can move to another server: on the card
 /// now, and at boot by a unit `weiche-address-ADDRESS.service`. Before it is taken, the network is asked who has it (ARP
-/// probes or neighbour solicitations, three in 300 ms); as long as another machine answers it waits, for 3 s, then it is
+/// probes or neighbour solicitations, three in 150 ms); as long as another machine answers it waits, for 3 s, then it is
 /// refused. Afterwards it is announced, so that neighbours and switches learn at once where it is. It is not taken away
 /// where it is the host's only one (of IPv4, or at all), or where a file of systemd-networkd or ifupdown would bring it back.
 /// Use another address for `weiche` itself: connections by way of this one end when it moves. Whoever configures the card

@@ -1,14 +1,15 @@
 //! `timer`: a program that systemd runs at set times, as systemd.timer(5) has it: a oneshot service and its timer.
 
-mod text;
+pub(crate) mod pair;
+pub(crate) mod text;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::node::{Node, Presence};
-use super::nodes::{self, Nodes};
-use super::unit::{self, Activity, Unit};
+use super::node::Presence;
+use super::nodes::Nodes;
+use super::unit;
 use crate::fault::{Fault, FaultCode};
 use crate::host::Command;
 use crate::resource::{Circumstances, Claim, Cx, Exactness, Lens};
@@ -76,76 +77,41 @@ impl Lens for Timer {
 
     fn claims(spec: &Spec) -> Vec<Claim> {
         let units = [format!("{}.service", spec.name), format!("{}.timer", spec.name)];
-        let paths = paths(spec).map(|path| Claim::Path(path.into()));
+        let paths = pair::paths(&spec.name).map(|path| Claim::Path(path.into()));
         paths.into_iter().chain(units.map(|unit| Claim::Name("unit", unit))).collect()
     }
 
     fn get(spec: &Spec, cx: &mut Cx<'_>) -> Result<State, Fault> {
-        let files = nodes::get(paths(spec), cx)?;
-        let timer = Unit::get(&unit_spec(spec), cx)?;
-        let differs = spec.state == Presence::Present && files != wanted_files(spec, &files);
-        let problem = if differs { times_problem(spec, cx)? } else { None };
-        Ok(State { files, timer, problem })
+        let state = pair::get(&spec.name, cx)?;
+        let differs =
+            texts(spec).is_some_and(|t| state.files != pair::wanted_files(&spec.name, Some(&t), &state.files));
+        Ok(State { problem: if differs { times_problem(spec, cx)? } else { None }, ..state })
     }
 
     fn want(spec: &Spec, state: &State, _given: Circumstances) -> Result<State, Fault> {
         if let Some(problem) = &state.problem {
             return Err(Fault::new(FaultCode::Invalid, problem.clone()).hint("systemd.time(7) tells how times look"));
         }
-        let files = wanted_files(spec, &state.files);
-        if spec.state == Presence::Absent {
-            let gone =
-                unit::State { exists: false, enablement: String::new(), active: Activity::Inactive, instance: None };
-            // Files elsewhere (a package's) may give the unit still: that is not ours.
-            let ours = state.files.values().any(|node| *node != Node::Absent);
-            return Ok(State { files, timer: if ours { gone } else { state.timer.clone() }, problem: None });
-        }
-        let given = Circumstances { watched_changed: files != state.files };
-        Ok(State { files, timer: Unit::want(&unit_spec(spec), &state.timer, given)?, problem: None })
+        pair::want(&spec.name, texts(spec).as_ref(), state)
     }
 
     fn put(spec: &Spec, now: &State, to: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        let unit = unit_spec(spec);
-        let goes = !to.timer.exists && now.timer.exists;
-        let masked = |state: &State| state.timer.enablement.starts_with("masked");
-        if goes {
-            let off = unit::State { exists: true, ..to.timer.clone() };
-            Unit::put(&unit, &now.timer, &off, cx)?;
-        } else if masked(to) && !masked(now) && now.timer.exists {
-            // Our file may stand where the mask is a link to /dev/null: while it does, it can be disabled.
-            let off = unit::State { enablement: "disabled".into(), ..to.timer.clone() };
-            Unit::put(&unit, &now.timer, &off, cx)?;
-        }
         for text in text::both(spec) {
             cx.offer(text.as_bytes());
         }
-        nodes::put(&now.files, &to.files, cx)?;
-        if !goes && !to.timer.exists {
-            return Ok(());
-        }
-        if now.files != to.files || goes {
-            unit::daemon_reload(cx)?;
-        }
-        if goes {
-            return Ok(());
-        }
-        let shown = Unit::get(&unit, cx)?;
-        // Also when going back: the timer runs on what its files said when it was started.
-        let restart = to.timer.active == Activity::Active && shown.instance != to.timer.instance;
-        let aim = unit::State { instance: to.timer.instance.clone().filter(|_| !restart), ..to.timer.clone() };
-        Unit::put(&unit, &shown, &aim, cx)
+        pair::put(&spec.name, now, to, cx)
     }
 
     fn keep(_spec: &Spec, now: &State, wanted: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        nodes::keep(&now.files, &wanted.files, cx)
+        pair::keep(now, wanted, cx)
     }
 
     fn same(spec: &Spec, a: &State, b: &State) -> bool {
-        nodes::same(&a.files, &b.files) && Unit::same(&unit_spec(spec), &a.timer, &b.timer)
+        pair::same(&spec.name, a, b)
     }
 
     fn intact(spec: &Spec, after: &State, now: &State) -> bool {
-        nodes::alike(&after.files, &now.files) && Unit::intact(&unit_spec(spec), &after.timer, &now.timer)
+        pair::intact(&spec.name, after, now)
     }
 
     fn title(spec: &Spec) -> String {
@@ -164,26 +130,9 @@ impl Lens for Timer {
     }
 }
 
-fn paths(spec: &Spec) -> [String; 2] {
-    [format!("{UNITS}/{}.service", spec.name), format!("{UNITS}/{}.timer", spec.name)]
-}
-
-fn unit_spec(spec: &Spec) -> unit::Spec {
-    let on = Some(spec.state == Presence::Present);
-    let name = format!("{}.timer", spec.name);
-    unit::Spec { name, enabled: on, running: on, restart_on: Vec::new(), settle: false }
-}
-
-fn wanted_files(spec: &Spec, now: &Nodes) -> Nodes {
-    let texts = text::both(spec);
-    let node = |(path, text): (String, &String)| {
-        let node = match spec.state {
-            Presence::Present => nodes::file(text.as_bytes(), 0o644, now.get(&path)),
-            Presence::Absent => Node::Absent,
-        };
-        (path, node)
-    };
-    paths(spec).into_iter().zip(&texts).map(node).collect()
+/// The texts of both units, unless there shall be none.
+fn texts(spec: &Spec) -> Option<[String; 2]> {
+    (spec.state == Presence::Present).then(|| text::both(spec))
 }
 
 /// Asks systemd-analyze(1), where it is installed.

@@ -12,6 +12,8 @@ use crate::fault::{Fault, FaultCode};
 use crate::host::{Command, Output};
 use crate::resource::{Circumstances, Claim, Cx, Exactness, Lens};
 
+mod words;
+
 /// What one `systemctl show` is asked for.
 const PROPERTIES: &str =
     "LoadState,UnitFileState,ActiveState,SubState,InvocationID,Type,RemainAfterExit,NeedDaemonReload";
@@ -83,6 +85,7 @@ struct Shown {
 
 impl Lens for Unit {
     const NAME: &'static str = "unit";
+    const TELLING: bool = true;
     const UNDO: Exactness = Exactness::BestEffort("what the unit did while it ran");
     const BARRIER: bool = true;
     type Spec = Spec;
@@ -294,7 +297,7 @@ fn start(verb: &str, spec: &Spec, cx: &mut Cx<'_>) -> Result<(), Fault> {
             .hint("leave `running` out and enable its timer, or set RemainAfterExit=yes in the unit"));
     }
     let status = output.status;
-    let fault = match words(&name, shown.invocation.as_deref(), cx) {
+    let fault = match words::last(&name, shown.invocation.as_deref(), cx) {
         Some(said) => Fault::new(FaultCode::CommandFailed, said),
         None => output.expect_ok(&argv).err().unwrap_or_else(|| {
             Fault::new(FaultCode::CommandFailed, format!("`{}` ended with status {status}", argv.join(" ")))
@@ -302,19 +305,6 @@ fn start(verb: &str, spec: &Spec, cx: &mut Cx<'_>) -> Result<(), Fault> {
     };
     let hint = format!("`journalctl -u {name}` on the host tells more");
     Err(fault.within(format!("{name} does not start")).hint(hint))
-}
-
-/// The last words of the unit's own programs in this invocation; else what systemd says of the unit. `None` if there
-/// is no journal to ask.
-fn words(name: &str, invocation: Option<&str>, cx: &mut Cx<'_>) -> Option<String> {
-    let own = invocation.map(|id| format!("_SYSTEMD_INVOCATION_ID={id}"));
-    let asked = own.iter().map(|own| vec![own.as_str()]).chain([vec!["-u", name]]);
-    asked.into_iter().find_map(|which| {
-        let rest = ["-o", "cat", "-n", "5", "--no-pager", "-q"];
-        let output = cx.host.run(&Command::reading(["journalctl"].into_iter().chain(which).chain(rest))).ok()?;
-        let lines: Vec<&str> = output.stdout.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        (output.ok() && !lines.is_empty()).then(|| lines.join("; "))
-    })
 }
 
 fn change(verb: &str, runtime: bool, spec: &Spec, cx: &mut Cx<'_>) -> Result<(), Fault> {

@@ -94,7 +94,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let rehearsal = args.rehearse.parse()?;
     let mut prepared = match (&args.plan, &args.playbook) {
         (Some(path), _) => from_file(path, context).await?,
-        (None, Some(playbook)) => work::prepare(context, playbook, &work::inputs(&args.inputs)?).await?,
+        (None, Some(playbook)) => work::prepare(context, playbook, &work::inputs(&args.inputs)?, None).await?,
         (None, None) => return Err(Failure::new("name a playbook or a saved plan")),
     };
     if args.plan.is_none() && !context.json && !(args.quiet && args.yes) {
@@ -143,7 +143,7 @@ async fn from_file(path: &Path, context: &Context) -> Result<Prepared, Failure> 
     let saved = crate::plan::read(&text).map_err(|e| {
         Failure::of(&format!("{} cannot be used", path.display()), &e).hint("plan again and save that plan")
     })?;
-    let mut now = work::prepare(context, &saved.playbook, &work::inputs_of(&saved)).await?;
+    let mut now = work::prepare(context, &saved.playbook, &work::inputs_of(&saved), Some(&saved.nonce)).await?;
     if !saved.same_work(&now.plan) {
         return Err(Failure::new("the fleet's files have changed since the plan was made; nothing was changed")
             .hint("plan again"));

@@ -21,7 +21,7 @@ pub(super) struct Args {
     dir: Option<PathBuf>,
 }
 
-const SWAP: [&str; 3] = ["server-swap", "old=obere-aller/fs-old", "new=obere-aller/fs-new"];
+const SWAP: [&str; 3] = ["copy-swap", "old=obere-aller/fs-old", "new=obere-aller/fs-new"];
 
 /// The step of the swap that the rehearsed fault hits: when everything is on its way.
 const FAULT: &str = "obere-aller/fs-new:cutover.4=fail";

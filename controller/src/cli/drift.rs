@@ -32,7 +32,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     if hosts.is_empty() {
         return Err(Failure::new("no such host has an address").hint("give it `address` and `host_key`"));
     }
-    let pool = Arc::new(work::pool(&loaded, &hosts.iter().cloned().collect())?);
+    let pool = Arc::new(work::pool(&loaded, &hosts.iter().cloned().collect(), &[])?);
     let (found, errors) = observe::ask(hosts, &pool, |session| Box::pin(session.drift(LOOK))).await;
     pool.close().await;
     let drifted = found.values().any(|drifts| !drifts.is_empty());

@@ -24,7 +24,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     if hosts.is_empty() {
         return Err(Failure::new("no host of this fleet has an address").hint("give it `address` and `host_key`"));
     }
-    let pool = Arc::new(work::pool(&loaded, &hosts.iter().cloned().collect())?);
+    let pool = Arc::new(work::pool(&loaded, &hosts.iter().cloned().collect(), &[])?);
     let (found, errors) = observe::facts(hosts, &pool).await;
     if context.json {
         work::print(&(serde_json::to_string_pretty(&found).unwrap_or_default() + "\n"));

@@ -3,6 +3,7 @@
 use super::exit::{Exit, Failure};
 use super::{Context, work};
 use crate::rollout::Happening;
+use crate::show::service::{name as seen, seconds, why};
 
 /// Print the events of a run
 #[derive(Debug, clap::Args)]
@@ -44,11 +45,21 @@ fn words(what: &Happening) -> String {
         Happening::ServiceFailed { stage, service, fault } => {
             format!("{service} does not work in stage {stage}: {fault}")
         }
-        Happening::ServiceAway { service, gap } => format!("{service} is away: {}", gap.error),
-        Happening::ServiceBack { service, gap } => {
-            format!("{service} is back after {}", crate::show::service::seconds(gap.away_ms))
+        Happening::ServiceAway { service, vantage, gap } => {
+            format!("{} is away: {}", seen(service, vantage.as_ref()), gap.error)
         }
-        Happening::ServiceMeasured { service, measure } => crate::show::service::text(service, measure),
+        Happening::ServiceBack { service, vantage, gap } => {
+            format!("{} is back after {}", seen(service, vantage.as_ref()), seconds(gap.away_ms))
+        }
+        Happening::ServiceUntold { service, vantage, blank } => {
+            format!("{} is not measured: {}", seen(service, Some(vantage)), why(blank))
+        }
+        Happening::ServiceTold { service, vantage, blank } => {
+            format!("{} is measured again after {}", seen(service, Some(vantage)), seconds(blank.length_ms))
+        }
+        Happening::ServiceMeasured { service, vantage, measure } => {
+            crate::show::service::text(&seen(service, vantage.as_ref()), measure)
+        }
         Happening::Held { stage, reason } => format!("held in stage {stage}: {reason}"),
         Happening::Approved { stage, approval, .. } => format!("stage {stage} approved by {}", approval.principal),
         Happening::Ticked { stage, item, by } => format!("stage {stage}: {item}: ticked off by {by}"),

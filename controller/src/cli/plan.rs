@@ -19,7 +19,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
-    let prepared = work::prepare(context, &args.playbook, &work::inputs(&args.inputs)?).await?;
+    let prepared = work::prepare(context, &args.playbook, &work::inputs(&args.inputs)?, None).await?;
     prepared.pool.close().await;
     let saved = crate::plan::write(&prepared.plan);
     if let Some(path) = &args.output {

@@ -43,7 +43,7 @@ fn contents(
     plan: &Plan,
     run: &str,
 ) -> Result<std::collections::BTreeMap<weiche_agent::digest::Digest, crate::plan::procedure::Content>, Failure> {
-    let procedure = work::expand(loaded, &plan.playbook, &work::inputs_of(plan))?;
+    let procedure = work::expand(loaded, &plan.playbook, &work::inputs_of(plan), Some(&plan.nonce))?;
     let planned: Vec<_> = plan.steps().map(|(stage, host, step)| (stage, host, &step.action)).collect();
     let now: Vec<_> = procedure
         .stages

@@ -35,7 +35,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         return Err(Failure::new(format!("run {} has nothing to do with `{unknown}`", opened.id)));
     }
     let hosts = if hosts.is_empty() { all } else { hosts };
-    let pool = Arc::new(work::pool(&opened.loaded, &hosts)?);
+    let pool = Arc::new(work::pool(&opened.loaded, &hosts, &[])?);
     let hosts: Vec<HostName> = hosts.into_iter().collect();
     let run = opened.id.clone();
     if let Some(form) = args.export {

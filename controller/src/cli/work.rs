@@ -14,7 +14,7 @@ use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
 use super::exit::{Exit, Failure};
-use super::{Context, lease, proof};
+use super::{Context, lease, proof, seed};
 use crate::content::cache::Cache;
 use crate::content::fetch;
 use crate::drive::chain;
@@ -24,9 +24,11 @@ use crate::drive::pool::{HostError, Pool};
 use crate::drive::run::{Ending, Job, Patience, Rehearsal, Start, run};
 use crate::drive::session::SessionError;
 use crate::input::load::{DiskFiles, Loaded, load};
+use crate::input::playbook::Playbook;
 use crate::input::target::HostName;
+use crate::plan::expand::Keys;
 use crate::plan::procedure::{Action, Content, Procedure};
-use crate::plan::{self, Plan, Unplannable};
+use crate::plan::{self, Metered, Plan, Unplannable};
 use crate::rollout::{Happening, Outcome, Standing};
 use crate::show::progress::{Progress, Style};
 use crate::store::{Event, Run, SqliteStore, Store, StoreError};
@@ -48,10 +50,22 @@ pub(super) fn load_fleet(context: &Context) -> Result<Loaded, Failure> {
     })
 }
 
-/// Expands a playbook with inputs given as `name=value`.
-pub(super) fn expand(loaded: &Loaded, playbook: &str, inputs: &[(String, String)]) -> Result<Procedure, Failure> {
+/// Expands a playbook with inputs given as `name=value`; as for the plan with this nonce, if there is one.
+pub(super) fn expand(
+    loaded: &Loaded,
+    playbook: &str,
+    inputs: &[(String, String)],
+    planned: Option<&str>,
+) -> Result<Procedure, Failure> {
     let files = DiskFiles::new(loaded.dir());
-    crate::plan::expand::expand(loaded.fleet(), playbook, inputs, &files).map_err(|problems| {
+    let direct = loaded.fleet().playbooks().get(playbook).is_some_and(Playbook::has_direct);
+    let seed = match (direct, planned) {
+        (false, _) => [0; 32],
+        (true, None) => seed::read_or_make(loaded.dir())?,
+        (true, Some(_)) => seed::read(loaded.dir())?,
+    };
+    let keys = Keys { nonce: planned.map_or_else(nonce, str::to_owned), seed };
+    plan::expand::expand(loaded.fleet(), playbook, inputs, &files, &keys).map_err(|problems| {
         let text = loaded.render(&problems, stderr().is_terminal());
         Failure::new(format!("playbook `{playbook}` cannot be carried out as asked\n{text}"))
     })
@@ -73,15 +87,16 @@ pub(super) fn inputs(arguments: &[String]) -> Result<Vec<(String, String)>, Fail
     arguments.iter().map(split).collect()
 }
 
-/// Expands, looks at the hosts and makes the plan.
+/// Expands, looks at the hosts and makes the plan; with the nonce of an earlier one, if that is to be compared.
 pub(super) async fn prepare(
     context: &Context,
     playbook: &str,
     inputs: &[(String, String)],
+    planned: Option<&str>,
 ) -> Result<Prepared, Failure> {
     let loaded = load_fleet(context)?;
-    let procedure = expand(&loaded, playbook, inputs)?;
-    let pool = Arc::new(pool(&loaded, &hosts_of(&procedure))?);
+    let procedure = expand(&loaded, playbook, inputs, planned)?;
+    let pool = Arc::new(pool(&loaded, &hosts_of(&procedure), &procedure.meter)?);
     let mut plan = look(&loaded, &procedure, &pool).await?;
     plan.planner.clone_from(&context.who);
     Ok(Prepared { loaded, procedure, plan, pool })
@@ -90,7 +105,7 @@ pub(super) async fn prepare(
 /// Looks at the hosts and makes the plan.
 pub(super) async fn look(loaded: &Loaded, procedure: &Procedure, pool: &Arc<Pool>) -> Result<Plan, Failure> {
     let seen = observe(procedure, pool).await.map_err(|errors| unreachable(&errors))?;
-    plan::build(loaded.fleet().name(), procedure, &seen, nonce(), now_ms()).map_err(|Unplannable(steps)| {
+    plan::build(loaded.fleet().name(), procedure, &seen, now_ms()).map_err(|Unplannable(steps)| {
         let lines: Vec<String> =
             steps.iter().map(|(host, step, title, fault)| format!("  {host}: {step} {title}: {fault}")).collect();
         let hints: BTreeSet<&String> = steps.iter().filter_map(|(.., fault)| fault.hint.as_ref()).collect();
@@ -114,17 +129,18 @@ pub(super) async fn fetch(plan: &Plan, contents: &mut BTreeMap<Digest, Content>,
     Ok(())
 }
 
-/// Connections for these hosts.
-pub(super) fn pool(loaded: &Loaded, hosts: &BTreeSet<HostName>) -> Result<Pool, Failure> {
+/// Connections for these hosts, and for those that services are measured from.
+pub(super) fn pool(loaded: &Loaded, hosts: &BTreeSet<HostName>, meter: &[Metered]) -> Result<Pool, Failure> {
     let mut targets = Vec::new();
     for host in hosts {
         targets.push(loaded.fleet().target(host).map_err(|e| Failure::of(host.0.as_str(), &e))?);
     }
-    // Those that may have to wake one of them.
+    // Those that may have to wake one of them, and vantage hosts: no run fails without them.
     let wakers = targets.iter().filter_map(|target| target.wake.as_ref()).flat_map(|wake| &wake.through);
-    let wakers: BTreeSet<&HostName> = wakers.filter(|waker| !hosts.contains(waker)).collect();
-    let wakers: Vec<_> = wakers.into_iter().filter_map(|waker| loaded.fleet().target(waker).ok()).collect();
-    targets.extend(wakers);
+    let vantages = meter.iter().filter_map(|of| of.vantage.as_ref());
+    let others: BTreeSet<&HostName> = wakers.chain(vantages).filter(|other| !hosts.contains(other)).collect();
+    let others: Vec<_> = others.into_iter().filter_map(|other| loaded.fleet().target(other).ok()).collect();
+    targets.extend(others);
     Ok(Pool::new(targets, loaded.fleet().connections()))
 }
 
@@ -259,7 +275,7 @@ impl Opened {
         (rehearsal, patience): (Rehearsal, Patience),
         start: Start,
     ) -> Result<Ending, Failure> {
-        let pool = Arc::new(pool(&self.loaded, &hosts_of_plan(&self.plan))?);
+        let pool = Arc::new(pool(&self.loaded, &hosts_of_plan(&self.plan), &self.plan.meter)?);
         let fleet_dir = self.loaded.dir().to_owned();
         let proof = proof::proof(&self.loaded, &self.id, &self.plan);
         let (run, plan, store) = (self.id, self.plan, self.store);

@@ -34,8 +34,8 @@ mod tests {
         assert_eq!(&agent[..4], b"\x7fELF");
         // About 750 KiB of it is the C library.
         assert!(agent.len() <= 7 << 19, "{} bytes on every host", agent.len());
-        // 1.5 MiB take 13 s over a line of 1 Mbit/s, once per host and release.
-        assert!(AGENT_GZ.len() <= 3 << 19, "{} bytes are pushed to every host", AGENT_GZ.len());
+        // 1.6 MiB take 14 s over a line of 1 Mbit/s, once per host and release.
+        assert!(AGENT_GZ.len() <= (16 << 20) / 10, "{} bytes are pushed to every host", AGENT_GZ.len());
         // An interpreter is what makes an executable depend on the host's libraries.
         assert!(!agent.windows(7).any(|w| w == b"/ld-lin"), "dynamically linked");
     }

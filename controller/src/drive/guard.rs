@@ -45,7 +45,8 @@ fn deadline(rules: &Rules, steps: &[Step]) -> Duration {
 pub(super) async fn arm(shared: &Shared, host: &HostName, name: &str) -> Result<(), Fault> {
     let Some(stage) = stage(shared, name).filter(|stage| stage.rules.guarded()) else { return Ok(()) };
     let steps = stage.hosts.get(host).map_or(&[][..], Vec::as_slice);
-    armed(shared, host, name, deadline(&stage.rules, steps) + turns::behind(stage, host)).await
+    let deadline = deadline(&stage.rules, steps).saturating_sub(turns::ahead(stage, host));
+    armed(shared, host, name, deadline).await
 }
 
 async fn armed(shared: &Shared, host: &HostName, name: &str, deadline: Duration) -> Result<(), Fault> {

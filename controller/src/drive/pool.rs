@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use super::link::Traffic;
 use super::session::{Session, SessionError};
-use super::ssh::{ConnectError, Connector};
+use super::ssh::{ConnectError, Connector, Tunnel};
 use crate::input::target::{HostName, Target, Wake};
 
 /// A place for a connection, used by one task at a time.
@@ -69,6 +69,16 @@ impl Pool {
     /// How a host is woken, if it can be.
     pub fn wake(&self, host: &HostName) -> Option<&Wake> {
         self.hosts.get(host)?.0.wake.as_ref()
+    }
+
+    /// A connection of its own to a host, to look through; `None`: it is not known how to reach it. Nobody waits for it, and
+    /// it is none of those that are counted.
+    ///
+    /// # Errors
+    /// If the host is not reached.
+    pub async fn tunnel(&self, host: &HostName) -> Option<Result<Tunnel, ConnectError>> {
+        let (target, _) = self.hosts.get(host)?;
+        Some(self.connector.tunnel(target).await)
     }
 
     /// Most hosts that are worked on at once.

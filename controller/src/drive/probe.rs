@@ -3,6 +3,8 @@
 
 mod certificate;
 mod dns;
+mod state;
+pub(super) mod through;
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use weiche_agent::protocol::{Fault, FaultCode};
 
+use super::clock::now_ms;
 use super::pool::Held;
 use super::session::Session;
 use super::shared::{as_fault, chain};
@@ -65,6 +68,7 @@ async fn from_here(probe: &Probe) -> Result<(), Fault> {
             certificate::of_server(endpoint, name.as_deref(), *days_left).await
         }
         Probe::CertificateFile { .. } | Probe::Unit(_) | Probe::Postgres { .. } | Probe::Command(_) => Ok(()),
+        Probe::Disk { .. } | Probe::Fresh { .. } | Probe::Clock { .. } => Ok(()),
     }
 }
 
@@ -84,15 +88,19 @@ async fn on_host(probe: &Probe, session: &mut Session) -> Result<(), Fault> {
             (words(&psql), expect.as_deref())
         }
         Probe::Command(argv) => (argv.clone(), None),
+        Probe::Disk { .. } | Probe::Fresh { .. } | Probe::Clock { .. } => {
+            (state::argv(probe).unwrap_or_default(), None)
+        }
         Probe::Tcp(_) | Probe::Http { .. } | Probe::Dns { .. } | Probe::Certificate { .. } => return Ok(()),
     };
+    let asked = now_ms();
     let (ok, detail, output) = session.check(argv.clone(), ATTEMPT).await.map_err(|e| as_fault(e.into()))?;
     match expect {
         _ if !ok => Err(refused(&argv, detail)),
         Some(expect) if output.trim() != expect.trim() => {
             Err(refused(&argv, format!("the answer is `{}`, expected `{}`", output.trim(), expect.trim())))
         }
-        _ => Ok(()),
+        _ => state::judge(probe, &output, (asked, now_ms())),
     }
 }
 
@@ -103,14 +111,7 @@ async fn tcp(address: &str) -> Result<(), Fault> {
 
 async fn http(url: &str, status: u16) -> Result<(), Fault> {
     let fault = |e: reqwest::Error| Fault::new(FaultCode::Io, chain(&e.without_url())).within(format!("GET {url}"));
-    let client = match CLIENT.get() {
-        Some(client) => client,
-        None => {
-            let client = client().map_err(fault)?;
-            CLIENT.get_or_init(|| client)
-        }
-    };
-    let answer = client.get(url).send().await.map_err(fault)?.status().as_u16();
+    let answer = client().map_err(fault)?.get(url).send().await.map_err(fault)?.status().as_u16();
     if answer == status {
         return Ok(());
     }
@@ -120,9 +121,13 @@ async fn http(url: &str, status: u16) -> Result<(), Fault> {
 /// Made once, for it reads the certificates of all authorities. It keeps no connection: who looks comes anew.
 static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
 
-fn client() -> reqwest::Result<reqwest::Client> {
+fn client() -> reqwest::Result<&'static reqwest::Client> {
+    if let Some(made) = CLIENT.get() {
+        return Ok(made);
+    }
     // The process-wide provider may be set already; either way there is one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder().timeout(ATTEMPT).redirect(reqwest::redirect::Policy::none());
-    builder.pool_max_idle_per_host(0).no_proxy().build()
+    let made = builder.pool_max_idle_per_host(0).no_proxy().build()?;
+    Ok(CLIENT.get_or_init(|| made))
 }

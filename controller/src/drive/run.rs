@@ -198,7 +198,7 @@ pub async fn run(
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut renewed = Instant::now();
     let mut watch = Watch::default();
-    let meters = Meters::start(&shared.plan.meter, &events);
+    let meters = Meters::start(&shared.plan.meter, &shared.pool, &events);
     let ending = 'driven: loop {
         // What persons have decided meanwhile, wherever they said so: before anything new begins.
         let orders = shared.store.orders(&shared.run).await?;

@@ -7,6 +7,7 @@ mod error;
 mod handshake;
 mod login;
 mod prompt;
+mod tunnel;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ use crate::input::target::Target;
 pub use error::ConnectError;
 pub use handshake::Negotiated;
 pub use login::Keys;
+pub use tunnel::{NoStream, Stream, Tunnel};
 
 use handshake::Client;
 use prompt::Prompt;

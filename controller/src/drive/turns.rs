@@ -15,8 +15,8 @@ use crate::input::target::HostName;
 use crate::plan::procedure::Turn;
 use crate::plan::{Plan, Stage};
 
-/// How much later a guard fires than that of a host whose first turn comes later.
-const BEHIND: Duration = Duration::from_secs(3);
+/// How much earlier a guard fires than that of a host whose first turn comes earlier.
+const AHEAD: Duration = Duration::from_secs(3);
 
 /// How long the other hosts of a stage may take to begin: longer than any list of what is there takes.
 const BEGIN: Duration = Duration::from_secs(1800);
@@ -236,11 +236,12 @@ impl Turns {
     }
 }
 
-/// How much later the guard of a host fires than the stage's bound says.
-pub(super) fn behind(stage: &Stage, host: &HostName) -> Duration {
+/// How much earlier the guard of a host fires than the stage's bound says: what it has taken over is given up before those
+/// whose turns came earlier take it back, who do so at the bound.
+pub(super) fn ahead(stage: &Stage, host: &HostName) -> Duration {
     let mine = first(&stage.turns, host);
-    let later = stage.hosts.keys().filter(|other| first(&stage.turns, other) > mine).count();
-    BEHIND * u32::try_from(later).unwrap_or(u32::MAX)
+    let earlier = stage.hosts.keys().filter(|other| first(&stage.turns, other) < mine).count();
+    AHEAD * u32::try_from(earlier).unwrap_or(u32::MAX)
 }
 
 fn first(turns: &[Turn], host: &HostName) -> Option<usize> {

@@ -5,6 +5,7 @@ mod playbook;
 mod profile;
 mod reference;
 mod turns;
+mod vantage;
 mod window;
 
 use std::collections::BTreeMap;
@@ -133,6 +134,7 @@ pub fn read(
         });
     }
     reference::check(&mut fleet, documents.config.as_ref(), &later, gaps, &mut problems);
+    vantage::check(&fleet, &names, gaps, &mut problems);
     profile::check(&fleet, files, &later, gaps, sources, &mut problems);
     playbook::check(&fleet, files, gaps, &mut problems);
     problems.or(fleet)

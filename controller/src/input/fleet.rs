@@ -181,6 +181,12 @@ impl Fleet {
         self.members.get(name)
     }
 
+    /// The host in the users' network that a member's services are measured from besides the controller.
+    pub fn vantage(&self, member: &str) -> Option<HostName> {
+        let given = self.members.get(member)?.vantage.as_ref()?;
+        Some(if given.contains('/') { HostName(given.value.clone()) } else { HostName::new(member, given) })
+    }
+
     /// Every profile by name, the shipped ones included.
     pub fn profiles(&self) -> &BTreeMap<String, Profile> {
         &self.profiles

@@ -36,6 +36,9 @@ pub struct Member {
     /// What users notice, by name.
     #[serde(default)]
     pub services: BTreeMap<Name, Located<Service>>,
+    /// A host of the member in the users' network: what is measured from the controller is measured from there too.
+    #[serde(default)]
+    pub vantage: Option<Located<String>>,
     /// What is compared before and after a run on each of its hosts, besides what the run manages.
     #[serde(default)]
     pub watch: Vec<Located<String>>,

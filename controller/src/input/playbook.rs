@@ -2,6 +2,7 @@
 //! the hosts of a run.
 
 mod step;
+mod transfer;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use super::source::{Source, Span};
 use super::yaml::{self, Located, Node, Value, decode, expected};
 
 pub use step::{Step, StepAction};
+pub use transfer::{Direct, Part, Transfer, Via};
 
 /// Names at the top level of a playbook's templates that no input may take.
 pub const RESERVED: [&str; 4] = ["host", "member", "fleet", "all"];
@@ -36,6 +38,14 @@ pub struct Playbook {
     pub meter: Vec<Located<String>>,
     /// In order.
     pub stages: Vec<Stage>,
+}
+
+impl Playbook {
+    /// Whether data go directly from host to host, with keys made for the run.
+    pub fn has_direct(&self) -> bool {
+        let direct = |step: &Step| matches!(&step.action, StepAction::Transfer(Transfer { via: Via::Direct(_), .. }));
+        self.stages.iter().flat_map(|stage| &stage.steps).any(direct)
+    }
 }
 
 /// Everything of a playbook but its inputs and stages.

@@ -3,15 +3,18 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::scalar::{address_problem, endpoint_problem, path_problem};
+use super::room::Room;
+use super::scalar::{Period, address_problem, endpoint_problem, path_problem};
 
 /// The ways to look, for messages.
-pub const WAYS: &str = "one of `tcp`, `http`, `dns`, `certificate`, `unit`, `postgres` and `command`";
+pub const WAYS: &str =
+    "one of `tcp`, `http`, `dns`, `certificate`, `unit`, `postgres`, `disk`, `fresh`, `clock` and `command`";
 
 /// Days that a certificate has to be valid, unless asked otherwise: time to get another one.
 const DAYS_LEFT: u32 = 14;
 
-/// A way to look: exactly one of `tcp`, `http`, `dns`, `certificate`, `unit`, `postgres` and `command`.
+/// A way to look: exactly one of `tcp`, `http`, `dns`, `certificate`, `unit`, `postgres`, `disk`, `fresh`, `clock` and
+/// `command`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeForm {
@@ -36,6 +39,15 @@ pub struct ProbeForm {
     /// A PostgreSQL that answers on the host; in playbooks only.
     #[serde(default)]
     pub postgres: Option<PostgresForm>,
+    /// A file system of the host that has room; in playbooks only.
+    #[serde(default)]
+    pub disk: Option<DiskForm>,
+    /// A file of the host, or one below a directory, that is young, such as a backup; in playbooks only.
+    #[serde(default)]
+    pub fresh: Option<FreshForm>,
+    /// A clock of the host that agrees with the controller's; in playbooks only.
+    #[serde(default)]
+    pub clock: Option<ClockForm>,
     /// Program and arguments on the host, which end with status 0; in playbooks only.
     #[serde(default)]
     pub command: Option<Vec<String>>,
@@ -162,6 +174,34 @@ pub struct PostgresForm {
     pub expect: Option<String>,
 }
 
+/// Room on a file system, for programs that are not root's.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiskForm {
+    /// A path on it.
+    pub path: String,
+    /// At least so much: `20 GiB`, or a share of it, `5%`.
+    pub free: Room,
+}
+
+/// The age of files.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FreshForm {
+    /// A file, or a directory of which one file will do.
+    pub path: String,
+    /// It was written within this time, and is not empty.
+    pub within: Period,
+}
+
+/// The time that a host tells.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClockForm {
+    /// It differs by no more than this.
+    pub within: Period,
+}
+
 impl ProbeForm {
     /// Says what is wrong with it.
     pub fn problem(&self) -> Option<String> {
@@ -172,6 +212,9 @@ impl ProbeForm {
             self.certificate.is_some(),
             self.unit.is_some(),
             self.postgres.is_some(),
+            self.disk.is_some(),
+            self.fresh.is_some(),
+            self.clock.is_some(),
             self.command.is_some(),
         ];
         match given.iter().filter(|given| **given).count() {
@@ -189,6 +232,8 @@ impl ProbeForm {
             .or_else(|| self.certificate.as_ref().map_or_else(none, certificate_problem))
             .or_else(|| self.unit.as_deref().map_or_else(none, unit_problem))
             .or_else(|| self.postgres.as_ref().map_or_else(none, postgres_problem))
+            .or_else(|| self.disk.as_ref().map_or_else(none, |form| path_problem(&form.path)))
+            .or_else(|| self.fresh.as_ref().map_or_else(none, |form| path_problem(&form.path)))
             .or_else(|| {
                 let argv = self.command.as_ref()?;
                 argv.first().is_none_or(String::is_empty).then(|| "`command` needs a program".into())
@@ -198,7 +243,8 @@ impl ProbeForm {
     /// Whether it looks on the host itself, not from outside.
     pub fn on_host(&self) -> bool {
         let file = self.certificate.as_ref().is_some_and(|certificate| certificate.path.is_some());
-        self.command.is_some() || self.unit.is_some() || self.postgres.is_some() || file
+        let state = self.disk.is_some() || self.fresh.is_some() || self.clock.is_some();
+        self.command.is_some() || self.unit.is_some() || self.postgres.is_some() || state || file
     }
 }
 
@@ -267,6 +313,9 @@ mod tests {
             (r#"{"certificate":{"endpoint":"x.example:443","path":"/a"}}"#, "either `endpoint` or `path`"),
             (r#"{"certificate":{"endpoint":"x.example"}}"#, "host:port"),
             (r#"{"certificate":{"path":"relative"}}"#, "absolute"),
+            (r#"{"disk":{"path":"srv","free":"5%"}}"#, "absolute"),
+            (r#"{"fresh":{"path":"/srv/../etc","within":"1h"}}"#, "`..`"),
+            (r#"{"clock":{"within":"2s"}}"#, ""),
             (r#"{"postgres":{}}"#, ""),
             (r#"{"postgres":{"database":"host=other"}}"#, "name of a database"),
             (r#"{"postgres":{"query":"\\! id"}}"#, "`query` is SQL"),

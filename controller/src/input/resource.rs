@@ -13,7 +13,7 @@ use super::suggest;
 use super::yaml::{Key, Node, Value, decode, expected};
 
 /// Time for a resource, unless it says otherwise.
-const TIMEOUT: Duration = Duration::from_mins(5);
+pub const TIMEOUT: Duration = Duration::from_mins(5);
 /// Time for a package: downloads over a slow line, and its configuration.
 const PACKAGE_TIMEOUT: Duration = Duration::from_mins(30);
 /// Kinds that only the controller makes.

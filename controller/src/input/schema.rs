@@ -138,10 +138,7 @@ fn steps(generator: &mut SchemaGenerator) -> Vec<Value> {
         object(json!({ "profile": { "type": "string" }, "parameters": { "type": "object" } }), &["profile"])
     ] });
     let paths = json!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] });
-    let transfer = object(
-        json!({ "from": { "type": "string" }, "paths": paths, "delete": { "type": "boolean", "default": false } }),
-        &["from", "paths"],
-    );
+    let transfer = json!({ "oneOf": transfers(&paths, &object) });
     let mut steps = vec![
         item(generator, "apply", &apply),
         object(json!({ "check": probe, "within": period, "every": period }), &["check"]),
@@ -153,7 +150,7 @@ fn steps(generator: &mut SchemaGenerator) -> Vec<Value> {
             }),
             &["reboot"],
         ),
-        object(json!({ "transfer": transfer }), &["transfer"]),
+        item(generator, "transfer", &transfer),
         object(json!({ "wait_for": probe, "within": period, "every": period }), &["wait_for"]),
     ];
     for (name, schema) in resources() {
@@ -164,6 +161,41 @@ fn steps(generator: &mut SchemaGenerator) -> Vec<Value> {
         properties.insert("on".into(), on.clone());
     }
     steps
+}
+
+/// A transfer through the agents, and the parts of a direct one: what is told to the kind `mirror` is as there.
+fn transfers(paths: &Value, object: &dyn Fn(Value, &[&str]) -> Value) -> Vec<Value> {
+    let mirror = resources().remove("mirror").unwrap_or_default();
+    let yes = json!({ "const": true });
+    let part = |more: Value, handed: &[&str], required: &[&str]| {
+        let mut properties = Map::new();
+        properties.insert("from".into(), json!({ "type": "string" }));
+        properties.insert("paths".into(), paths.clone());
+        properties.extend(more.as_object().cloned().unwrap_or_default());
+        properties.extend(handed.iter().map(|key| ((*key).to_owned(), mirror["properties"][key].clone())));
+        object(Value::Object(properties), &[&["from", "paths"], required].concat())
+    };
+    let direct = json!({ "const": "direct" });
+    vec![
+        part(json!({ "via": { "const": "agents" }, "delete": { "type": "boolean", "default": false } }), &[], &[]),
+        part(
+            json!({ "via": direct, "reverse": { "const": "prepared" } }),
+            &["rounds", "every", "bandwidth", "owners", "delete_at_most"],
+            &["via"],
+        ),
+        part(json!({ "via": direct, "again": yes }), &[], &["via", "again"]),
+        part(
+            json!({ "via": direct, "reverse": { "const": "armed" } }),
+            &["every", "bandwidth", "owners"],
+            &["via", "reverse"],
+        ),
+        part(
+            json!({ "via": direct, "final": yes, "reverse": { "const": "armed" } }),
+            &["within", "every", "bandwidth", "owners", "delete_at_most"],
+            &["via", "final"],
+        ),
+        part(json!({ "via": direct, "end": yes }), &["forget_aside"], &["via", "end"]),
+    ]
 }
 
 /// The JSON Schema of a kind's spec, complete in itself; made once.

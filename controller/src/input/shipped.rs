@@ -7,6 +7,7 @@ type Shipped = (&'static str, &'static str);
 
 static PLAYBOOKS: &[Shipped] = &[
     ("converge.yaml", include_str!("../../../playbooks/converge.yaml")),
+    ("copy-swap.yaml", include_str!("../../../playbooks/copy-swap.yaml")),
     ("server-swap.yaml", include_str!("../../../playbooks/server-swap.yaml")),
 ];
 
@@ -16,11 +17,29 @@ static PROFILES: &[Shipped] = &[
     ("profiles/intranet.yaml", include_str!("../../../playbooks/profiles/intranet.yaml")),
     ("profiles/office-workplace.yaml", include_str!("../../../playbooks/profiles/office-workplace.yaml")),
     ("profiles/server-base.yaml", include_str!("../../../playbooks/profiles/server-base.yaml")),
+    ("profiles/service-address.yaml", include_str!("../../../playbooks/profiles/service-address.yaml")),
     ("profiles/support-access.yaml", include_str!("../../../playbooks/profiles/support-access.yaml")),
+    ("profiles/swap-follows.yaml", include_str!("../../../playbooks/profiles/swap-follows.yaml")),
+    ("profiles/swap-ready.yaml", include_str!("../../../playbooks/profiles/swap-ready.yaml")),
+    ("profiles/town-database-alone.yaml", include_str!("../../../playbooks/profiles/town-database-alone.yaml")),
+    ("profiles/town-database-follows.yaml", include_str!("../../../playbooks/profiles/town-database-follows.yaml")),
+    ("profiles/town-database-leaves.yaml", include_str!("../../../playbooks/profiles/town-database-leaves.yaml")),
+    ("profiles/town-database-ready.yaml", include_str!("../../../playbooks/profiles/town-database-ready.yaml")),
+    ("profiles/town-database-rests.yaml", include_str!("../../../playbooks/profiles/town-database-rests.yaml")),
+    ("profiles/town-database-serves.yaml", include_str!("../../../playbooks/profiles/town-database-serves.yaml")),
     ("profiles/town-database.yaml", include_str!("../../../playbooks/profiles/town-database.yaml")),
+    ("profiles/town-files-follows.yaml", include_str!("../../../playbooks/profiles/town-files-follows.yaml")),
+    ("profiles/town-files-rests.yaml", include_str!("../../../playbooks/profiles/town-files-rests.yaml")),
+    ("profiles/town-files-serves.yaml", include_str!("../../../playbooks/profiles/town-files-serves.yaml")),
     ("profiles/town-files.yaml", include_str!("../../../playbooks/profiles/town-files.yaml")),
     ("profiles/town-intranet.yaml", include_str!("../../../playbooks/profiles/town-intranet.yaml")),
     ("profiles/town-print.yaml", include_str!("../../../playbooks/profiles/town-print.yaml")),
+    ("profiles/town-server-alone.yaml", include_str!("../../../playbooks/profiles/town-server-alone.yaml")),
+    ("profiles/town-server-follows.yaml", include_str!("../../../playbooks/profiles/town-server-follows.yaml")),
+    ("profiles/town-server-leaves.yaml", include_str!("../../../playbooks/profiles/town-server-leaves.yaml")),
+    ("profiles/town-server-ready.yaml", include_str!("../../../playbooks/profiles/town-server-ready.yaml")),
+    ("profiles/town-server-rests.yaml", include_str!("../../../playbooks/profiles/town-server-rests.yaml")),
+    ("profiles/town-server-serves.yaml", include_str!("../../../playbooks/profiles/town-server-serves.yaml")),
     ("profiles/town-server.yaml", include_str!("../../../playbooks/profiles/town-server.yaml")),
 ];
 

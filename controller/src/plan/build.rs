@@ -7,7 +7,9 @@ use weiche_agent::protocol::{EntryKind, Fault, FaultCode, Observation, StepId};
 use weiche_agent::resource::{Exactness, Kind, kind};
 use weiche_agent::resources::replica::{Manifest, unchanged};
 
+use super::ahead::{Ahead, Found};
 use super::diff::{self, Text};
+use super::needs::{Lack, Needs};
 use super::procedure::{Action, Content, Procedure, Reboot, Transfer};
 use super::{Outlook, Plan, Seen, Stage, Step, Unplannable};
 use crate::input::target::HostName;
@@ -29,13 +31,14 @@ pub fn build(
     fleet: &str,
     procedure: &Procedure,
     seen: &BTreeMap<HostName, Seen>,
-    nonce: String,
     created_ms: i64,
 ) -> Result<Plan, Unplannable> {
     let mut failures = Vec::new();
     let by_step: BTreeMap<(&HostName, &StepId), &Observation> =
         seen.iter().flat_map(|(host, seen)| seen.observations.iter().map(move |o| ((host, &o.step), o))).collect();
     let mut stages = Vec::new();
+    let mut ahead: BTreeMap<&HostName, Ahead> = BTreeMap::new();
+    let mut needs: BTreeMap<&HostName, Needs> = BTreeMap::new();
     for stage in &procedure.stages {
         let mut hosts = BTreeMap::new();
         for (host, actions) in &stage.hosts {
@@ -48,7 +51,10 @@ pub fn build(
                         Err(Fault::new(FaultCode::NotFound, "the host is switched off: its tree cannot be compared"))
                     }
                     Action::Resource(step) => match by_step.get(&(host, &step.id)).map(|o| &o.result) {
-                        Some(Ok(seen)) => Ok(resource_outlook(step, seen, procedure)),
+                        Some(Ok(seen)) => {
+                            let found = ahead.entry(host).or_default().find(step, seen);
+                            Ok(found_outlook(step, seen, &found, procedure))
+                        }
                         Some(Err(fault)) => Err(fault.clone()),
                         None => Err(Fault::new(FaultCode::NotFound, "the host did not answer for this step")),
                     },
@@ -60,7 +66,18 @@ pub fn build(
                     Action::Manual(_) => Ok(quiet("a person takes it back, if need be")),
                     Action::Reboot(_) => Ok(reboot()),
                 };
-                match outlook {
+                let lack = |outlook: Outlook| {
+                    let Some(seen) = seen.get(host) else { return Ok(outlook) };
+                    match needs.entry(host).or_default().next(action, outlook.changes, seen) {
+                        None => Ok(outlook),
+                        Some(Lack::Perhaps(note)) => {
+                            let diff = outlook.diff.into_iter().chain([note.to_owned()]).collect();
+                            Ok(Outlook { diff, ..outlook })
+                        }
+                        Some(Lack::Certain(fault)) => Err(fault),
+                    }
+                };
+                match outlook.and_then(lack) {
                     Ok(outlook) => steps.push(Step { action: action.clone(), title: title(action), outlook }),
                     Err(fault) => failures.push((host.clone(), action.id().clone(), title(action), fault)),
                 }
@@ -74,7 +91,7 @@ pub fn build(
         return Err(Unplannable(failures));
     }
     Ok(Plan {
-        nonce,
+        nonce: procedure.nonce.clone(),
         created_ms,
         fleet: fleet.to_owned(),
         playbook: procedure.playbook.clone(),
@@ -129,6 +146,32 @@ fn human_bytes(bytes: u64) -> String {
         unit += 1;
     }
     format!("{value} {}", UNITS[unit])
+}
+
+/// The outlook of a step, given what it will find.
+fn found_outlook(
+    step: &weiche_agent::protocol::Step,
+    seen: &weiche_agent::protocol::Seen,
+    found: &Found,
+    procedure: &Procedure,
+) -> Outlook {
+    let now = resource_outlook(step, seen, procedure);
+    let then = match found {
+        Found::Seen => return now,
+        Found::Made(then) => resource_outlook(step, then, procedure),
+        Found::By(earlier) => {
+            later(step, procedure, format!("? step {earlier} changes it before: what is left to do is seen then"))
+        }
+    };
+    // Whatever comes of the earlier step, the host has the contents.
+    let mut contents = now.contents;
+    for digest in &then.contents {
+        if !contents.contains(digest) {
+            contents.push(digest.clone());
+        }
+    }
+    let undo = then.undo.replace("what is there now", "what is there then");
+    Outlook { contents, undo, seen: now.seen, ..then }
 }
 
 fn resource_outlook(
@@ -199,12 +242,16 @@ fn quiet(undo: &str) -> Outlook {
 
 /// A step of a host that is switched off: what it changes is seen when it is on.
 fn unseen(step: &weiche_agent::protocol::Step, procedure: &Procedure) -> Outlook {
+    later(step, procedure, "? switched off: what is to be changed is seen when it is on".into())
+}
+
+/// A step of which nothing is known yet, and why.
+fn later(step: &weiche_agent::protocol::Step, procedure: &Procedure, why: String) -> Outlook {
     let irreversible = kind(&step.kind).is_some_and(|kind| kind.irreversible(&step.spec));
     let undo = if irreversible { "none: POINT OF NO RETURN" } else { "put back what is there then" };
     let mut contents = Vec::new();
     named(&step.spec, procedure, &mut contents);
-    let diff = vec!["? switched off: what is to be changed is seen when it is on".into()];
-    Outlook { changes: true, diff, undo: undo.into(), irreversible, contents, seen: None }
+    Outlook { changes: true, diff: vec![why], undo: undo.into(), irreversible, contents, seen: None }
 }
 
 /// The contents that a spec names, anywhere in it.

@@ -90,7 +90,9 @@ fn content_lines(old: &BTreeMap<String, Value>, new: &BTreeMap<String, Value>, t
     let size = |side: &BTreeMap<String, Value>| side.get("size").and_then(Value::as_u64).unwrap_or(0);
     let (old_size, new_size) = (size(old), size(new));
     let digest = new.get("digest").and_then(Value::as_str).unwrap_or_default();
-    let summary = if new_size == 0 && digest != Digest::of(b"").to_string() {
+    let summary = if digest.is_empty() {
+        format!("- content: {old_size} bytes")
+    } else if new_size == 0 && digest != Digest::of(b"").to_string() {
         let short: String = printable(digest).chars().take(12).collect();
         format!("~ content: {old_size} bytes -> sha256 {short} (its size is known when it is fetched)")
     } else {
@@ -145,6 +147,13 @@ mod tests {
         let new = json!({"type": "file", "mode": "0600", "digest": "b", "size": 4});
         let shown = lines(&old, &new, Text::Shown { old: Some("eins\n"), new: Some("zwei\n") });
         assert_eq!(shown, ["~ mode: \"0644\" -> \"0600\"", "@@ -1 +1 @@", "-eins", "+zwei"]);
+    }
+
+    #[test]
+    fn a_content_that_goes_has_no_digest_afterwards() {
+        let old = json!({"type": "file", "digest": "a", "size": 4});
+        let shown = lines(&old, &json!({"type": "absent"}), Text::Shown { old: None, new: None });
+        assert_eq!(shown, ["~ type: \"file\" -> \"absent\"", "- content: 4 bytes"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A playbook with its inputs becomes a [`Procedure`]: templates are filled in, profiles become steps, references become
 //! step ids. Pure; all problems at once.
 
+mod direct;
 mod input;
 mod number;
 mod probe;
@@ -9,6 +10,7 @@ mod stage;
 mod tests;
 mod turns;
 mod waves;
+mod whose;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +29,9 @@ use crate::input::target::HostName;
 
 use input::Given;
 
-/// Expands a playbook for inputs given as `name=value`.
+pub use direct::key::Keys;
+
+/// Expands a playbook for inputs given as `name=value`. What it makes keys of, and the plan's nonce, are `keys`.
 ///
 /// # Errors
 /// Everything that is wrong: with the inputs (the operator can fix it), or with the playbook or a profile for these
@@ -37,6 +41,7 @@ pub fn expand(
     playbook: &str,
     inputs: &[(String, String)],
     files: &dyn Files,
+    keys: &Keys,
 ) -> Result<Procedure, Problems> {
     let Some(found) = fleet.playbooks().get(playbook) else {
         let problem = Diagnostic::of(input::PLACE, format!("there is no playbook `{playbook}`"));
@@ -55,6 +60,8 @@ pub fn expand(
         given: &given,
         applier: Applier::new(files),
         contents: &mut contents,
+        keys,
+        direct: Default::default(),
         problems: &mut problems,
     };
     let stages: Vec<Stage> = found.stages.iter().filter_map(|stage| expansion.stage(stage)).collect();
@@ -65,25 +72,20 @@ pub fn expand(
     let members: BTreeSet<&str> = hosts.iter().map(|host| host.member()).collect();
     let meter = meter(fleet, found, &members, &mut problems);
     let inputs = given.iter().map(|(name, value)| (name.clone(), value.plain())).collect();
-    let procedure = Procedure { playbook: playbook.to_owned(), inputs, watch, sites, meter, stages, contents };
+    let (nonce, playbook) = (keys.nonce.clone(), playbook.to_owned());
+    let procedure = Procedure { nonce, playbook, inputs, watch, sites, meter, stages, contents };
     problems.or(procedure).map(|(procedure, _)| procedure)
 }
 
 /// The services that are measured: those that the playbook names, of each member of the run.
 fn meter(fleet: &Fleet, playbook: &Playbook, members: &BTreeSet<&str>, problems: &mut Problems) -> Vec<Metered> {
-    let all = |member: &&str| {
-        let services = fleet.member(member).into_iter().flat_map(|member| &member.services);
-        services.map(|(name, of)| (format!("{member}/{name}"), &of.value)).collect::<Vec<_>>()
-    };
-    let found = if playbook.meter.iter().any(|name| name.value == "all") {
-        members.iter().flat_map(all).collect()
-    } else {
-        waves::services(fleet, members, &playbook.meter, &playbook.source, problems)
-    };
-    let metered = |(service, of): (String, &Service)| Metered {
-        service,
-        probe: probe::probe(of.probe.clone()),
-        budget_ms: of.downtime_budget.map(|budget| u64::try_from(budget.0.as_millis()).unwrap_or(u64::MAX)),
+    let found = waves::services(fleet, members, &playbook.meter, &playbook.source, problems);
+    let metered = |(service, of): (String, &Service)| {
+        let probe = probe::probe(of.probe.clone());
+        let member = service.split_once('/').map_or("", |(member, _)| member);
+        let vantage = fleet.vantage(member).filter(|_| probe.is_connection());
+        let budget_ms = of.downtime_budget.map(|budget| u64::try_from(budget.0.as_millis()).unwrap_or(u64::MAX));
+        Metered { service, probe, budget_ms, vantage }
     };
     found.into_iter().map(metered).collect()
 }

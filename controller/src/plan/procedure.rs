@@ -12,11 +12,14 @@ use weiche_agent::protocol::{Step, StepId};
 use super::Metered;
 use super::rules::Rules;
 use crate::input::probe::RecordType;
+use crate::input::room::Room;
 use crate::input::target::{HostName, Watch};
 
 /// A playbook with its inputs filled in and its templates rendered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Procedure {
+    /// The plan's, see there: the keys of its direct transfers were made with it.
+    pub nonce: String,
     /// Name of the playbook.
     pub playbook: String,
     /// Inputs as given, by name, with defaults filled in.
@@ -166,6 +169,25 @@ pub enum Probe {
         /// The answer; `None`: any.
         expect: Option<String>,
     },
+    /// A file system of the host has room.
+    Disk {
+        /// A path on it.
+        path: String,
+        /// At least.
+        free: Room,
+    },
+    /// A file, or one below a directory, was written lately.
+    Fresh {
+        /// Absolute.
+        path: String,
+        /// Not longer ago.
+        within: Duration,
+    },
+    /// The host's clock agrees with the controller's.
+    Clock {
+        /// To this.
+        within: Duration,
+    },
     /// A program on the host ends with status 0.
     Command(Vec<String>),
 }
@@ -176,7 +198,13 @@ impl Probe {
         match self {
             Probe::Tcp(_) | Probe::Http { .. } | Probe::Dns { .. } | Probe::Certificate { .. } => false,
             Probe::CertificateFile { .. } | Probe::Unit(_) | Probe::Postgres { .. } | Probe::Command(_) => true,
+            Probe::Disk { .. } | Probe::Fresh { .. } | Probe::Clock { .. } => true,
         }
+    }
+
+    /// Whether it is one connection, which another host can make as well.
+    pub fn is_connection(&self) -> bool {
+        matches!(self, Probe::Tcp(_) | Probe::Http { .. } | Probe::Certificate { .. })
     }
 }
 
@@ -203,6 +231,9 @@ impl fmt::Display for Probe {
                 write!(f, "postgres {database}: {query}")?;
                 expect.iter().try_for_each(|expect| write!(f, " answers {expect}"))
             }
+            Probe::Disk { path, free } => write!(f, "disk of {path} has {free} free"),
+            Probe::Fresh { path, within } => write!(f, "{path} was written within {within:?}"),
+            Probe::Clock { within } => write!(f, "clock agrees to {within:?}"),
             Probe::Command(argv) => write!(f, "command {}", argv.join(" ")),
         }
     }
@@ -248,7 +279,7 @@ impl fmt::Display for Manual {
 }
 
 /// Where the bytes of a content come from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Content {
     /// Inline or rendered.
     Text(String),
@@ -261,4 +292,15 @@ pub enum Content {
     },
     /// Fetched from this address before a run begins, if a host needs it.
     Url(String),
+}
+
+impl fmt::Debug for Content {
+    /// Texts may be secrets, which are in no log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Content::File { path, size } => write!(f, "File({}, {size} bytes)", path.display()),
+            Content::Url(url) => write!(f, "Url({url})"),
+        }
+    }
 }

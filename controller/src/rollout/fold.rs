@@ -71,7 +71,9 @@ impl Rollout {
             Happening::ServiceFailed { stage, service, fault } => {
                 self.service_failed(stage, service, &fault.to_string());
             }
+            // What is measured decides nothing.
             Happening::ServiceAway { .. } | Happening::ServiceBack { .. } | Happening::ServiceMeasured { .. } => {}
+            Happening::ServiceUntold { .. } | Happening::ServiceTold { .. } => {}
             Happening::Held { reason, .. } => {
                 let from = std::mem::replace(&mut self.phase, Phase::New);
                 self.phase = Phase::Held(Box::new(from), reason.clone());

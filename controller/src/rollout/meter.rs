@@ -1,15 +1,19 @@
 //! What the answers of a service, probed again and again, say of the times that it was away. Pure: samples in, gaps out.
+//!
+//! Where it cannot be told whether a service answers (the line to the vantage host is cut) nothing is measured: such a time
+//! is a blank, never a gap and never an answer.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use weiche_agent::protocol::Fault;
 
-/// A service that answers later than this, in milliseconds, is away to those who wait for it: no lost packet and no lock,
-/// but a client's first try that was lost (RFC 6298: it is sent again after one second).
-pub const LATE_MS: u64 = 1000;
+/// A service that answers later than this, in milliseconds, is away to those who wait for it: its client's first try was
+/// lost (RFC 6298: it is sent again after one second, so the least that such an answer takes is that, not more).
+pub const LATE_MS: u64 = 900;
 
-/// Most gaps that are told one by one; all of them are counted.
+/// Most gaps, and most blanks, that are told one by one; all of them are counted.
 pub const TOLD: usize = 100;
 
 /// One look.
@@ -17,8 +21,19 @@ pub const TOLD: usize = 100;
 pub struct Sample {
     /// When it began, in milliseconds since the measurement did.
     pub start_ms: u64,
-    /// After how many milliseconds it was answered, or what was wrong.
-    pub answer: Result<u64, String>,
+    /// What came of it.
+    pub answer: Answer,
+}
+
+/// What came of a look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It was answered, after so many milliseconds.
+    After(u64),
+    /// What was wrong.
+    Wrong(String),
+    /// It cannot be told, by no fault of the service: why.
+    Untold(Fault),
 }
 
 /// A time that a service was away.
@@ -30,7 +45,21 @@ pub struct Gap {
     pub away_ms: u64,
     /// What the first look that failed has seen.
     pub error: String,
-    /// It was still away when the measurement ended.
+    /// It was still away when the measurement ended, or broke off.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
+}
+
+/// A time in which nothing was measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Blank {
+    /// Since when, in milliseconds since the epoch.
+    pub start_ms: i64,
+    /// For how long, in milliseconds.
+    pub length_ms: u64,
+    /// Why, as it began.
+    pub fault: Fault,
+    /// It was still so when the measurement ended.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub open: bool,
 }
@@ -42,7 +71,7 @@ pub struct Measure {
     pub from_ms: i64,
     /// For how long, in milliseconds.
     pub length_ms: u64,
-    /// Looks.
+    /// Looks of which something came.
     pub probes: u64,
     /// Looks that failed, or were answered late.
     pub failed: u64,
@@ -61,16 +90,42 @@ pub struct Measure {
     /// How long it may be away in all, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget_ms: Option<u64>,
+    /// Times in which nothing was measured.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub blanks: u64,
+    /// The first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blank: Vec<Blank>,
+    /// How long nothing was measured in all, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub blank_ms: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// Whether a service was away for no longer than it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// It was not.
+    Kept,
+    /// It was away for longer.
+    Exceeded,
+    /// Not as far as it was measured; had it been away in the blanks, it would have been.
+    Untold,
 }
 
 impl Measure {
     /// This one and a later one; in between nothing was measured.
     #[must_use]
     pub fn and(self, later: &Measure) -> Measure {
-        let mut told = self.told;
+        let (mut told, mut blank) = (self.told, self.blank);
         told.extend(later.told.iter().take(TOLD - TOLD.min(told.len())).cloned());
+        blank.extend(later.blank.iter().take(TOLD - TOLD.min(blank.len())).cloned());
         Measure {
-            from_ms: if self.probes == 0 { later.from_ms } else { self.from_ms },
+            from_ms: if self.probes + self.blanks == 0 { later.from_ms } else { self.from_ms },
             length_ms: self.length_ms + later.length_ms,
             probes: self.probes + later.probes,
             failed: self.failed + later.failed,
@@ -81,12 +136,19 @@ impl Measure {
             slowest_ms: self.slowest_ms.max(later.slowest_ms),
             coarsest_ms: self.coarsest_ms.max(later.coarsest_ms),
             budget_ms: later.budget_ms,
+            blanks: self.blanks + later.blanks,
+            blank,
+            blank_ms: self.blank_ms + later.blank_ms,
         }
     }
 
     /// Whether it was away for no longer than it may be; `None`: nobody has said how long it may be.
-    pub fn kept(&self) -> Option<bool> {
-        self.budget_ms.map(|budget| self.away_ms <= budget)
+    pub fn budget(&self) -> Option<Budget> {
+        self.budget_ms.map(|budget| match (self.away_ms <= budget, self.away_ms + self.blank_ms <= budget) {
+            (false, _) => Budget::Exceeded,
+            (true, true) => Budget::Kept,
+            (true, false) => Budget::Untold,
+        })
     }
 }
 
@@ -97,6 +159,10 @@ pub enum Change {
     Away(Gap),
     /// It is back.
     Back(Gap),
+    /// From now on nothing is measured.
+    Blank(Blank),
+    /// It is measured again.
+    Again(Blank),
 }
 
 /// A measurement.
@@ -108,6 +174,7 @@ pub struct Meter {
     next: u64,
     last_ms: Option<u64>,
     gap: Option<Gap>,
+    blank: Option<Blank>,
 }
 
 impl Meter {
@@ -127,8 +194,33 @@ impl Meter {
         changes
     }
 
-    fn look(&mut self, sample: Sample) -> Option<Change> {
+    fn look(&mut self, sample: Sample) -> Vec<Change> {
         let Sample { start_ms, answer } = sample;
+        let answer = match answer {
+            Answer::After(after) => Ok(after),
+            Answer::Wrong(error) => Err(error),
+            Answer::Untold(fault) => return self.untold(start_ms, fault).into_iter().collect(),
+        };
+        let again = self.blank.take().map(|blank| Change::Again(self.fill(blank, start_ms, false)));
+        again.into_iter().chain(self.told(start_ms, answer)).collect()
+    }
+
+    /// A gap ends where a blank begins: what is not known is not counted.
+    fn untold(&mut self, start_ms: u64, fault: Fault) -> Option<Change> {
+        self.measure.length_ms = start_ms;
+        self.last_ms = None;
+        if self.blank.is_some() {
+            return None;
+        }
+        if let Some(gap) = self.gap.take() {
+            self.close(gap, start_ms, true);
+        }
+        let blank = Blank { start_ms: self.at(start_ms), length_ms: 0, fault, open: true };
+        self.blank = Some(blank.clone());
+        Some(Change::Blank(blank))
+    }
+
+    fn told(&mut self, start_ms: u64, answer: Result<u64, String>) -> Option<Change> {
         self.measure.probes += 1;
         if let Some(last) = self.last_ms.replace(start_ms) {
             self.measure.coarsest_ms = self.measure.coarsest_ms.max(start_ms.saturating_sub(last));
@@ -170,9 +262,23 @@ impl Meter {
         gap
     }
 
+    fn fill(&mut self, blank: Blank, end_ms: u64, open: bool) -> Blank {
+        let length_ms = self.at(end_ms).abs_diff(blank.start_ms);
+        let blank = Blank { length_ms, open, ..blank };
+        self.measure.blanks += 1;
+        self.measure.blank_ms += length_ms;
+        if self.measure.blank.len() < TOLD {
+            self.measure.blank.push(blank.clone());
+        }
+        blank
+    }
+
     /// Ends it, after so many milliseconds.
     pub fn end(mut self, after_ms: u64) -> Measure {
         self.measure.length_ms = after_ms;
+        if let Some(blank) = self.blank.take() {
+            self.fill(blank, after_ms, true);
+        }
         if let Some(gap) = self.gap.take() {
             self.close(gap, after_ms, true);
         }
@@ -181,64 +287,4 @@ impl Meter {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn down(start_ms: u64) -> Sample {
-        Sample { start_ms, answer: Err("refused".into()) }
-    }
-
-    fn up(start_ms: u64, after: u64) -> Sample {
-        Sample { start_ms, answer: Ok(after) }
-    }
-
-    #[test]
-    fn a_gap_lasts_from_the_first_failure_to_the_next_success() {
-        let mut meter = Meter::new(1_000_000, Some(400));
-        assert_eq!(meter.take(0, up(0, 3)), []);
-        let gap = Gap { start_ms: 1_000_100, away_ms: 0, error: "refused".into(), open: true };
-        assert_eq!(meter.take(1, down(100)), [Change::Away(gap.clone())]);
-        assert_eq!(meter.take(2, down(200)), []);
-        // Answers overtake one another.
-        assert_eq!(meter.take(4, up(400, 1)), []);
-        assert_eq!(meter.take(3, down(300)), [Change::Back(Gap { away_ms: 300, open: false, ..gap })]);
-        let late = meter.take(5, up(510, 2300));
-        assert!(matches!(&late[..], [Change::Away(gap)] if gap.error == "it answered after 2300 ms only"), "{late:?}");
-        let measure = meter.end(600);
-        let Measure { probes, failed, gaps, away_ms, longest_ms, slowest_ms, coarsest_ms, length_ms, .. } = measure;
-        assert_eq!((probes, failed, gaps, away_ms, longest_ms), (6, 4, 2, 390, 300));
-        assert_eq!((slowest_ms, coarsest_ms, length_ms), (2300, 110, 600));
-        assert!(measure.told[1].open && !measure.told[0].open);
-        assert_eq!(measure.kept(), Some(true));
-        let twice = Measure::default().and(&measure).and(&measure);
-        assert_eq!((twice.gaps, twice.away_ms, twice.from_ms, twice.kept()), (4, 780, 1_000_000, Some(false)));
-        assert_eq!(Measure::default().kept(), None);
-    }
-
-    proptest! {
-        /// A service that is down from `from` to `to` was away for so long, give or take the time between two looks.
-        #[test]
-        fn the_error_is_at_most_one_period(
-            from in 0_u64..5000, length in 1_u64..5000, starts in prop::collection::vec(50_u64..200, 60..120),
-            order in any::<u64>(),
-        ) {
-            let to = from + length;
-            let starts: Vec<u64> = starts.iter().scan(0, |at, step| { *at += step; Some(*at) }).collect();
-            let sample = |at: u64| if (from..to).contains(&at) { down(at) } else { up(at, 1) };
-            let mut looks: Vec<(u64, Sample)> = (0..).zip(starts.iter().map(|at| sample(*at))).collect();
-            // In some other order.
-            looks.sort_by_key(|(n, _)| n.wrapping_mul(order | 1) % 7 + n / 7 * 7);
-            let mut meter = Meter::new(0, None);
-            for (n, look) in looks {
-                meter.take(n, look);
-            }
-            let last = starts[starts.len() - 1];
-            let measure = meter.end(last);
-            let truly = to.min(last).saturating_sub(from.min(last));
-            prop_assert!(measure.away_ms.abs_diff(truly) <= measure.coarsest_ms.max(starts[0]), "{measure:?} {truly}");
-            prop_assert!(measure.gaps <= 1);
-            prop_assert_eq!(measure.probes, starts.len() as u64);
-        }
-    }
-}
+mod tests;

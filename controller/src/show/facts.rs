@@ -53,7 +53,7 @@ fn groups(facts: &Facts) -> Vec<(&'static str, Vec<String>)> {
                 .collect(),
         ),
         ("clock", vec![clock(facts)]),
-        ("packages", vec![packages(facts).into()]),
+        ("packages", vec![packages(facts)]),
         ("restart", vec![restart(facts)]),
         ("boot id", vec![facts.boot_id.clone()]),
         ("agent", vec![format!("user id {}, {} free for its state", facts.uid, bytes(facts.state_free_bytes))]),
@@ -101,12 +101,13 @@ fn clock(facts: &Facts) -> String {
     format!("{service}{state}")
 }
 
-fn packages(facts: &Facts) -> &'static str {
-    match facts.package_manager {
+fn packages(facts: &Facts) -> String {
+    let manager = match facts.package_manager {
         PackageManager::Apt => "apt",
         PackageManager::Dnf => "dnf",
         PackageManager::None => "no known package manager",
-    }
+    };
+    if facts.rsync.is_empty() { manager.into() } else { format!("{manager}, rsync {}", facts.rsync) }
 }
 
 fn restart(facts: &Facts) -> String {

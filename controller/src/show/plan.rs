@@ -33,6 +33,7 @@ fn render(plan: &Plan, out: &mut String) -> std::fmt::Result {
         let budget = |ms: Option<u64>| ms.map(|ms| format!(" (may be away for {})", super::service::seconds(ms)));
         let names = plan.meter.iter().map(|of| format!("{}{}", of.service, budget(of.budget_ms).unwrap_or_default()));
         writeln!(out, "  measured throughout: {}", names.collect::<Vec<_>>().join(", "))?;
+        vantages(plan, out)?;
     }
     for stage in &plan.stages {
         writeln!(out, "\nStage {}", stage.name)?;
@@ -74,6 +75,23 @@ fn render(plan: &Plan, out: &mut String) -> std::fmt::Result {
         writeln!(out, "{irreversible} step(s) cannot be taken back: look for POINT OF NO RETURN above.")?;
     } else if changes > 0 {
         writeln!(out, "Every step can be taken back.")?;
+    }
+    Ok(())
+}
+
+/// From where services are measured besides the controller.
+fn vantages(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    let hosts: std::collections::BTreeSet<_> = plan.meter.iter().filter_map(|of| of.vantage.as_ref()).collect();
+    for host in hosts {
+        let of_host = plan.meter.iter().filter(|of| of.vantage.as_ref() == Some(host));
+        let names: Vec<&str> = of_host.map(|of| of.service.as_str()).collect();
+        writeln!(out, "    from the controller and from {host}: {}", names.join(", "))?;
+        let own = |service: &str| service.split_once('/').is_some_and(|(member, _)| member == host.member());
+        let others = plan.meter.iter().filter(|of| of.vantage.is_none() && own(&of.service));
+        let others: Vec<&str> = others.map(|of| of.service.as_str()).collect();
+        if !others.is_empty() {
+            writeln!(out, "    from the controller only, for they ask the DNS: {}", others.join(", "))?;
+        }
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use weiche_agent::protocol::{Fault, StepOutcome};
 
+use super::service::{name as seen, seconds, why};
 use crate::plan::Plan;
 use crate::rollout::{Happening, Outcome};
 use crate::store::Event;
@@ -56,7 +57,9 @@ impl Progress {
             }
             return;
         }
-        if let (Some(bar), Happening::Step { .. }) = (&self.bar, &event.what) {
+        if let (Some(bar), Happening::Step { event: step, .. }) = (&self.bar, &event.what)
+            && !matches!(step.what, StepOutcome::Note(_))
+        {
             bar.inc(1);
         }
         if let Some(line) = self.line(&event.what) {
@@ -83,6 +86,7 @@ impl Progress {
                         self.told.insert(host.to_string());
                         format!("   {host}: {word}: {} {title}: {}", event.step, indented(fault))
                     }
+                    StepOutcome::Note(text) => format!("   {host}: {} {title}: {text}", event.step),
                     _ => format!("   {host}: {word}: {} {title}", event.step),
                 }
             }
@@ -93,11 +97,21 @@ impl Progress {
             Happening::HostGivenUp { host, stage } => format!("   {host}: {stage} is not waited for any more"),
             Happening::ServicesWork { wave, .. } => format!("   the services work after wave {}", wave + 1),
             Happening::ServiceFailed { service, fault, .. } => format!("   {service} DOES NOT WORK: {fault}"),
-            Happening::ServiceAway { service, gap } => format!("   {service} is AWAY: {}", gap.error),
-            Happening::ServiceBack { service, gap } => {
-                format!("   {service} is back after {}", super::service::seconds(gap.away_ms))
+            Happening::ServiceAway { service, vantage, gap } => {
+                format!("   {} is AWAY: {}", seen(service, vantage.as_ref()), gap.error)
             }
-            Happening::ServiceMeasured { service, measure } => format!("   {}", super::service::text(service, measure)),
+            Happening::ServiceBack { service, vantage, gap } => {
+                format!("   {} is back after {}", seen(service, vantage.as_ref()), seconds(gap.away_ms))
+            }
+            Happening::ServiceUntold { service, vantage, blank } => {
+                format!("   {} is NOT MEASURED: {}", seen(service, Some(vantage)), why(blank))
+            }
+            Happening::ServiceTold { service, vantage, blank } => {
+                format!("   {} is measured again after {}", seen(service, Some(vantage)), seconds(blank.length_ms))
+            }
+            Happening::ServiceMeasured { service, vantage, measure } => {
+                format!("   {}", super::service::text(&seen(service, vantage.as_ref()), measure))
+            }
             Happening::Held { stage, reason } => format!("== HELD in stage {stage}: {reason}"),
             Happening::Approved { stage, approval, .. } => {
                 format!("== stage {stage}: approved by {}", approval.principal)

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::rollout::Outcome;
-use crate::view::{State, View};
+use crate::view::{Sight, State, View};
 
 /// One line a run, newest first.
 pub fn list(views: &[View]) -> String {
@@ -70,15 +70,27 @@ fn render(view: &View, out: &mut String) -> std::fmt::Result {
         }
     }
     for (name, service) in &view.services {
-        if service.measure.probes > 0 {
-            writeln!(out, "  {}", super::service::text(name, &service.measure))?;
-        }
-        if let Some(gap) = &service.away {
-            writeln!(out, "  {name} was away when last seen: {}", gap.error)?;
+        sight(name, &service.here, out)?;
+        for (host, seen) in &service.vantages {
+            sight(&super::service::name(name, Some(host)), seen, out)?;
         }
     }
     for line in next(view) {
         writeln!(out, "  next: {line}")?;
+    }
+    Ok(())
+}
+
+/// How a service did, seen from one place.
+fn sight(name: &str, sight: &Sight, out: &mut String) -> std::fmt::Result {
+    if sight.measure.probes + sight.measure.blanks > 0 {
+        writeln!(out, "  {}", super::service::text(name, &sight.measure))?;
+    }
+    if let Some(gap) = &sight.away {
+        writeln!(out, "  {name} was away when last seen: {}", gap.error)?;
+    }
+    if let Some(blank) = &sight.untold {
+        writeln!(out, "  {name}: not measured since {}: {}", super::time(blank.start_ms), super::service::why(blank))?;
     }
     Ok(())
 }

@@ -160,7 +160,7 @@ fn hosts_that_nobody_confirms_go_back_one_after_the_other() {
         return weiche_tests::skip("hosts_that_nobody_confirms_go_back_one_after_the_other", &why);
     }
     let door = "      - wait_for: { command: [test, -e, /nowhere] }\n        within: 10m\n        on: old\n";
-    let town = town("    within: 4s\n", door);
+    let town = town("    within: 10s\n", door);
     let before = town.manifests(&HOSTS);
     let mut under = Under::start(&town, &run(&[]));
     let path = town.fleet().join("list");

@@ -10,7 +10,8 @@ use super::base::SUITE;
 use crate::tool;
 
 /// What can be installed; alphabetical.
-pub(crate) const OFFERED: [&str; 14] = [
+pub(crate) const OFFERED: [&str; 17] = [
+    "acl",
     "bind9",
     "bind9-dnsutils",
     "cron",
@@ -23,6 +24,8 @@ pub(crate) const OFFERED: [&str; 14] = [
     "locales",
     "nginx",
     "postgresql",
+    "python3-psycopg2",
+    "rsync",
     "samba",
     "smbclient",
     "systemd-timesyncd",

@@ -14,6 +14,12 @@ use super::network::Port;
 use super::{base, leftover};
 use crate::tool;
 
+/// In a host's directory: the file system of what it writes, if that has a size.
+const DISK: &str = "disk";
+
+/// Fills a host's root file system.
+const FILLED: &str = "/var/tmp/filled-by-the-lab";
+
 /// What a host shall be.
 #[derive(Clone, Debug, Default)]
 pub struct HostOptions {
@@ -22,12 +28,21 @@ pub struct HostOptions {
     /// File systems of limited size or rights. They keep their content when the host reboots or loses its power, and
     /// are seen below [`LabHost::root`] as well.
     pub tmpfs: Vec<Tmpfs>,
+    /// The size of its root file system for what it writes, as in `tmpfs(5)`; `None`: the machine's own disk.
+    pub disk: Option<String>,
 }
 
 impl HostOptions {
     /// A host with a name and nothing special.
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), tmpfs: Vec::new() }
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// Gives its root file system a size, such as `768m`; it is in memory then.
+    #[must_use]
+    pub fn disk(mut self, size: &str) -> Self {
+        self.disk = Some(size.to_owned());
+        self
     }
 
     /// Adds a file system; `options` as in `tmpfs(5)`, such as `size=4m` or `size=64m,noexec`.
@@ -169,6 +184,45 @@ impl LabHost {
         self.port.set_forwarding(true);
     }
 
+    /// Slows its line down, both ways, to a rate as in `tc(8)`, such as `5mbit`; `None` ends that.
+    pub fn slow(&self, rate: Option<&str>) {
+        self.port.set_rate(self.machine.id(), rate);
+    }
+
+    /// Leaves so many mebibytes free on its root file system, which must have a size ([`HostOptions::disk`]), until
+    /// [`Self::empty`].
+    ///
+    /// # Errors
+    /// Says why it cannot: it is off, or would fill the machine's disk.
+    pub fn fill(&self, free: u64) -> Result<(), String> {
+        if !self.machine.dir().join(DISK).exists() {
+            return Err(format!("{} has no file system of its own", self.name));
+        }
+        self.empty()?;
+        let told = self.tried(&["df", "--block-size=1M", "--output=avail", "/"])?;
+        let there: u64 = told.lines().last().and_then(|line| line.trim().parse().ok()).unwrap_or_default();
+        match there.saturating_sub(free) {
+            0 => Ok(()),
+            size => self.tried(&["fallocate", "--length", &format!("{size}MiB"), FILLED]).map(drop),
+        }
+    }
+
+    /// Removes what [`Self::fill`] made.
+    ///
+    /// # Errors
+    /// Says why it cannot: it is off.
+    pub fn empty(&self) -> Result<(), String> {
+        self.tried(&["rm", "-f", FILLED]).map(drop)
+    }
+
+    /// Runs a program inside that should succeed; its stdout.
+    fn tried(&self, argv: &[&str]) -> Result<String, String> {
+        if !self.is_on() {
+            return Err(format!("{} is off", self.name));
+        }
+        tool::try_run(&mut self.command(argv))
+    }
+
     /// What has appeared on its console, over all boots.
     pub fn console(&self) -> String {
         self.machine.console()
@@ -199,7 +253,13 @@ pub(crate) fn prepare(
     let (root, name) = (machine.root(), machine.name());
     let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     assert!(!name.is_empty() && name.len() <= 32 && name.bytes().all(is_valid), "{name:?} is no host name");
-    let [upper, work] = ["upper", "work"].map(|name| machine.dir().join(name));
+    let mut dir = machine.dir().to_owned();
+    if let Some(size) = &options.disk {
+        dir.push(DISK);
+        fs::create_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+        mount_at(&dir, "tmpfs", MountFlags::empty(), &format!("size={size},mode=0755"));
+    }
+    let [upper, work] = ["upper", "work"].map(|name| dir.join(name));
     for dir in [&upper, &work] {
         fs::create_dir_all(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
     }

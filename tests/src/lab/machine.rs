@@ -9,6 +9,7 @@ use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -248,6 +249,8 @@ impl Machine {
         nspawn.args(["--capability=CAP_NET_ADMIN", "--link-journal=no", "--resolv-conf=off", "--timezone=off"]);
         nspawn.arg("--notify-ready=yes").env("NOTIFY_SOCKET", format!("@{}", self.id));
         nspawn.env("WEICHE_LAB_CGROUPS", words(groups.dirs()));
+        // Ctrl-C is for whoever sits before the terminal: systemd-nspawn would power the host off.
+        nspawn.process_group(0);
         let stderr = console.try_clone().expect("a file descriptor");
         let child = nspawn.stdout(console).stderr(stderr).stdin(Stdio::null()).spawn().expect("systemd-nspawn starts");
         (child, groups)

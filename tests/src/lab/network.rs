@@ -68,6 +68,22 @@ impl Port {
         ip(["-n", &self.namespace, "link", "set", &self.link, if plugged { "up" } else { "down" }]);
     }
 
+    /// Slows both ways of the host's line down to a rate as in `tc(8)`, such as `5mbit`; `None` ends that.
+    pub(crate) fn set_rate(&self, host: &str, rate: Option<&str>) {
+        for (namespace, link) in [(self.namespace.as_str(), self.link.as_str()), (host, "eth0")] {
+            let on = ["-n", namespace, "qdisc"];
+            match rate {
+                Some(rate) => {
+                    let shape =
+                        ["replace", "dev", link, "root", "tbf", "rate", rate, "burst", "64kb", "latency", "200ms"];
+                    tool::run("tc", [on.as_slice(), &shape].concat());
+                }
+                // There may be none.
+                None => drop(tool::try_run(tool::command("tc").args(on).args(["delete", "dev", link, "root"]))),
+            }
+        }
+    }
+
     /// Loses all packets, both ways (`false`), or forwards them; the host notices nothing but silence.
     pub(crate) fn set_forwarding(&self, forwarding: bool) {
         let set = |bridge: &str| ip(["-n", &self.namespace, "link", "set", &self.link, "master", bridge]);

@@ -1,5 +1,7 @@
 //! Ready-made fake hosts: a small Debian, and variants of it on which something is already there.
 
+mod data;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -228,7 +230,10 @@ impl FakeHost {
             &format!("{UNITS}/multi-user.target.wants/weiche-address-192.0.2.101.service"),
             "../weiche-address-192.0.2.101.service",
         );
-        host.feeds("nft -f -", "table inet weiche-hold-records\ntcp dport { 80 } drop\n");
+        host.feeds(
+            "nft -f -",
+            "table inet weiche-hold-records\n\t\tiif != \"lo\" tcp flags & (syn | ack) == syn tcp dport { 80 } drop\n",
+        );
         host.feeds("nsupdate -v", DNS);
         host.dir("/etc/apt/keyrings", 0o2755);
         host.file("/etc/apt/keyrings/region.asc", "an older key\n", 0o600);
@@ -242,34 +247,15 @@ impl FakeHost {
         host.does("pg_ctlcluster 15 main start");
         host.feeds("nft -f -", "table ip others { }\n");
         host.file("/etc/nftables.conf", "flush ruleset\ntable ip old { }\n", 0o700);
+        host.mirror("plans", None);
+        host.dir("/srv/plans", 0o2750);
+        host.file("/srv/plans/letter.txt", "another letter\n", 0o600);
+        host.dir("/srv/plans/deep", 0o700);
+        host.link("/srv/plans/deep/out", "/etc/passwd");
         host.does("mount /srv/archive");
         host.does("mount -t ext4 -o nodev,noexec -- /dev/sdc1 /srv/data");
         host.does("mount -t cifs -o nosuid -- //files.example/plans /mnt/plans");
         host
-    }
-
-    /// PostgreSQL's cluster `15/main`, which is stopped; a standby as the first example makes it, or a primary.
-    fn cluster(&mut self, starts: &str, standby: bool) {
-        self.feeds(PSQL, "-- init\n");
-        for directory in ["/etc/postgresql", "/etc/postgresql/15", "/etc/postgresql/15/main"] {
-            if !self.tree.nodes.contains_key(Path::new(directory)) {
-                self.dir(directory, 0o755);
-            }
-        }
-        for directory in ["/var/lib/postgresql", "/var/lib/postgresql/15", "/var/lib/postgresql/15/main"] {
-            self.dir(directory, 0o700);
-        }
-        self.file("/etc/postgresql/15/main/start.conf", &format!("# when\n\n{starts}\n"), 0o644);
-        self.file("/var/lib/postgresql/15/main/PG_VERSION", "15\n", 0o600);
-        let feed = "primary_conninfo = 'host=192.0.2.10 port=5432 user=standby passfile=/var/lib/postgresql/.pgpass'\n\
-                    primary_slot_name = 'weiche'\nrecovery_target_timeline = 'latest'\n";
-        let settings = format!("# by ALTER SYSTEM\nwork_mem = '8MB'\n{}", if standby { feed } else { "" });
-        self.file("/var/lib/postgresql/15/main/postgresql.auto.conf", &settings, 0o600);
-        if standby {
-            self.file("/var/lib/postgresql/15/main/standby.signal", "", 0o600);
-            let time = Attributes { mtime: Some((0, 0)), ..Attributes::default() };
-            self.attributes("/var/lib/postgresql/15/main/standby.signal", &time);
-        }
     }
 
     /// The files that kinds edit a part of, with that part and others' in them.
@@ -363,13 +349,17 @@ impl FakeHost {
         host.does("mount /srv/archive");
         host.file("/lib/systemd/system/systemd-networkd.service", CRON, 0o644);
         host.does("systemctl start systemd-networkd.service");
+        host.mirror("plans", Some("/srv/plans"));
+        host.mirror("letters", None);
+        host.copied("/srv/plans");
+        host.copied("/srv/share");
         host.cluster("auto", true);
         host.does("pg_ctlcluster 15 main start");
         host.feeds(PSQL, "-- init\nCREATE ROLE \"readers\" WITH NOLOGIN INHERIT CONNECTION LIMIT -1;\n");
         host.dir(&format!("{UNITS}/multi-user.target.wants"), 0o755);
         host.does("ip address add 192.0.2.10/24 dev eth2");
         host.does("ip address add 192.0.2.100/24 dev eth2");
-        host.feeds("nft -f -", "table inet weiche-hold-records\ntcp dport { 443, 5432 } drop\n");
+        host.feeds("nft -f -", "table inet weiche-hold-records\n\t\tiif != \"lo\" tcp flags & (syn | ack) == syn tcp dport { 443, 5432 } drop\n");
         host.feeds("nsupdate -v", "update add records.town.example. 60 IN A 192.0.2.100\n");
         host.feeds(PSQL, "CREATE ROLE \"council\" WITH NOLOGIN INHERIT CONNECTION LIMIT -1;\n");
         host
@@ -377,6 +367,7 @@ impl FakeHost {
 
     fn older_packages() -> FakeHost {
         let mut host = FakeHost::debian();
+        host.mirror("plans", None);
         host.does("apt-get install -y nginx=1.18.0-6.1+deb11u3");
         host.does("apt-get install -y telnet samba=2:4.13.13+dfsg-1~deb11u6");
         host.does("apt-mark auto telnet");
@@ -389,6 +380,10 @@ impl FakeHost {
     /// Removed packages that left their configuration, held ones, and some that have to be downgraded.
     fn newer_packages() -> FakeHost {
         let mut host = FakeHost::debian();
+        host.mirror("plans", None);
+        host.dir("/srv/plans", 0o1755);
+        host.dir("/srv/plans/lost+found", 0o700);
+        host.does("mount -t ext4 -o nodev -- /dev/sdb1 /srv/plans");
         host.does("apt-get install -y nginx");
         host.does("apt-get remove -y nginx");
         host.does("apt-get install -y samba telnet");
@@ -400,6 +395,8 @@ impl FakeHost {
     /// Versions that no source offers any more: of one apt has a copy, of the other it has none.
     fn dropped_packages() -> FakeHost {
         let mut host = FakeHost::debian();
+        host.mirror("letters", Some("/srv/share"));
+        host.copied("/srv/share");
         host.dir("/var/cache/apt", 0o755);
         host.dir("/var/cache/apt/archives", 0o755);
         for package in ["nginx-common", "nginx"] {

@@ -62,6 +62,21 @@ impl Owners {
         self.save()
     }
 
+    /// A tree is gone, or has another name.
+    pub(super) fn moved(&mut self, from: &str, to: Option<&str>) -> Result<()> {
+        let named = |path: &str| path == from || path.strip_prefix(from).is_some_and(|rest| rest.starts_with('/'));
+        let known: Vec<String> = self.map.keys().filter(|path| named(path)).cloned().collect();
+        if known.is_empty() {
+            return Ok(());
+        }
+        for path in known {
+            if let (Some(owner), Some(to)) = (self.map.remove(&path), to) {
+                self.map.insert(format!("{to}{}", &path[from.len()..]), owner);
+            }
+        }
+        self.save()
+    }
+
     /// In one go: agents that only look read it without the lock.
     fn save(&self) -> Result<()> {
         let text = serde_json::to_vec(&self.map).unwrap_or_default();

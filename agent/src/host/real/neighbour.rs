@@ -24,7 +24,7 @@ use frame::Hardware;
 /// How often is asked, and how long each time for an answer. RFC 5227 would ask for seconds: it has slow networks of
 /// many machines in mind that all start at once. Who holds an address in earnest answers within a millisecond.
 const PROBES: u32 = 3;
-const WAIT: Duration = Duration::from_millis(100);
+const WAIT: Duration = Duration::from_millis(50);
 
 /// How often it is announced, and the time between: the first reaches everybody, unless a packet is lost.
 const ANNOUNCEMENTS: u32 = 3;
@@ -44,7 +44,7 @@ unsafe impl SocketAddrArg for LinkAddress {
     }
 }
 
-/// The hardware address of another machine that has this address; `None` if nobody answers. Takes 300 ms then.
+/// The hardware address of another machine that has this address; `None` if nobody answers. Takes 150 ms then.
 pub(super) fn ask(card: &str, address: IpAddr) -> Result<Option<String>, Fault> {
     let Some(own) = hardware(card)? else { return Ok(None) };
     let (fd, question) = (open(card, address)?, frame::question(own, address));

@@ -18,9 +18,10 @@ pub(super) fn nft(host: &mut dyn Host, world: &mut World, arguments: &[&str], st
         },
         ["-f", "-"] if text.starts_with("table inet weiche-hold-") => {
             let name = text.lines().next().and_then(|line| line.rsplit(' ').next()).unwrap_or_default().to_owned();
-            match text.lines().find_map(|line| line.find("tcp dport").map(|at| line[at..].to_owned())) {
-                Some(rule) => world.holds.insert(name, rule),
-                None => world.holds.remove(&name),
+            let rules: Vec<&str> = text.lines().filter(|line| line.contains("tcp dport")).collect();
+            match rules.is_empty() {
+                false => world.holds.insert(name, rules.join("\n")),
+                true => world.holds.remove(&name),
             };
             world.save(host)?;
             Ok(Output::default())

@@ -87,8 +87,11 @@ pub(super) fn systemctl(host: &mut dyn Host, world: &mut World, arguments: &[&st
 pub(super) fn journalctl(_host: &mut dyn Host, world: &mut World, arguments: &[&str]) -> Result<Output, Fault> {
     let unit = full(arguments.iter().skip_while(|a| **a != "-u").nth(1).unwrap_or(&""));
     match world.units.get(&unit).map(|u| u.active.as_str()) {
-        Some("failed") => Ok(says(format!("systemd[1]: {unit}: Main process exited, code=exited, status=1/FAILURE\n"))),
-        _ => Ok(says("-- No entries --\n")),
+        Some("failed") => {
+            let message = format!("{unit}: Main process exited, code=exited, status=1/FAILURE");
+            Ok(says(format!("{}\n", serde_json::json!({ "MESSAGE": message, "_PID": "1" }))))
+        }
+        _ => Ok(Output::default()),
     }
 }
 

@@ -57,7 +57,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// Takes `\040` and the like back, for this table and the kernel's.
-pub(super) fn unescaped(text: &str) -> String {
+pub(in crate::resources) fn unescaped(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((first, behind)) = rest.split_first() {

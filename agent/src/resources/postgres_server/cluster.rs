@@ -1,10 +1,15 @@
 //! A cluster as Debian keeps it: pg_lsclusters(1) and pg_ctlcluster(1), its `start.conf`, its data directory.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::fault::{Fault, FaultCode, shown};
 use crate::host::{Attributes, Command, read_text};
 use crate::resource::Cx;
+use crate::resources::postgres::ask;
+
+/// Between two looks.
+const POLL: Duration = Duration::from_millis(30);
 
 /// What follows the name of a data directory that was put aside for a copy.
 const ASIDE: &str = ".weiche-aside";
@@ -91,25 +96,53 @@ impl Cluster {
         format!("/usr/lib/postgresql/{}/bin/{name}", self.id.split('/').next().unwrap_or_default())
     }
 
-    /// Starts the server, unless it runs.
+    /// Starts the server, unless it runs, and waits until it answers. What runs under systemd begins as soon as that is
+    /// told to; pg_ctlcluster(1), which looks twice a second and again, ends two seconds later.
     ///
     /// # Errors
-    /// `CommandFailed` if it does not run then; the operator reads its log.
+    /// `CommandFailed` if it does not run or answer then; the operator reads its log.
     pub(super) fn start(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
-        // Twice, for systemd may not yet have noticed that it was stopped without it.
-        for _ in 0..2 {
-            if self.runs {
-                return Ok(());
-            }
-            self.control(&["start"], cx)?;
-            self.look(cx)?;
-        }
         if self.runs {
             return Ok(());
         }
-        let log = format!("/var/log/postgresql/postgresql-{}.log", self.id.replace('/', "-"));
-        let message = format!("the cluster {} does not start", self.id);
-        Err(Fault::new(FaultCode::CommandFailed, message).hint(format!("{log} says why")))
+        let argv = ["systemctl", "start", "--no-block", &self.unit()].map(str::to_owned);
+        // Twice, for systemd may not yet have noticed that it was stopped without it.
+        for _ in 0..2 {
+            match cx.host.run(&Command::changing(argv.clone(), cx.timeout)) {
+                Err(fault) if fault.code == FaultCode::NotFound => self.control(&["start"], cx)?,
+                output => drop(output?.expect_ok(&argv)?),
+            }
+            let end = end_of(cx.timeout, cx);
+            while self.answers(cx)?.is_err() && self.begins(cx)? && cx.host.clock().boottime_ms < end {
+                cx.host.pause(POLL);
+            }
+            self.look(cx)?;
+            if self.runs {
+                break;
+            }
+        }
+        let log = format!("/var/log/postgresql/postgresql-{}.log says why", self.id.replace('/', "-"));
+        if !self.runs {
+            let message = format!("the cluster {} does not start", self.id);
+            return Err(Fault::new(FaultCode::CommandFailed, message).hint(log));
+        }
+        until(cx.timeout, cx, |cx| Ok(self.answers(cx)?.map_err(|fault| fault.hint(log.clone()))))
+    }
+
+    fn answers(&self, cx: &mut Cx<'_>) -> Result<Result<(), Fault>, Fault> {
+        Ok(ask::<u8>("SELECT 1;", "postgres", Some(&self.id), cx)?.map(|_| ()))
+    }
+
+    fn unit(&self) -> String {
+        format!("postgresql@{}.service", self.id.replace('/', "-"))
+    }
+
+    /// Whether systemd is still at its start.
+    fn begins(&self, cx: &mut Cx<'_>) -> Result<bool, Fault> {
+        match cx.host.run(&Command::reading(["systemctl", "is-active", &self.unit()])) {
+            Err(fault) if fault.code == FaultCode::NotFound => Ok(false),
+            output => Ok(output?.stdout.trim() == "activating"),
+        }
     }
 
     /// Stops the server, unless it is stopped.
@@ -118,6 +151,11 @@ impl Cluster {
     /// `CommandFailed` if it still runs then: a client or a standby holds it.
     pub(super) fn stop(&mut self, how: Stop, cx: &mut Cx<'_>) -> Result<(), Fault> {
         if self.runs {
+            // To systemd a stop in the middle of a start is a signal to all, which waits for every client.
+            let end = end_of(cx.timeout, cx);
+            while self.begins(cx)? && cx.host.clock().boottime_ms < end {
+                cx.host.pause(POLL);
+            }
             match how {
                 Stop::Fast => self.control(&["stop"], cx)?,
                 // Through systemd it would be a fast one.
@@ -180,6 +218,27 @@ impl Cluster {
         let (options, action): (Vec<&str>, Vec<&str>) = words.iter().partition(|word| word.starts_with("--"));
         let argv = [vec!["pg_ctlcluster"], options, vec![version, name], action].concat();
         run(&argv, cx)
+    }
+}
+
+/// When a time that begins now is over, in milliseconds since the host's start.
+fn end_of(time: Duration, cx: &mut Cx<'_>) -> u64 {
+    cx.host.clock().boottime_ms.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Looks until it is as it should be, or `within` is over: then `fault` is said.
+pub(super) fn until(
+    within: Duration,
+    cx: &mut Cx<'_>,
+    mut look: impl FnMut(&mut Cx<'_>) -> Result<Result<(), Fault>, Fault>,
+) -> Result<(), Fault> {
+    let end = end_of(within, cx);
+    loop {
+        match look(cx)? {
+            Ok(()) => return Ok(()),
+            Err(fault) if cx.host.clock().boottime_ms >= end => return Err(fault),
+            Err(_) => cx.host.pause(POLL),
+        }
     }
 }
 

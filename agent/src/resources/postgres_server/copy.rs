@@ -12,6 +12,32 @@ use crate::resource::Cx;
 /// Those of pg_basebackup(1): the operator sees what it said.
 pub(super) fn take(cluster: &mut Cluster, of: &Feed, cx: &mut Cx<'_>) -> Result<(), Fault> {
     give_back(cluster, cx)?;
+    back_up(cluster, of, cx)?;
+    cluster.stop(Stop::Fast, cx)?;
+    let (data, part, aside) = (cluster.data.clone(), cluster.part(), cluster.aside());
+    run(&["mv", "-T", "--", word(&data)?, word(&aside)?], cx)?;
+    run(&["mv", "-T", "--", word(&part)?, word(&data)?], cx)?;
+    cx.host.sync()?;
+    cluster.look(cx)
+}
+
+/// Replaces a copy that is of no use any more by a new one. If it ends half-way there is none, and this is done again.
+///
+/// # Errors
+/// Those of [`take`].
+pub(super) fn renew(cluster: &mut Cluster, of: &Feed, cx: &mut Cx<'_>) -> Result<(), Fault> {
+    remove(&cluster.part(), cx)?;
+    back_up(cluster, of, cx)?;
+    cluster.stop(Stop::Fast, cx)?;
+    let (data, part) = (cluster.data.clone(), cluster.part());
+    remove(&data, cx)?;
+    run(&["mv", "-T", "--", word(&part)?, word(&data)?], cx)?;
+    cx.host.sync()?;
+    cluster.look(cx)
+}
+
+/// Makes a copy beside the data.
+fn back_up(cluster: &Cluster, of: &Feed, cx: &mut Cx<'_>) -> Result<(), Fault> {
     let part = cluster.part();
     of.make_slot(cx)?;
     let mut argv = vec!["runuser", "-u", "postgres", "--"];
@@ -30,13 +56,7 @@ pub(super) fn take(cluster: &mut Cluster, of: &Feed, cx: &mut Cx<'_>) -> Result<
     feed::set_lines(&part, &of.lines(), cx)?;
     feed::signal(&part, cx)?;
     // What the swap makes visible has to be there after a power failure.
-    cx.host.sync()?;
-    cluster.stop(Stop::Fast, cx)?;
-    let (data, aside) = (cluster.data.clone(), cluster.aside());
-    run(&["mv", "-T", "--", word(&data)?, word(&aside)?], cx)?;
-    run(&["mv", "-T", "--", word(&part)?, word(&data)?], cx)?;
-    cx.host.sync()?;
-    cluster.look(cx)
+    cx.host.sync()
 }
 
 /// Puts the data back that were put aside, if any were, and removes the copy. The server is stopped if there are any.

@@ -172,15 +172,19 @@ impl Feed {
         Ok(number.trim().parse::<u32>().map_or_else(|_| number.trim().to_owned(), |n| (n / 10_000).to_string()))
     }
 
-    /// Where a timeline of the other server's history ended; `None` if it was not part of it.
-    pub(super) fn ended(&self, timeline: u32, identity: &Identity, cx: &mut Cx<'_>) -> Result<Option<Lsn>, Fault> {
+    /// The history of the other server's timeline, as its `.history` file has it; the first one has none.
+    pub(super) fn history(&self, identity: &Identity, cx: &mut Cx<'_>) -> Result<String, Fault> {
+        if identity.timeline <= 1 {
+            return Ok(String::new());
+        }
         let text = self.ask(&format!("TIMELINE_HISTORY {};", identity.timeline), false, cx)?;
         let text = text.map_err(|away| self.away(away))?;
-        let history = text.split_once('|').map_or("", |(_, history)| history);
-        Ok(history.lines().find_map(|line| {
-            let mut fields = line.split('\t');
-            (fields.next()?.trim().parse() == Ok(timeline)).then(|| Lsn::parse(fields.next()?))?
-        }))
+        Ok(text.split_once('|').map_or("", |(_, history)| history).trim().to_owned())
+    }
+
+    /// Where a timeline of the other server's history ended; `None` if it was not part of it.
+    pub(super) fn ended(&self, timeline: u32, identity: &Identity, cx: &mut Cx<'_>) -> Result<Option<Lsn>, Fault> {
+        Ok(end_of(timeline, &self.history(identity, cx)?))
     }
 
     /// Whether the other server has our slot. Versions below 15 cannot say.
@@ -214,7 +218,7 @@ impl Feed {
 
     fn ask(&self, sql: &str, effect: bool, cx: &mut Cx<'_>) -> Result<Result<String, String>, Fault> {
         let conninfo = format!("{} dbname=replication connect_timeout=3 replication=true", self.conninfo());
-        let output = session(&conninfo, format!("{sql}\n"), None, effect, cx)?;
+        let output = session(&conninfo, format!("{sql}\n"), effect, cx)?;
         let said = || output.stderr.lines().next().unwrap_or("no answer").to_owned();
         match output.status {
             0 => Ok(Ok(output.stdout)),
@@ -222,6 +226,14 @@ impl Feed {
             _ => Err(Fault::new(FaultCode::CommandFailed, said()).within(format!("{} refuses", self.address))),
         }
     }
+}
+
+/// Where a timeline ended, by a history.
+pub(super) fn end_of(timeline: u32, history: &str) -> Option<Lsn> {
+    history.lines().find_map(|line| {
+        let mut fields = line.split('\t');
+        (fields.next()?.trim().parse() == Ok(timeline)).then(|| Lsn::parse(fields.next()?))?
+    })
 }
 
 fn settings(data: &Path) -> PathBuf {

@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::cluster::{Cluster, Stop, word};
-use super::feed::{Feed, Lsn};
+use super::cluster::{Cluster, Stop, until, word};
+use super::feed::{Feed, Lsn, end_of};
 use crate::fault::{Fault, FaultCode};
-use crate::host::Command;
+use crate::host::{Command, read_text};
 use crate::resource::Cx;
 use crate::resources::postgres::{ask, change};
-
-/// Between two looks.
-const POLL: Duration = Duration::from_millis(30);
 
 /// `XLOG_BLCKSZ`, as every build has it.
 const PAGE: u64 = 8192;
@@ -39,22 +36,6 @@ fn standing(cluster: &Cluster, cx: &mut Cx<'_>) -> Result<Result<Standing, Fault
     Ok(ask::<Standing>(sql, "postgres", Some(&cluster.id), cx)?.and_then(|standing| standing.ok_or_else(silent)))
 }
 
-/// Looks until it is as it should be, or `within` is over: then `fault` is said.
-fn until(
-    within: Duration,
-    cx: &mut Cx<'_>,
-    mut look: impl FnMut(&mut Cx<'_>) -> Result<Result<(), Fault>, Fault>,
-) -> Result<(), Fault> {
-    let end = cx.host.clock().boottime_ms + u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-    loop {
-        match look(cx)? {
-            Ok(()) => return Ok(()),
-            Err(fault) if cx.host.clock().boottime_ms >= end => return Err(fault),
-            Err(_) => cx.host.pause(POLL),
-        }
-    }
-}
-
 /// Waits until a standby streams.
 ///
 /// # Errors
@@ -72,9 +53,10 @@ pub(super) fn streams(cluster: &Cluster, within: Duration, cx: &mut Cx<'_>) -> R
 
 /// Makes a standby whose server runs a primary, once it has all that the other server has written:
 ///
-/// * the other server answers: it has replayed all that was on the other's disk at that moment;
-/// * it does not: the last record that was replayed is a shutdown checkpoint. A primary writes that when it is stopped
-///   cleanly, nothing after it, and ends only when its standbys have it (the manual, "27.2.5").
+/// * the other server answers: it streams from it, and has replayed all that was on the other's disk at that moment;
+/// * it does not: the last record that was replayed has come over the stream and is a shutdown checkpoint. A primary
+///   writes that when it is stopped cleanly, nothing after it, and ends only when its standbys have it (the manual,
+///   "27.2.5"). One that it once wrote itself would prove nothing.
 ///
 /// # Errors
 /// `NotConverged` with the bytes that are missing; the operator lets the other server come back.
@@ -114,8 +96,12 @@ fn complete(
             return Err(Fault::new(FaultCode::Conflict, message));
         }
         Some(Ok(there)) => {
+            // Without a stream the places may be those of two logs.
             let missing = there.written.0.saturating_sub(replayed.0);
             return Ok(match missing {
+                _ if !here.streaming => {
+                    Err(short("the other server runs, and this one does not stream from it".into()))
+                }
                 0 => Ok(()),
                 _ => Err(short(format!("{missing} bytes that the other server has written are not here yet"))),
             });
@@ -123,11 +109,13 @@ fn complete(
         Some(Err(away)) => away,
         None => "nothing says where it streams from".into(),
     };
-    let behind = here.received.as_deref().and_then(Lsn::parse).map_or(0, |got| got.0.saturating_sub(replayed.0));
+    // Since the server's start; where nothing has come it is the beginning of a segment.
+    let received = here.received.as_deref().and_then(Lsn::parse);
+    let behind = received.map_or(0, |got| got.0.saturating_sub(replayed.0));
     if behind > 0 {
         return Ok(Err(short(format!("{behind} bytes that were received are not replayed yet"))));
     }
-    if ends_with_shutdown(cluster, replayed, cx)? {
+    if received == Some(replayed) && ends_with_shutdown(cluster, replayed, cx)? {
         return Ok(Ok(()));
     }
     let fault = short(format!("the other server does not answer ({away}), and was not stopped cleanly"));
@@ -136,12 +124,51 @@ fn complete(
         .hint("let it come back; `--take-back-anyway` takes a rollback on without what is missing")))
 }
 
+/// Whether a standby can never again follow the other server: it was a primary for a while, and has a log of its own
+/// since. Nothing of the users' is in it then, for who takes a promotion back proves that first.
+pub(super) fn strayed(cluster: &Cluster, of: &Feed, cx: &mut Cx<'_>) -> Result<bool, Fault> {
+    let Ok(here) = standing(cluster, cx)? else { return Ok(false) };
+    if here.streaming || !here.recovery {
+        return Ok(false);
+    }
+    let Ok(there) = of.identity(cx)? else { return Ok(false) };
+    if there.system != here.system {
+        return Ok(false);
+    }
+    let logs = cluster.data.join("pg_wal");
+    let names = cx.host.read_dir(&logs)?;
+    let timelines =
+        names.iter().filter_map(|name| u32::from_str_radix(name.to_str()?.strip_suffix(".history")?, 16).ok());
+    let own = timelines.max().unwrap_or(1);
+    if own > there.timeline {
+        return Ok(true);
+    }
+    let history = of.history(&there, cx)?;
+    if own == there.timeline {
+        let text = read_text(cx.host, &logs.join(format!("{own:08X}.history")))?.unwrap_or_default();
+        return Ok(text.trim() != history);
+    }
+    let replayed = here.replayed.as_deref().and_then(Lsn::parse).unwrap_or(Lsn(0));
+    Ok(end_of(own, &history).is_none_or(|end| end < replayed))
+}
+
 /// Whether the record that ends at `end` is a shutdown checkpoint, from pg_waldump(1).
 fn ends_with_shutdown(cluster: &Cluster, end: Lsn, cx: &mut Cx<'_>) -> Result<bool, Fault> {
     let Some((segment, timeline)) = segment(cluster, end, cx)? else { return Ok(false) };
-    // A record can begin at the end of the segment before.
-    let begin = end.0.saturating_sub(PAGE);
-    let begin = Lsn((begin - begin % segment).max(segment));
+    let own = end.0.saturating_sub(1) / segment * segment;
+    // The record may begin at the end of the segment before, which need not be there any more if it does not.
+    let reaches_back = end.0 - own < PAGE && own > segment;
+    Ok(last_is_shutdown(cluster, (Lsn(own), end), (segment, timeline), cx)?
+        || reaches_back && last_is_shutdown(cluster, (Lsn(own - segment), end), (segment, timeline), cx)?)
+}
+
+/// The same, for a part of the log that begins with a segment.
+fn last_is_shutdown(
+    cluster: &Cluster,
+    (begin, end): (Lsn, Lsn),
+    (segment, timeline): (u64, u32),
+    cx: &mut Cx<'_>,
+) -> Result<bool, Fault> {
     let logs = cluster.data.join("pg_wal");
     let argv = [
         cluster.program("pg_waldump"),

@@ -77,7 +77,7 @@ fn plain(b: u8) -> bool {
 }
 
 /// One word of `ExecStart=` that systemd reads as it is: `%` and `$` doubled, the rest quoted in the manner of C.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     if !word.is_empty() && word.bytes().all(plain) {
         return word.to_owned();
     }

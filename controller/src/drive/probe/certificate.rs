@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use weiche_agent::protocol::{Fault, FaultCode};
 use x509_cert::Certificate;
@@ -24,6 +25,21 @@ const DAY: i64 = 24 * 3600;
 /// # Errors
 /// Those of the connection, and what is wrong with the certificate.
 pub(super) async fn of_server(endpoint: &str, name: Option<&str>, days_left: u32) -> Result<(), Fault> {
+    let stream = TcpStream::connect(endpoint).await;
+    let stream = stream.map_err(|e| Fault::io(format_args!("connect to {endpoint}"), &e))?;
+    of_stream(stream, endpoint, name, days_left).await
+}
+
+/// The same over a connection to it.
+///
+/// # Errors
+/// What is wrong with the certificate, or with the conversation.
+pub(super) async fn of_stream(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    endpoint: &str,
+    name: Option<&str>,
+    days_left: u32,
+) -> Result<(), Fault> {
     let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
     let name = name.unwrap_or_else(|| host.trim_start_matches('[').trim_end_matches(']'));
     let provider = Arc::new(ring::default_provider());
@@ -33,8 +49,6 @@ pub(super) async fn of_server(endpoint: &str, name: Option<&str>, days_left: u32
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
         .with_no_client_auth();
-    let stream = TcpStream::connect(endpoint).await;
-    let stream = stream.map_err(|e| Fault::io(format_args!("connect to {endpoint}"), &e))?;
     let server = server_name(name)?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let stream = connector.connect(server, stream).await.map_err(|e| refused(endpoint, &e.to_string()))?;
@@ -74,7 +88,7 @@ fn look(place: &str, leaf: &CertificateDer<'_>, name: Option<&str>, days_left: u
     Ok(())
 }
 
-fn server_name(name: &str) -> Result<ServerName<'static>, Fault> {
+pub(super) fn server_name(name: &str) -> Result<ServerName<'static>, Fault> {
     let wrong = |_| Fault::new(FaultCode::Invalid, format!("`{name}` is neither an IP address nor a DNS name"));
     ServerName::try_from(name.to_owned()).map_err(wrong)
 }

@@ -86,6 +86,7 @@ fn stand_in(source: &Source) -> Member {
         windows: BTreeMap::new(),
         approvers: Vec::new(),
         services: BTreeMap::new(),
+        vantage: None,
         watch: Vec::new(),
         unwatched: Vec::new(),
         servers: Vec::new(),

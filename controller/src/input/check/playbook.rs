@@ -2,16 +2,16 @@
 //! templates, and all resources that hold none.
 
 use handlebars::Context;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::{Gaps, turns};
 use crate::input::apply::Applier;
 use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::files::Files;
 use crate::input::fleet::{Fleet, HOST_KEYS};
-use crate::input::playbook::{Playbook, Step, StepAction};
+use crate::input::playbook::{Direct, Part, Playbook, Step, StepAction, Transfer, Via};
 use crate::input::probe::ProbeForm;
-use crate::input::resource::Resource;
+use crate::input::resource::{self, Resource};
 use crate::input::scalar::{Type, path_problem};
 use crate::input::selector::On;
 use crate::input::suggest;
@@ -54,10 +54,13 @@ impl Checker<'_, '_> {
         match &step.action {
             StepAction::Apply { profile, parameters, .. } => self.apply(profile, parameters),
             StepAction::Resource(resource) => self.resource(resource),
-            StepAction::Transfer { from, paths, .. } => {
+            StepAction::Transfer(Transfer { from, paths, via }) => {
                 self.templates(from);
                 self.templates(paths);
                 self.named(from);
+                if let Via::Direct(direct) = via {
+                    self.direct(direct);
+                }
                 let list = if paths.items().is_empty() { std::slice::from_ref(paths) } else { paths.items() };
                 for path in list {
                     let problem = match path.text() {
@@ -84,6 +87,23 @@ impl Checker<'_, '_> {
                 by.iter().for_each(|by| self.templates(by));
             }
             StepAction::Reboot { reason, .. } => reason.iter().for_each(|reason| self.templates(reason)),
+        }
+    }
+
+    /// What a direct transfer hands to the kind `mirror`, as far as it holds no templates.
+    fn direct(&mut self, direct: &Direct) {
+        direct.options.iter().for_each(|(_, value)| self.templates(value));
+        let Some(kind) = resource::find("mirror") else { return };
+        // One by one, so that each problem has its place.
+        for (key, node) in direct.options.iter().filter(|(_, node)| literal(node)) {
+            let mut spec = match direct.part {
+                Part::End => json!({ "name": "x", "path": "/srv/x", "mode": "gone" }),
+                _ => json!({ "name": "x", "path": "/srv/x", "mode": "follow", "of": { "address": "192.0.2.1" } }),
+            };
+            spec[&key.name] = node.json();
+            for problem in kind.problems(&spec) {
+                self.problems.add(Diagnostic::new(&self.playbook.source, key.span, problem));
+            }
         }
     }
 

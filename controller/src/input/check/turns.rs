@@ -1,13 +1,25 @@
 //! Stages whose hosts take turns (`on:` beside a step): what they cannot have.
 
+use std::time::Duration;
+
 use crate::input::diagnostic::{Diagnostic, Problems};
-use crate::input::playbook::{Stage, StepAction};
+use crate::input::playbook::{Stage, Step, StepAction, Transfer, Via};
 use crate::input::rollout::rule::{OnStop, Scope};
 use crate::input::source::Source;
+
+/// The least `within` of such a stage.
+const LEAST: Duration = Duration::from_secs(10);
 
 /// Its hosts begin, end and go back together, and each step says whose it is.
 pub(super) fn check(stage: &Stage, source: &Source, problems: &mut Problems) {
     if !stage.in_turns() {
+        let direct = |step: &&Step| matches!(&step.action, StepAction::Transfer(Transfer { via: Via::Direct(_), .. }));
+        for step in stage.steps.iter().filter(direct) {
+            let message = format!("the hosts of the stage `{}` take no turns", stage.name.value);
+            let message = format!("{message}, and a direct transfer has steps on both its hosts");
+            let hint = "name both in the stage's `on:`, e.g. `on: [old, new]`, and say beside the step which one receives: `on: new`";
+            problems.add(Diagnostic::new(source, step.key, message).hint(hint));
+        }
         return;
     }
     let keys = &stage.rollout.keys;
@@ -27,6 +39,11 @@ pub(super) fn check(stage: &Stage, source: &Source, problems: &mut Problems) {
             "guard" => "use `within`: its hosts take it back unless it is through and confirmed by then",
             _ => "leave it out: they begin, end and go back together",
         };
+        problems.add(Diagnostic::new(source, stage.name.span, message).hint(hint));
+    }
+    if keys.within.is_some_and(|within| within.0 < LEAST) {
+        let message = format!("the hosts of the stage `{name}` take turns, and `within` is less than {LEAST:?}");
+        let hint = "they take it back one after the other, seconds apart: give them that time";
         problems.add(Diagnostic::new(source, stage.name.span, message).hint(hint));
     }
     for step in stage.steps.iter().filter(|step| step.on.is_none()) {

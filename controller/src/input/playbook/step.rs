@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::transfer::{self, Transfer};
 use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::resource::{self, Resource};
 use crate::input::scalar::Period;
@@ -12,7 +13,8 @@ use crate::input::yaml::{Key, Node, Value, decode, expected};
 /// The actions that are no resource kinds.
 const ACTIONS: [&str; 6] = ["apply", "check", "manual", "reboot", "transfer", "wait_for"];
 /// The keys of a way to look.
-const PROBE: [&str; 8] = ["tcp", "http", "status", "dns", "certificate", "unit", "postgres", "command"];
+const PROBE: [&str; 11] =
+    ["tcp", "http", "status", "dns", "certificate", "unit", "postgres", "disk", "fresh", "clock", "command"];
 /// For how long a check is repeated, and how often, unless it says otherwise.
 const CHECK: (Duration, Duration) = (Duration::from_secs(30), Duration::from_millis(500));
 /// The same for what is waited for: something slow.
@@ -46,14 +48,7 @@ pub enum StepAction {
     /// One resource.
     Resource(Resource),
     /// Directory trees from another host.
-    Transfer {
-        /// The other host, by an input or a template.
-        from: Node,
-        /// A path or a list of paths.
-        paths: Node,
-        /// Whether what the other host does not have is removed.
-        delete: bool,
-    },
+    Transfer(Transfer),
     /// A look.
     Check {
         /// In the form of a probe, perhaps with templates.
@@ -117,13 +112,13 @@ pub(super) fn parse(source: &Source, mut item: Node, problems: &mut Problems) ->
     for (at, _) in [&by, &takes].into_iter().flatten().filter(|_| key.name != "manual") {
         problems.add(Diagnostic::new(source, at.span, format!("`{}` belongs to a `manual` step", at.name)));
     }
-    if let (Some(at), "check" | "manual" | "reboot" | "transfer" | "wait_for") = (timeout_key, key.name.as_str()) {
+    if let (Some(at), "check" | "manual" | "reboot" | "wait_for") = (timeout_key, key.name.as_str()) {
         let hint = if repeats || key.name == "reboot" { "use `within`" } else { "leave it out" };
         problems.add(Diagnostic::new(source, at, format!("`{}` has no timeout", key.name)).hint(hint));
     }
     let action = match key.name.as_str() {
         "apply" => apply(source, &key, value, timeout, problems)?,
-        "transfer" => transfer(source, &key, value, problems)?,
+        "transfer" => StepAction::Transfer(transfer::parse(source, &key, value, timeout_key.zip(timeout), problems)?),
         "check" | "wait_for" => {
             let (waits, (usual, often)) = if key.name == "check" { (false, CHECK) } else { (true, WAIT) };
             let within = period(source, within, usual, problems);
@@ -193,19 +188,7 @@ fn apply(
     Some(StepAction::Apply { profile: text(source, key, profile, problems)?, parameters, timeout })
 }
 
-fn transfer(source: &Source, key: &Key, value: Node, problems: &mut Problems) -> Option<StepAction> {
-    let value = mapping(source, key, value, problems)?;
-    known_keys(source, "transfer", &value, &["from", "paths", "delete"], problems);
-    let (from, paths) =
-        (required(source, key, &value, "from", problems), required(source, key, &value, "paths", problems));
-    let delete = match value.get("delete") {
-        Some(node) => decode::<bool>(source, node, problems)?,
-        None => false,
-    };
-    Some(StepAction::Transfer { from: text(source, key, from?, problems)?, paths: paths?, delete })
-}
-
-fn required(source: &Source, key: &Key, value: &Node, name: &str, problems: &mut Problems) -> Option<Node> {
+pub(super) fn required(source: &Source, key: &Key, value: &Node, name: &str, problems: &mut Problems) -> Option<Node> {
     let found = value.get(name).cloned();
     if found.is_none() {
         let message = format!("`{}` needs the key `{name}`", key.name);
@@ -214,7 +197,7 @@ fn required(source: &Source, key: &Key, value: &Node, name: &str, problems: &mut
     found
 }
 
-fn known_keys(source: &Source, what: &str, value: &Node, known: &[&str], problems: &mut Problems) {
+pub(super) fn known_keys(source: &Source, what: &str, value: &Node, known: &[&str], problems: &mut Problems) {
     for (key, _) in value.entries().iter().filter(|(key, _)| !known.contains(&key.name.as_str())) {
         let hint = suggest::hint(&key.name, known.iter().copied());
         let message = format!("`{what}` has no key `{}`", key.name);
@@ -222,7 +205,7 @@ fn known_keys(source: &Source, what: &str, value: &Node, known: &[&str], problem
     }
 }
 
-fn mapping(source: &Source, key: &Key, value: Node, problems: &mut Problems) -> Option<Node> {
+pub(super) fn mapping(source: &Source, key: &Key, value: Node, problems: &mut Problems) -> Option<Node> {
     if matches!(value.value, Value::Map(_)) {
         return Some(value);
     }
@@ -231,7 +214,7 @@ fn mapping(source: &Source, key: &Key, value: Node, problems: &mut Problems) -> 
     None
 }
 
-fn text(source: &Source, key: &Key, value: Node, problems: &mut Problems) -> Option<Node> {
+pub(super) fn text(source: &Source, key: &Key, value: Node, problems: &mut Problems) -> Option<Node> {
     if matches!(value.value, Value::Text(_)) {
         return Some(value);
     }

@@ -282,3 +282,57 @@ fn circle_of_jumps() {
 2 errors
 "###);
 }
+
+#[test]
+fn a_vantage_host_that_is_not_there_not_the_members_or_not_in_reach() {
+    let with = |name: &str| MEMBER.replace("servers:", &format!("vantage: {name}\nservers:"));
+    insta::assert_snapshot!(spoiled("members/alpha.yaml", with("pc-2")), @r###"
+  x there is no host `alpha/pc-2`
+   ,-[members/alpha.yaml:4:10]
+ 3 | sites: { rathaus: { address: Main Street } }
+ 4 | vantage: pc-2
+   :          ^^^^
+ 5 | servers:
+   `----
+  help: did you mean `pc-1`?
+
+1 error
+"###);
+    insta::assert_snapshot!(spoiled("members/alpha.yaml", with("beta/pc-1")), @r###"
+  x `beta/pc-1` is no host of the member `alpha`
+   ,-[members/alpha.yaml:4:10]
+ 3 | sites: { rathaus: { address: Main Street } }
+ 4 | vantage: beta/pc-1
+   :          ^^^^^^^^^
+ 5 | servers:
+   `----
+  help: name one of its own PCs or servers: what its users see is to be measured
+
+1 error
+"###);
+    insta::assert_snapshot!(spoiled("members/alpha.yaml", with("pc-1")), @r###"
+  x nothing can be measured from `alpha/pc-1`: it cannot be reached
+   ,-[members/alpha.yaml:4:10]
+ 3 | sites: { rathaus: { address: Main Street } }
+ 4 | vantage: pc-1
+   :          ^^^^
+ 5 | servers:
+   `----
+  help: give it an `address` and a `host_key`, or name another host
+
+1 error
+"###);
+    let keyless = with("pc-1").replace("name: pc-1,", "name: pc-1, address: 192.0.2.21,");
+    insta::assert_snapshot!(spoiled("members/alpha.yaml", keyless), @r###"
+  x nothing can be measured from `alpha/pc-1`: it cannot be reached
+   ,-[members/alpha.yaml:4:10]
+ 3 | sites: { rathaus: { address: Main Street } }
+ 4 | vantage: pc-1
+   :          ^^^^
+ 5 | servers:
+   `----
+  help: give it its `host_key` from /etc/ssh/ssh_host_ed25519_key.pub, or name another host
+
+1 error
+"###);
+}

@@ -18,11 +18,20 @@ fn the_good_fleet_is_good() {
 fn every_shipped_playbook_and_profile_is_used() {
     let fleet = fleet(&good());
     let playbooks: Vec<&str> = fleet.playbooks().keys().map(String::as_str).collect();
-    assert_eq!(playbooks, ["converge", "server-swap"]);
-    let profiles: Vec<&str> = fleet.profiles().keys().map(String::as_str).collect();
-    let server = ["town-database", "town-files", "town-intranet", "town-print", "town-server"];
-    let others = ["base", "demo", "file-server", "intranet", "office-workplace", "server-base", "support-access"];
-    assert_eq!(profiles, [others.as_slice(), &server].concat());
+    assert_eq!(playbooks, ["converge", "copy-swap", "server-swap"]);
+    // The good fleet has one of its own.
+    assert_eq!(fleet.profiles().len(), shipped::profiles().len() + 1);
+    for name in ["town-server", "base", "file-server"] {
+        assert!(fleet.profiles().contains_key(name), "{name}");
+    }
+}
+
+#[test]
+fn what_can_be_swapped_has_all_its_companions() {
+    let fleet = fleet(&good());
+    for part in ["ready", "follows", "rests", "serves", "leaves", "alone"] {
+        assert!(fleet.profiles().contains_key(&format!("town-server-{part}")), "{part}");
+    }
 }
 
 #[test]
@@ -78,7 +87,8 @@ fn the_documentation_is_clean() {
     let signers = signers.replacen("ssh-ed25519 AAAA...", first, 1).replacen("ssh-ed25519 AAAA...", second, 1);
     texts.insert("allowed_signers", signers);
     let fleet = fleet(&texts);
-    assert_eq!((fleet.hosts().count(), fleet.signers().principals().count()), (3, 2));
+    assert_eq!((fleet.hosts().count(), fleet.signers().principals().count()), (4, 2));
+    assert_eq!(fleet.vantage("obere-aller").unwrap().name(), "pc-102");
     for window in ["weekend", "night", "bank-holiday", "christmas"] {
         assert!(fleet.window("wolmirstedt", window).unwrap().opening(0).is_some(), "{window}");
     }

@@ -15,6 +15,9 @@ pub(super) fn probe(form: ProbeForm) -> Probe {
         ProbeForm { certificate: Some(form), .. } => certificate(form),
         ProbeForm { unit: Some(unit), .. } => Probe::Unit(unit),
         ProbeForm { postgres: Some(form), .. } => postgres(form),
+        ProbeForm { disk: Some(form), .. } => Probe::Disk { path: form.path, free: form.free },
+        ProbeForm { fresh: Some(form), .. } => Probe::Fresh { path: form.path, within: form.within.0 },
+        ProbeForm { clock: Some(form), .. } => Probe::Clock { within: form.within.0 },
         ProbeForm { command, .. } => Probe::Command(command.unwrap_or_default()),
     }
 }

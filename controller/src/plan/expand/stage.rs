@@ -1,28 +1,27 @@
 //! A stage for its hosts: each step of the playbook becomes actions, numbered host by host.
 
 use handlebars::Context;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::StepId;
 use weiche_agent::resource::kind;
 
+use super::direct::key::Keys;
 use super::input::{Given, unreachable};
 use super::number::{Draft, Numbering};
-use super::{context, turns, waves};
+use super::{context, direct, waves};
 use crate::input::apply::{Applied, Applier, profile_context};
 use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::fleet::{Fleet, Host};
-use crate::input::playbook::{self, Playbook, StepAction};
+use crate::input::playbook::{self, Playbook, StepAction, Via};
 use crate::input::probe::{ProbeForm, WAYS};
 use crate::input::profile::typed;
 use crate::input::scalar::path_problem;
-use crate::input::selector::On;
 use crate::input::source::{Source, Span};
 use crate::input::suggest;
-use crate::input::target::HostName;
 use crate::input::yaml::{Key, Node};
-use crate::plan::procedure::{Action, Check, Content, Manual, Probe, Reboot, Stage, Transfer, Turn};
+use crate::plan::procedure::{Action, Check, Content, Manual, Probe, Reboot, Stage, Transfer};
 
 /// Expands the stages of one playbook.
 pub(super) struct Expansion<'a, 'b> {
@@ -31,6 +30,8 @@ pub(super) struct Expansion<'a, 'b> {
     pub(super) given: &'b BTreeMap<String, Given<'a>>,
     pub(super) applier: Applier<'b>,
     pub(super) contents: &'b mut BTreeMap<Digest, Content>,
+    pub(super) keys: &'b Keys,
+    pub(super) direct: direct::Known,
     pub(super) problems: &'b mut Problems,
 }
 
@@ -42,9 +43,11 @@ impl<'a> Expansion<'a, '_> {
         let (mut hosts, mut turns) = (BTreeMap::new(), Vec::new());
         if stage.in_turns() {
             let whose = self.whose(stage, &on)?;
-            (hosts, turns) = self.in_turns(&stage.name, &stage.steps, &whose);
-            let idle = on.iter().filter(|host| !hosts.contains_key(&host.name)).map(|host| host.name.to_string());
-            for host in idle {
+            let before = self.problems.len();
+            (hosts, turns) = self.in_turns(stage, &on, &whose);
+            // Who has no part because of a problem has one once that is solved.
+            let idle = on.iter().filter(|host| !hosts.contains_key(&host.name) && self.problems.len() == before);
+            for host in idle.map(|host| host.name.to_string()).collect::<Vec<_>>() {
                 let message = format!("no step of the stage `{}` is on `{host}`", stage.name.value);
                 self.problems.add(Diagnostic::new(self.source(), stage.on_span, message).hint("leave it out of `on:`"));
             }
@@ -65,114 +68,8 @@ impl<'a> Expansion<'a, '_> {
         Some(Stage { name: stage.name.to_string(), hosts, turns, rules })
     }
 
-    fn source(&self) -> &'a Source {
+    pub(super) fn source(&self) -> &'a Source {
         &self.playbook.source
-    }
-
-    fn hosts(&mut self, stage: &playbook::Stage) -> Option<Vec<&'a Host>> {
-        let found: Vec<&Host> = match &stage.on {
-            On::All => self.fleet.hosts().filter(|host| host.reachable()).collect(),
-            On::Selector(selector) => self.fleet.hosts().filter(|host| selector.matches(self.fleet, host)).collect(),
-            On::Inputs(names) => names.iter().flat_map(|name| self.of_input(name)).collect(),
-            On::Expression(node) => self.of_expression(node)?,
-        };
-        let problem = match unreachable(&found) {
-            _ if found.is_empty() => {
-                Some((format!("the stage `{}` has no hosts", &*stage.name.value), "does the selector fit?"))
-            }
-            problem => problem,
-        };
-        if let Some((message, hint)) = problem {
-            self.problems.add(Diagnostic::new(self.source(), stage.on_span, message).hint(hint));
-            return None;
-        }
-        Some(found)
-    }
-
-    fn of_input(&self, name: &str) -> Vec<&'a Host> {
-        match self.given.get(name) {
-            Some(Given::Host(host)) => vec![*host],
-            Some(Given::Hosts(hosts)) => hosts.clone(),
-            _ => Vec::new(),
-        }
-    }
-
-    fn of_expression(&mut self, node: &Node) -> Option<Vec<&'a Host>> {
-        let known = Context::from(Value::Object(context(self.fleet, self.given, None)));
-        let value = self.applier.renderer.node(self.source(), node, &known, self.problems)?;
-        let names = match value {
-            Value::Array(items) => items,
-            one => vec![one],
-        };
-        names.iter().map(|name| self.named(node.span, name)).collect()
-    }
-
-    /// A host that an expression names: by its name, or as the object that stands for it.
-    fn named(&mut self, span: Span, value: &Value) -> Option<&'a Host> {
-        let text = value.as_str().or_else(|| value.get("id").and_then(Value::as_str)).unwrap_or_default();
-        let found = self.fleet.find(text).ok();
-        if found.is_none() {
-            let message = format!("`{text}` is no host of the fleet");
-            self.problems.add(Diagnostic::new(self.source(), span, message).hint("hosts are named `member/name`"));
-        }
-        found
-    }
-
-    /// The host of each step.
-    fn whose(&mut self, stage: &playbook::Stage, on: &[&'a Host]) -> Option<Vec<&'a Host>> {
-        let known = Context::from(Value::Object(context(self.fleet, self.given, None)));
-        let mut whose = Vec::new();
-        for step in &stage.steps {
-            // That each step says so was checked when the playbook was read.
-            let Some(node) = &step.on else { continue };
-            let Some(host) = self.one(node, &known) else { continue };
-            if on.iter().any(|other| other.name == host.name) {
-                whose.push(host);
-            } else {
-                let message = format!("`{}` is not among the hosts of the stage `{}`", host.name, stage.name.value);
-                let hint = "add it to the stage's `on:`";
-                self.problems.add(Diagnostic::new(self.source(), node.span, message).hint(hint));
-            }
-        }
-        (whose.len() == stage.steps.len()).then_some(whose)
-    }
-
-    /// The host that a text names: an input, or what a template says.
-    fn one(&mut self, node: &Node, known: &Context) -> Option<&'a Host> {
-        let value = match node.text().map(|text| self.of_input(text)) {
-            Some(hosts) if hosts.len() == 1 => json!(hosts[0].name),
-            _ => self.applier.renderer.node(self.source(), node, known, self.problems)?,
-        };
-        self.named(node.span, &value)
-    }
-
-    fn in_turns(
-        &mut self,
-        stage: &str,
-        steps: &[playbook::Step],
-        whose: &[&'a Host],
-    ) -> (BTreeMap<HostName, Vec<Action>>, Vec<Turn>) {
-        // Resources of a host refer to one another whoever's turn it is between them.
-        let mut all: BTreeMap<&HostName, (Vec<Applied>, Vec<Vec<Draft>>)> = BTreeMap::new();
-        for (step, host) in steps.iter().zip(whose) {
-            let known = Context::from(Value::Object(context(self.fleet, self.given, Some(host))));
-            let (resources, parts) = all.entry(&host.name).or_default();
-            let mut drafts = Vec::new();
-            self.step(step, host, &known, resources, &mut drafts);
-            parts.push(drafts);
-        }
-        let mut numbered: BTreeMap<&HostName, (Numbering<'_>, std::vec::IntoIter<Vec<Draft>>)> = all
-            .into_iter()
-            .map(|(host, (resources, parts))| (host, (Numbering::new(stage, resources), parts.into_iter())))
-            .collect();
-        let (mut count, mut turns) = (0, Vec::new());
-        for host in whose {
-            let Some((numbering, parts)) = numbered.get_mut(&host.name) else { continue };
-            let ids = numbering.push(parts.next().unwrap_or_default(), &mut count, self.contents);
-            turns::add(&mut turns, &host.name, ids);
-        }
-        let hosts = numbered.into_iter().map(|(host, (numbering, _))| (host.clone(), numbering.actions)).collect();
-        (hosts, turns)
     }
 
     fn actions(&mut self, stage: &str, steps: &[playbook::Step], host: &'a Host) -> Vec<Action> {
@@ -186,7 +83,7 @@ impl<'a> Expansion<'a, '_> {
         numbering.actions
     }
 
-    fn step(
+    pub(super) fn step(
         &mut self,
         step: &playbook::Step,
         host: &'a Host,
@@ -214,7 +111,7 @@ impl<'a> Expansion<'a, '_> {
                     resources.push(applied);
                 }
             }
-            StepAction::Transfer { from, paths, delete } => {
+            StepAction::Transfer(playbook::Transfer { from, paths, via: Via::Agents { delete } }) => {
                 let (Some(from), Some(paths)) = (self.from(from, host, known), self.paths(paths, known)) else {
                     return;
                 };
@@ -223,6 +120,8 @@ impl<'a> Expansion<'a, '_> {
                     drafts.push(Draft::Transfer(transfer));
                 }
             }
+            // In turns only, which was checked when the playbook was read: it has steps on two hosts.
+            StepAction::Transfer(_) => {}
             StepAction::Check { probe, within, every, waits } => {
                 if let Some(probe) = self.probe(probe, step.key, known) {
                     drafts.push(Draft::Check(Check { id, probe, within: *within, every: *every, waits: *waits }));
@@ -306,7 +205,7 @@ impl<'a> Expansion<'a, '_> {
         (self.problems.len() == before).then_some(values)
     }
 
-    fn from(&mut self, from: &Node, host: &Host, known: &Context) -> Option<&'a Host> {
+    pub(super) fn from(&mut self, from: &Node, host: &Host, known: &Context) -> Option<&'a Host> {
         let source = self.source();
         let found = self.one(from, known)?;
         let problem = if found.name == host.name {
@@ -323,7 +222,7 @@ impl<'a> Expansion<'a, '_> {
         }
     }
 
-    fn paths(&mut self, paths: &Node, known: &Context) -> Option<Vec<String>> {
+    pub(super) fn paths(&mut self, paths: &Node, known: &Context) -> Option<Vec<String>> {
         let source = self.source();
         let items = match self.applier.renderer.node(source, paths, known, self.problems)? {
             Value::Array(items) => items,

@@ -1,10 +1,11 @@
 //! What becomes of a playbook for given inputs.
 
+mod direct;
 mod turns;
 
 use serde_json::json;
 
-use super::expand;
+use super::{Keys, expand};
 use crate::input::diagnostic::{Problems, render};
 use crate::input::files::Files as _;
 use crate::input::source::Sources;
@@ -17,7 +18,8 @@ fn given(inputs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 fn run(texts: &Texts, playbook: &str, inputs: &[(&str, &str)]) -> Result<Procedure, Problems> {
-    expand(&fleet(texts), playbook, &given(inputs), texts)
+    let keys = Keys { nonce: "n".into(), seed: [7; 32] };
+    expand(&fleet(texts), playbook, &given(inputs), texts, &keys)
 }
 
 fn complaint(texts: &Texts, playbook: &str, inputs: &[(&str, &str)]) -> String {
@@ -75,7 +77,7 @@ fn the_server_swap() {
     let member = texts["members/alpha.yaml"].replace("profile: demo", "profile: file-server");
     texts.insert("members/alpha.yaml", member);
     let inputs = [("old", "fs-old"), ("new", "alpha/fs-new")];
-    let procedure = run(&texts, "server-swap", &inputs).unwrap();
+    let procedure = run(&texts, "copy-swap", &inputs).unwrap();
     insta::assert_snapshot!(outline(&procedure), @r###"
 preflight on alpha/fs-new
   preflight.1 check Command(["test", "-d", "/etc"]) within 10s
@@ -117,7 +119,7 @@ verify on alpha/fs-new
   verify.1 check Tcp("192.0.2.12:445") within 60s
   verify.2 check Http { url: "http://192.0.2.12:80/", status: 200 } within 60s
 "###);
-    assert_eq!(procedure, run(&texts, "server-swap", &inputs).unwrap());
+    assert_eq!(procedure, run(&texts, "copy-swap", &inputs).unwrap());
 }
 
 #[test]
@@ -311,14 +313,14 @@ fn bad_inputs() {
 
 1 error
 "###);
-    insta::assert_snapshot!(complaint(&good(), "server-swap", &[("odl", "x"), ("new", "fs-nwe")]), @r###"
-  x command line: the playbook `server-swap` has no input `odl`
+    insta::assert_snapshot!(complaint(&good(), "copy-swap", &[("odl", "x"), ("new", "fs-nwe")]), @r###"
+  x command line: the playbook `copy-swap` has no input `odl`
   help: did you mean `old`?
 
   x command line: the input `new`: there is no host `fs-nwe`
   help: did you mean `fs-new`?
 
-  x command line: the playbook `server-swap` needs the input `old`
+  x command line: the playbook `copy-swap` needs the input `old`
   help: give it as old=...: the server that is replaced
 
 3 errors
@@ -357,28 +359,27 @@ fn what_a_playbook_lacks_for_these_hosts() {
 
 1 error
 "###);
-    insta::assert_snapshot!(complaint(&texts, "server-swap", &[("old", "fs-old"), ("new", "fs-old")]), @r###"
-  x shipped/server-swap.yaml:19:17: there is no variable `old.profile` here: `old` has no
-  | `profile`
+    insta::assert_snapshot!(complaint(&texts, "copy-swap", &[("old", "fs-old"), ("new", "fs-old")]), @r###"
+  x shipped/copy-swap.yaml:19:17: there is no variable `old.profile` here: `old` has no `profile`
   help: there is `address`, `id`, `kind`, `member`, `name`, `parameters`, `port`
 
-  x shipped/server-swap.yaml:25:27: `alpha/fs-old` cannot transfer from itself
+  x shipped/copy-swap.yaml:25:27: `alpha/fs-old` cannot transfer from itself
   help: run this stage on the other host
 
-  x shipped/server-swap.yaml:25:40: there is no variable `old.data` here: `old` has no `data`
+  x shipped/copy-swap.yaml:25:40: there is no variable `old.data` here: `old` has no `data`
   help: there is `address`, `id`, `kind`, `member`, `name`, `parameters`, `port`
 
-  x shipped/server-swap.yaml:38:27: `alpha/fs-old` cannot transfer from itself
+  x shipped/copy-swap.yaml:38:27: `alpha/fs-old` cannot transfer from itself
   help: run this stage on the other host
 
-  x shipped/server-swap.yaml:38:40: there is no variable `old.data` here: `old` has no `data`
+  x shipped/copy-swap.yaml:38:40: there is no variable `old.data` here: `old` has no `data`
   help: there is `address`, `id`, `kind`, `member`, `name`, `parameters`, `port`
 
-  x shipped/server-swap.yaml:45:40: there is no variable `new.smb_port` here: `new` has no
+  x shipped/copy-swap.yaml:45:40: there is no variable `new.smb_port` here: `new` has no
   | `smb_port`
   help: there is `address`, `id`, `kind`, `member`, `name`, `parameters`, `port`
 
-  x shipped/server-swap.yaml:47:48: there is no variable `new.intranet_port` here: `new` has no
+  x shipped/copy-swap.yaml:47:48: there is no variable `new.intranet_port` here: `new` has no
   | `intranet_port`
   help: there is `address`, `id`, `kind`, `member`, `name`, `parameters`, `port`
 

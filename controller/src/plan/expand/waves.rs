@@ -83,7 +83,7 @@ fn probes(
     named.into_iter().map(probe).collect()
 }
 
-/// The services of these names, of each of these members.
+/// The services of these names, of each of these members; `all` are all that it has.
 pub(super) fn services<'f>(
     fleet: &'f Fleet,
     members: &BTreeSet<&str>,
@@ -94,6 +94,11 @@ pub(super) fn services<'f>(
     let mut found = Vec::new();
     for (member, name) in members.iter().flat_map(|member| names.iter().map(move |name| (*member, name))) {
         let services = fleet.member(member).map(|member| &member.services);
+        if name.value == "all" {
+            let all = services.into_iter().flatten();
+            found.extend(all.map(|(name, of)| (format!("{member}/{name}"), &of.value)));
+            continue;
+        }
         match services.and_then(|services| services.iter().find(|(service, _)| ***service == *name.value)) {
             Some((service, of)) => found.push((format!("{member}/{service}"), &of.value)),
             None => {

@@ -50,11 +50,15 @@ pub(in super::super) fn pg_controldata(host: &mut dyn Host) -> Result<Output, Fa
 /// The statements of `postgres_server`; `None` if it is none of them.
 pub(super) fn psql(host: &mut dyn Host, text: &str) -> Result<Option<Output>, Fault> {
     let (promotes, asks) = (text.contains("pg_promote"), text.contains("pg_is_in_recovery"));
-    if !promotes && !asks {
+    let greets = text.contains("SELECT 1;");
+    if !promotes && !asks && !greets {
         return Ok(None);
     }
     if !World::load(host)?.postgres.is_some_and(|server| server.runs) {
         return Ok(Some(fails(2, "psql: error: connection to server on socket failed")));
+    }
+    if greets {
+        return Ok(Some(says("1\n")));
     }
     let standby = host.lstat(Path::new(SIGNAL))?.is_some();
     if promotes {
