@@ -13,7 +13,7 @@ use super::Context;
 use super::exit::{Exit, Failure};
 use super::work::{self, Prepared};
 use crate::drive::clock::now_ms;
-use crate::drive::run::{Patience, Rehearsal, Start};
+use crate::drive::run::{CrashAfter, Patience, Rehearsal, Start};
 use crate::input::target::HostName;
 use crate::plan::Plan;
 use crate::store::{Run, Store};
@@ -51,9 +51,9 @@ pub(super) struct Rehearse {
     /// Stay until the run is through, however long it waits: for hosts that are switched off, pauses, windows
     #[arg(long)]
     pub(super) follow: bool,
-    /// Rehearsal: this process dies after event N of the run log
-    #[arg(long, value_name = "N", hide = true)]
-    pub(super) crash_after_event: Option<u64>,
+    /// Rehearsal: this process dies after event N of the run log, or once the step STEP has changed its host
+    #[arg(long, value_name = "N|STEP", hide = true)]
+    pub(super) crash_after_event: Option<String>,
 }
 
 impl Rehearse {
@@ -86,7 +86,12 @@ impl Rehearse {
                 Some(parsed.ok_or_else(|| Failure::new(format!("`{text}` is not HOST=N")))?)
             }
         };
-        Ok(Rehearsal { inject, crash_agent, crash_after_event: self.crash_after_event })
+        let crash_after = |text: &String| match text.parse() {
+            Ok(seq) => CrashAfter::Event(seq),
+            Err(_) => CrashAfter::Step(StepId(text.clone())),
+        };
+        let crash_after_event = self.crash_after_event.as_ref().map(crash_after);
+        Ok(Rehearsal { inject, crash_agent, crash_after_event })
     }
 }
 

@@ -27,7 +27,7 @@ use crate::rollout::rules::{Rules, Scope};
 use crate::rollout::{Action, Fate, Happening, Outcome, Part, Rollout, Standing};
 use crate::store::{EVENT_VERSION, Event, LEASE_MS, Store, StoreError};
 
-pub use super::shared::Rehearsal;
+pub use super::shared::{CrashAfter, Rehearsal};
 
 /// Most events in one write of the run log.
 const BATCH: usize = 512;
@@ -150,7 +150,7 @@ pub async fn run(
         run: job.run.clone(),
         seq: past.last().map_or(0, |event| event.seq),
         store: Arc::clone(&job.store),
-        crash_after: job.rehearsal.crash_after_event,
+        crash_after: job.rehearsal.crash_after_event.clone(),
     };
     let first = match start {
         _ if past.is_empty() => {
@@ -342,7 +342,7 @@ struct Log {
     run: RunId,
     seq: u64,
     store: Arc<dyn Store>,
-    crash_after: Option<u64>,
+    crash_after: Option<CrashAfter>,
 }
 
 impl Log {
@@ -365,7 +365,7 @@ impl Log {
             |((at_ms, what), n)| Event { v: EVENT_VERSION, run: self.run.clone(), seq: self.seq + n, at_ms, what };
         let events: Vec<Event> = batch.into_iter().zip(1..).map(number).collect();
         let last = events.last().map_or(self.seq, |event| event.seq);
-        if let Some(crash) = self.crash_after.filter(|crash| *crash <= last) {
+        if let Some(crash) = self.crash_after.as_ref().and_then(|crash| crash.found(&events)) {
             let part: Vec<Event> = events.into_iter().filter(|event| event.seq <= crash).collect();
             self.store.append(&part).await?;
             // The rehearsal of a controller that dies here: no destructor, no goodbye.

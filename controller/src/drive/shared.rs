@@ -17,7 +17,7 @@ use crate::input::target::HostName;
 use crate::plan::Plan;
 use crate::plan::procedure::Content;
 use crate::rollout::Happening;
-use crate::store::Store;
+use crate::store::{Event, Store};
 
 /// What every host's task shares.
 pub(super) struct Shared {
@@ -59,8 +59,31 @@ pub struct Rehearsal {
     pub inject: BTreeMap<(HostName, StepId), Injection>,
     /// The agent of this host kills itself after so many journal records of a request.
     pub crash_agent: Option<(HostName, u64)>,
-    /// The controller kills itself after this event of the run log.
-    pub crash_after_event: Option<u64>,
+    /// The controller kills itself once this is in the run log.
+    pub crash_after_event: Option<CrashAfter>,
+}
+
+/// What is in the run log when a controller that rehearses its death dies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CrashAfter {
+    /// The event of this number.
+    Event(u64),
+    /// That a step has changed its host.
+    Step(StepId),
+}
+
+impl CrashAfter {
+    /// The number of the event that it is, if it is among these or before them.
+    pub(super) fn found(&self, events: &[Event]) -> Option<u64> {
+        let is_it = |event: &&Event| match (&event.what, self) {
+            (Happening::Step { event, .. }, CrashAfter::Step(step)) => {
+                event.step == *step && event.what == StepOutcome::Changed
+            }
+            (_, CrashAfter::Event(seq)) => event.seq >= *seq,
+            _ => false,
+        };
+        events.iter().find(is_it).map(|event| event.seq)
+    }
 }
 
 /// Sends what happens to the dispatcher.

@@ -1,7 +1,7 @@
 //! Stages whose hosts take turns: who waits for whom, forward, back, and when they are confirmed.
 //!
 //! Forward, nobody changes anything before all hosts of the stage are there (and their guards armed); then each turn waits
-//! for those before it. Back, a turn is taken back when those behind it are, as far as their hosts go back at all. Whoever
+//! for those before it. Back, a turn is taken back when those behind it are, as far as their hosts go back at all; it does not wait for those that are `beside`. Whoever
 //! had the first turn is confirmed last, and its guard fires last: what another host has taken over is given up before it
 //! is taken back here.
 
@@ -181,7 +181,8 @@ impl Turns {
     /// If one of them is stuck: what came before may be what it stands on.
     pub(super) async fn turn_back(&self, stage: &str, host: &HostName, back: &Back) -> Result<(), Fault> {
         let blocks = |of: &Of, standing: &Standing| -> BTreeSet<HostName> {
-            let later = of.turns.iter().enumerate().skip(back.turn + 1).filter(|(_, turn)| turn.host != *host);
+            let later = of.turns.iter().enumerate().skip(back.turn + 1);
+            let later = later.filter(|(_, turn)| turn.host != *host && !turn.beside);
             let open = later.filter(|(at, turn)| standing.back.get(&turn.host).is_some_and(|from| at < from));
             open.map(|(_, turn)| turn.host.clone()).collect()
         };

@@ -157,8 +157,10 @@ fn steps(generator: &mut SchemaGenerator) -> Vec<Value> {
         steps.push(item(generator, &name, &schema));
     }
     let on = json!({ "type": "string", "description": "The only host that does it: an input, or a template. Hosts take turns." });
+    let back = json!({ "const": "beside", "description": "Beside `on`: taken back, the steps before it on other hosts do not wait for it." });
     for properties in steps.iter_mut().filter_map(|step| step.get_mut("properties")?.as_object_mut()) {
         properties.insert("on".into(), on.clone());
+        properties.insert("back".into(), back.clone());
     }
     steps
 }

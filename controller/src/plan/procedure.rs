@@ -57,6 +57,9 @@ pub struct Turn {
     pub host: HostName,
     /// Its steps, in order.
     pub steps: Vec<StepId>,
+    /// On the way back, turns before it do not wait until it is taken back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beside: bool,
 }
 
 /// The smallest thing a plan speaks of. Step ids are `STAGE.NUMBER`, unique per host.

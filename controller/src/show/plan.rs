@@ -44,6 +44,9 @@ fn render(plan: &Plan, out: &mut String) -> std::fmt::Result {
         if !ordered.is_empty() {
             writeln!(out, "  in turns: {}; taken back in the reverse order", ordered.join(", then "))?;
         }
+        for (turn, number) in stage.turns.iter().zip(1..).filter(|(turn, _)| turn.beside) {
+            writeln!(out, "    then nobody waits for turn {number}, of {}", turn.host)?;
+        }
         for (host, steps) in turns(stage) {
             let shown = |step: &&Step| {
                 step.outlook.changes || !matches!(step.action, Action::Resource(_) | Action::Transfer(_))

@@ -69,6 +69,30 @@ fn hosts_take_turns_there_and_back() {
     }
 }
 
+/// `back: beside`: the turns before it go back meanwhile. Here it even waits for them.
+#[test]
+fn nobody_waits_for_a_turn_that_goes_back_beside() {
+    if let Err(why) = Sshd::available() {
+        return weiche_tests::skip("nobody_waits_for_a_turn_that_goes_back_beside", &why);
+    }
+    let town = town("", "");
+    let before = town.manifests(&HOSTS);
+    let playbook = fs::read_to_string(town.fleet().join("playbooks/x.yaml")).unwrap();
+    let (head, b3) = playbook.split_once("undo, b3,").expect("its step");
+    let b3 = b3.replacen("        on: new\n", "        on: new\n        back: beside\n", 1);
+    town.write("playbooks/x.yaml", &format!("{head}wait, b3,{b3}"));
+    let script = fs::read_to_string(town.fleet().join("files/note.sh")).unwrap();
+    let wait = "if [ $1 = wait ]; then n=0; until grep -q 'undo a1' \"$3\"; do n=$((n + 1)); [ $n -lt 600 ]; sleep 0.1; done; fi\n";
+    town.write("files/note.sh", &script.replacen("set -e\n", &format!("set -e\n{wait}"), 1));
+    let plan = town.weiche(&["plan", "x", "old=a", "new=b"]).expect(2);
+    assert!(plan.stdout.contains("    then nobody waits for turn 2, of rathaus/b\n"), "{}", plan.stdout);
+    town.weiche(&run(&[])).expect(0);
+    assert_eq!(list(&town), THERE);
+    town.weiche(&["rollback", "latest"]).expect(0);
+    assert_eq!(list(&town), "undo b6, undo b5, undo a4, undo a2, undo a1, wait b3");
+    assert_eq!(town.manifests(&HOSTS), before);
+}
+
 #[test]
 fn a_turn_that_fails_takes_all_of_them_back_in_order() {
     if let Err(why) = Sshd::available() {

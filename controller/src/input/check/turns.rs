@@ -13,6 +13,10 @@ const LEAST: Duration = Duration::from_secs(10);
 /// Its hosts begin, end and go back together, and each step says whose it is.
 pub(super) fn check(stage: &Stage, source: &Source, problems: &mut Problems) {
     if !stage.in_turns() {
+        for span in stage.steps.iter().filter_map(|step| step.beside) {
+            let message = format!("the hosts of the stage `{}` take no turns, so nobody would wait", stage.name.value);
+            problems.add(Diagnostic::new(source, span, message).hint("leave `back` out"));
+        }
         let direct = |step: &&Step| matches!(&step.action, StepAction::Transfer(Transfer { via: Via::Direct(_), .. }));
         for step in stage.steps.iter().filter(direct) {
             let message = format!("the hosts of the stage `{}` take no turns", stage.name.value);

@@ -1,4 +1,4 @@
-//! A step as written: exactly one action, perhaps with `on`, `timeout`, `within`, `every`, `by` or `takes`.
+//! A step as written: exactly one action, perhaps with `on`, `timeout`, `within`, `every`, `by`, `takes` or `back`.
 
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub struct Step {
     pub action: StepAction,
     /// The only host that does it, by an input or a template: hosts take turns.
     pub on: Option<Node>,
+    /// Where it says `back: beside`: on the way back, what comes before it on other hosts does not wait for it.
+    pub beside: Option<Span>,
 }
 
 /// What a step does.
@@ -89,6 +91,7 @@ pub(super) fn parse(source: &Source, mut item: Node, problems: &mut Problems) ->
     let (within, every) = (item.take("within"), item.take("every"));
     let (by, takes) = (item.take("by"), item.take("takes"));
     let on = item.take("on").and_then(|(key, node)| text(source, &key, node, problems));
+    let beside = item.take("back").and_then(|(key, node)| beside(source, &key, &node, problems));
     let Value::Map(entries) = item.value else { return None };
     let mut entries = entries.into_iter();
     let Some((key, value)) = entries.next() else {
@@ -97,7 +100,7 @@ pub(super) fn parse(source: &Source, mut item: Node, problems: &mut Problems) ->
         return None;
     };
     for (second, _) in entries {
-        let hint = "start each step with `- `; beside an action there may be `on`, `timeout`, `within`, `every`, `by` and `takes`";
+        let hint = "start each step with `- `; beside an action there may be `on`, `timeout`, `within`, `every`, `by`, `takes` and `back`";
         let message = format!("`{}` does not belong to this step", second.name);
         problems.add(Diagnostic::new(source, second.span, message).hint(hint));
     }
@@ -147,7 +150,14 @@ pub(super) fn parse(source: &Source, mut item: Node, problems: &mut Problems) ->
             }
         },
     };
-    Some(Step { key: key.span, action, on })
+    Some(Step { key: key.span, action, on, beside })
+}
+
+fn beside(source: &Source, key: &Key, value: &Node, problems: &mut Problems) -> Option<Span> {
+    if !matches!(&value.value, Value::Text(text) if text == "beside") {
+        problems.add(Diagnostic::new(source, value.span, "`back` must be `beside`").hint("or leave it out"));
+    }
+    Some(key.span)
 }
 
 /// A time that stands beside an action; it is longer than nothing.

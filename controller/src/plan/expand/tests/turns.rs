@@ -25,6 +25,9 @@ fn steps_are_counted_over_the_hosts_and_neighbours_are_one_turn() {
         on: \"{{old.name}}\"
       - file: { path: /etc/smb.conf, content: \"new\\n\" }
         on: new
+        back: beside
+      - command: { argv: [\"true\"], undo: [\"true\"] }
+        on: new
       - check: { command: [\"true\"] }
         on: old
       - unit: { name: smbd, running: true, restart_on: [file /etc/smb.conf] }
@@ -36,21 +39,23 @@ fn steps_are_counted_over_the_hosts_and_neighbours_are_one_turn() {
 s on alpha/fs-new
   s.3 unit smbd (anchor)
   s.4 file /etc/smb.conf
-  s.6 unit smbd watches s.4
+  s.5 command 
+  s.7 unit smbd watches s.4
 s on alpha/fs-old
   s.1 unit smbd
   s.2 file /etc/motd
-  s.5 check Command(["true"]) within 30s
+  s.6 check Command(["true"]) within 30s
 "###);
     let turns = procedure.stages[0].turns.iter().map(|turn| {
         let steps: Vec<&str> = turn.steps.iter().map(|id| id.0.as_str()).collect();
-        format!("{}: {}", turn.host, steps.join(", "))
+        format!("{}: {}{}", turn.host, steps.join(", "), if turn.beside { ", beside" } else { "" })
     });
     insta::assert_snapshot!(turns.collect::<Vec<_>>().join("\n"), @r###"
 alpha/fs-old: s.1, s.2
-alpha/fs-new: s.3, s.4
-alpha/fs-old: s.5
-alpha/fs-new: s.6
+alpha/fs-new: s.3, s.4, beside
+alpha/fs-new: s.5
+alpha/fs-old: s.6
+alpha/fs-new: s.7
 "###);
 }
 
@@ -68,6 +73,11 @@ fn what_hosts_that_take_turns_cannot_have() {
         on: odl
 ";
     let said = spoiled("playbooks/x.yaml", format!("{HEAD}{stage}"));
+    let alone = "    on: old\n    steps:\n      - manual: look at the lamp\n        back: beside\n      - manual: switch it off\n        back: after\n";
+    let alone = spoiled("playbooks/x.yaml", format!("{HEAD}{alone}"));
+    for part in ["take no turns, so nobody would wait", "`back` must be `beside`"] {
+        assert!(alone.contains(part), "{part} is missing in {alone}");
+    }
     for part in [
         "take turns, and it has `waves`",
         "take turns, and it has `on_stop: { rollback: host }`",
