@@ -356,6 +356,19 @@ fn what_is_only_on_the_new_server_is_not_taken_back() {
         said.contains("2 entries differ from") && said.contains("~ /etc/weiche/mirror/files/follows.json"),
         "{said}"
     );
+    // A last round would remove it.
+    let said = town.run("forward", 3);
+    assert!(said.contains("what /srv/files holds may be nowhere else"), "{said}");
+    // Who lets it follow again keeps it as well, beside the directory; what is proven then is in doubt again if taken back.
+    let presync = fs::read_to_string(town.fleet.path().join("playbooks/presync.yaml")).expect("read");
+    town.fleet.write("playbooks/again.yaml", &presync.replacen("playbook: presync", "playbook: again", 1));
+    let said = town.run("again", 0);
+    assert!(said.contains("may be nowhere else is now in /srv/files.weiche-left-files"), "{said}");
+    assert_same(&files(new), &files(old), "it follows again");
+    assert_eq!(new.run(&["cat", "/srv/files.weiche-left-files/written"]), "new");
+    new.run(&["rm", "-r", "/srv/files.weiche-left-files"]);
+    new.run(&["sh", "-c", "echo new >/srv/files/written"]);
+    town.fleet.weiche(&["rollback", "latest"]).expect(0);
     town.take_back("presync", &[], 4);
     town.take_back("presync", &["--take-back-anyway"], 0);
     assert_eq!(new.run(&["cat", "/srv/files.weiche-left-files/written"]), "new");

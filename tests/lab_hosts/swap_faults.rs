@@ -1,18 +1,22 @@
-//! The worst moments of a cutover: its controller, the new server or the line dies where the service is on neither server.
-//! Users are served again by the old one, which takes it back by its own clock; nothing is lost, and never two servers
-//! have the address.
+//! The worst moments of the shipped playbook `server-swap`: its controller, the new server or the line dies where the service
+//! is on neither server. Users are served again by the old one, which takes the cutover back by its own clock; nothing is lost, and
+//! never two servers have the address. What was built stays, so that it is tried again; at last it works, and the old server
+//! is retired.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use weiche_tests::lab::{HostOptions, Lab};
+use weiche_tests::lab::{HostOptions, Lab, LabHost};
 use weiche_tests::until;
 
 use crate::postgres::sql;
-use crate::swap::{CUTOVER, Town, all_there};
+use crate::swap::{Hall, all_files, all_there, swap, traces};
 use crate::users::{Users, meanwhile, one_server};
 
-/// What a stage has, by which its hosts take it back.
+/// What the cutover has here, by which its hosts take it back.
 const WITHIN: Duration = Duration::from_secs(15);
 
 /// What users wait beyond that.
@@ -21,12 +25,58 @@ const GRACE: Duration = Duration::from_secs(5);
 /// What dies, and when.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
-    /// The controller, when this event is in the run log.
-    Controller(u64),
+    /// The controller, when this step is through.
+    Controller(&'static str),
     /// The new server, with a primary on it and without the address.
     NewServer,
     /// The line from the controller to both servers, then.
     Line,
+}
+
+/// Behind the freeze; behind the last round; between the promotion and the hand-over; before users are let in.
+const FAULTS: [Fault; 6] = [
+    Fault::Controller("cutover.1"),
+    Fault::Controller("cutover.5"),
+    Fault::Controller("cutover.7"),
+    Fault::Controller("cutover.13"),
+    Fault::NewServer,
+    Fault::Line,
+];
+
+/// Where the old server gives the address up.
+const HAND_OVER: &str =
+    "      - service_address: { address: \"{{old.service_address}}/{{old.service_prefix}}\", state: absent }\n";
+
+/// Where a test can come in between.
+const STOP: &str = "      - check: { command: [test, -e, /run/go] }\n        within: 60s\n        on: new\n";
+
+/// The shipped playbook, `quick`: its hosts take the cutover back sooner, and it soaks for seconds; and `stops`, which stops
+/// before the hand-over.
+fn playbooks(hall: &Hall<'_>) {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../playbooks/server-swap.yaml");
+    let mut quick = fs::read_to_string(shipped).expect("the shipped playbook");
+    for (is, instead) in
+        [("playbook: server-swap", "playbook: quick"), ("within: 60s", "within: 15s"), ("hold: 2d", "hold: 2s")]
+    {
+        assert!(quick.contains(is), "{is}");
+        quick = quick.replacen(is, instead, 1);
+    }
+    let stops = quick.replacen("playbook: quick", "playbook: stops", 1);
+    assert!(stops.contains(HAND_OVER));
+    hall.fleet.write("playbooks/quick.yaml", &quick);
+    hall.fleet.write("playbooks/stops.yaml", &stops.replacen(HAND_OVER, &format!("{STOP}{HAND_OVER}"), 1));
+}
+
+/// Somebody who may approve: the key.
+fn approver(hall: &Hall<'_>) -> PathBuf {
+    let key = hall.fleet.path().join("anna");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(&key).status();
+    assert!(made.expect("ssh-keygen").success());
+    let public = fs::read_to_string(key.with_extension("pub")).expect("read");
+    hall.fleet.write("allowed_signers", &format!("anna@rathaus.example namespaces=\"weiche\" {}\n", public.trim()));
+    let config = fs::read_to_string(hall.fleet.path().join("weiche.yaml")).expect("read");
+    hall.fleet.write("weiche.yaml", &format!("{config}approvers: allowed_signers\n"));
+    key
 }
 
 #[test]
@@ -36,16 +86,10 @@ fn users_are_served_again_whatever_dies_at_the_worst_moment() {
     }
     let lab = Lab::new("worst");
     let hosts = lab.boot_all(&["old", "new", "user"].map(HostOptions::named));
-    let town = Town::new(&lab, &hosts);
-    let Town { old, new, fleet, .. } = &town;
-    let cutover = CUTOVER.replace("within: 60s", "within: 15s");
-    // Where a test can come in between: the database is promoted, the address not yet moved.
-    let handover = "      - service_address: { address: \"192.0.2.100/24\", state: absent }\n";
-    let gate = "      - check: { command: [test, -e, /run/go] }\n        within: 60s\n        on: new\n";
-    fleet.write("playbooks/cutover.yaml", &cutover);
-    let stops =
-        cutover.replacen("playbook: cutover", "playbook: stops", 1).replacen(handover, &format!("{gate}{handover}"), 1);
-    fleet.write("playbooks/stops.yaml", &stops);
+    let hall = Hall::new(&lab, &hosts);
+    let Hall { old, new, fleet, .. } = &hall;
+    playbooks(&hall);
+    let key = approver(&hall);
     // Users come from where the controller is, but to another address.
     let route = |verb: &str| {
         for host in [old, new] {
@@ -54,19 +98,20 @@ fn users_are_served_again_whatever_dies_at_the_worst_moment() {
             assert!(routed.success(), "ip route {verb} {to}");
         }
     };
-    let writes = town.clerk_begins();
+    let [clerk, secretary] = hall.writers();
     let users = Users::default();
     let mut expected = BTreeSet::new();
-    for fault in [Fault::Controller(7), Fault::Controller(9), Fault::Controller(10), Fault::NewServer, Fault::Line] {
+    for fault in FAULTS {
         eprintln!("== {fault:?}");
         let acts = || match fault {
-            Fault::Controller(event) => {
-                let dies = town.apply("cutover", &["--crash-after-event", &event.to_string()]);
-                assert!(![0, 2, 3, 4].contains(&dies.code), "it lives: {}", dies.stderr);
+            Fault::Controller(step) => {
+                hall.apply("quick", &["--crash-after-event", step]).expect(128 + 6);
                 users.are_served();
+                // It learns that its hosts have taken the cutover back.
+                fleet.weiche(&["resume", "latest"]).expect(3);
             }
             Fault::NewServer | Fault::Line => {
-                let run = fleet.start(&["apply", "stops", "old=rathaus/old", "new=rathaus/new", "--yes", "--quiet"]);
+                let run = fleet.start(&swap("stops"));
                 until("it is promoted", || sql_or(new) == "f");
                 if matches!(fault, Fault::NewServer) {
                     new.power_off();
@@ -79,8 +124,7 @@ fn users_are_served_again_whatever_dies_at_the_worst_moment() {
                 } else {
                     route("del");
                 }
-                let ended = run.end();
-                assert!(![0, 2].contains(&ended.code), "it is through: {}", ended.stderr);
+                run.end().expect(3);
             }
         };
         let written = one_server(old, new, || meanwhile(&lab, &users, acts));
@@ -88,60 +132,48 @@ fn users_are_served_again_whatever_dies_at_the_worst_moment() {
         assert!(written.gap() < WITHIN + GRACE, "served again after {:?}", written.gap());
         assert_eq!(written.servers(), ["old"]);
         expected.extend(written.acknowledged);
-        let settled = fleet.weiche(&["rollback", "latest"]);
-        assert!([0, 1].contains(&settled.code), "{}", settled.stderr);
         all_there(old, &expected);
-        if matches!(fault, Fault::Controller(9)) {
-            a_strayed_server_is_not_promoted(&town);
-            all_there(old, &expected);
-        }
-        // And the next attempt has a standby that follows.
-        let again = town.apply("build", &[]).expect(0);
-        until("the new server follows", || sql(old, "SELECT state FROM pg_stat_replication") == "streaming");
-        drop(again);
+        all_files(old, &secretary.written());
     }
-    town.clerk_ends(writes);
-    expected.extend(town.clerk().into_keys());
-    all_there(old, &expected);
-    town.apply("cutover", &[]).expect(0);
+
+    // What was built is still there; and now it works.
+    let there = one_server(old, new, || meanwhile(&lab, &users, || drop(hall.apply("quick", &[]).expect(6))));
+    assert_eq!(there.servers(), ["old", "new"]);
+    expected.extend(there.acknowledged);
+    expected.extend(clerk.end().into_keys());
+    let letters = secretary.end();
     all_there(new, &expected);
+    all_files(new, &letters);
+    retire(&hall, &key);
+    all_there(new, &expected);
+    all_files(new, &letters);
 }
 
-/// A server whose promotion was taken back has a log of its own, which may even be longer than the other's and end with a
-/// clean stop: that proves nothing.
-fn a_strayed_server_is_not_promoted(town: &Town<'_>) {
-    let Town { old, new, fleet, .. } = town;
-    let signal = "/var/lib/postgresql/15/main/standby.signal";
-    new.run(&[
-        "sh",
-        "-c",
-        &format!("systemctl stop postgresql@15-main && rm {signal} && systemctl start postgresql@15-main"),
-    ]);
-    sql(new, "CREATE TABLE nobodys AS SELECT generate_series(1, 100000)");
-    let touch = format!("install -o postgres -g postgres -m 600 /dev/null {signal}");
-    new.run(&[
-        "sh",
-        "-c",
-        &format!("systemctl stop postgresql@15-main && {touch} && systemctl start postgresql@15-main"),
-    ]);
-    // The other one answers.
-    let step = "postgres_server: { cluster: 15/main, mode: primary, caught_up_within: 1s }";
-    fleet.write(
-        "playbooks/promote.yaml",
-        &format!("playbook: promote\ninputs: {{ old: host, new: host }}\nstages:\n  - stage: s\n    on: new\n    steps:\n      - {step}\n"),
-    );
-    let said = town.apply("promote", &[]).expect(3).stderr;
-    assert!(said.contains("the other server runs, and this one does not stream from it"), "{said}");
-    // It does not.
-    let patient = CUTOVER.replacen("playbook: cutover", "playbook: patient", 1);
-    fleet.write("playbooks/patient.yaml", &patient.replace("mode: primary }", "mode: primary, caught_up_within: 1s }"));
-    let said = town.apply("patient", &[]).expect(3).stderr;
-    assert!(said.contains("may be missing here"), "{said}");
-    assert_eq!((sql_or(old), sql_or(new)), ("f".to_owned(), "t".to_owned()));
+/// The end of the way back: nothing of the swap is left, and nothing follows anything.
+fn retire(hall: &Hall<'_>, key: &Path) {
+    let Hall { old, new, fleet, .. } = hall;
+    let waits = fleet.weiche(&["resume", "latest"]).expect(6).stderr;
+    assert!(waits.contains("1 of 1 approval is missing"), "{waits}");
+    fleet.weiche(&["approve", "latest", "--stage", "retire", "--key", key.to_str().expect("UTF-8")]).expect(0);
+    for item in ["the services work", "a backup of the new server was restored on trial"] {
+        fleet.weiche(&["tick", "latest", "retire", item]).expect(0);
+    }
+    let waits = fleet.weiche(&["resume", "latest"]).expect(6).stderr;
+    assert!(waits.contains("Switch old off, wipe its disks"), "{waits}");
+    for host in [old, new] {
+        let traces = traces(host);
+        let left = ["weiche-mirror", "/etc/weiche/mirror", ".weiche-aside", ".pgpass-standby", "standby", "swap|"];
+        let left: Vec<&str> = traces.lines().filter(|line| left.iter().any(|part| line.contains(part))).collect();
+        assert!(left.is_empty(), "{}: {left:?}", host.name);
+    }
+    assert_eq!(sql_or(old), "", "it does not run");
+    assert_eq!(sql(new, "SELECT pg_is_in_recovery()"), "f");
+    fleet.weiche(&["done", "latest", "rathaus/old:wipe.1"]).expect(0);
+    fleet.weiche(&["resume", "latest"]).expect(0);
 }
 
 /// Whether a server says that it takes no writes; nothing if it says nothing.
-fn sql_or(host: &weiche_tests::lab::LabHost) -> String {
+fn sql_or(host: &LabHost) -> String {
     let argv = ["runuser", "-u", "postgres", "--", "psql", "-qXAt", "town", "-c", "SELECT pg_is_in_recovery()"];
     String::from_utf8_lossy(&host.exec(&argv).stdout).trim().to_owned()
 }

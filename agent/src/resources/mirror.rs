@@ -137,9 +137,7 @@ impl Lens for Mirror {
         aside &= !spec.forget_aside;
         let texts = Follows::one_day(spec).and_then(|follows| feed::units(&spec.name, &follows));
         let timer = pair::want(&feed::unit(&spec.name), texts.as_ref(), &state.timer)?;
-        // What could not be proven stays so.
-        let unproven = state.follows.as_ref().is_some_and(|now| now.unproven);
-        Ok(State { place, aside, follows: follows.map(|follows| Follows { unproven, ..follows }), timer })
+        Ok(State { place, aside, follows, timer })
     }
 
     fn keep(spec: &Spec, now: &State, wanted: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
@@ -163,6 +161,12 @@ impl Lens for Mirror {
             if now.follows.is_none() && !tried {
                 rsync::check(&spec.name, ours, cx)?;
             }
+        }
+        let in_doubt = now.follows.as_ref().is_some_and(|now| now.unproven);
+        if spec.mode == Mode::Own && in_doubt && wanted.follows.is_none() {
+            let message = format!("what {} holds may be nowhere else, and a last round would remove it", spec.path);
+            let hint = "have it follow the other host again first: that is kept beside it then";
+            return Err(Fault::new(FaultCode::Conflict, message).hint(hint));
         }
         if let (Mode::Ready, Some(ours)) = (spec.mode, Follows::one_day(spec)) {
             if now.follows.is_some() {
@@ -198,7 +202,8 @@ impl Lens for Mirror {
         let forward = Follows::new(spec).is_some_and(|ours| ours == follows.plain());
         let whole = now.follows.as_ref().is_some_and(|now| !now.copying);
         // Also where this is done a second time, after a crash: what could not be proven stays so.
-        follows.unproven |= now.follows.as_ref().is_some_and(|now| now.unproven);
+        let (doubt, was_in_doubt) = (now.follows.as_ref().is_some_and(|now| now.unproven), follows.unproven);
+        follows.unproven |= doubt;
         if spec.mode == Mode::Own && now.follows.is_none() && spec.fed_back && follows.every.is_none() {
             // Proven once the timer is to come back: users need not wait for it.
             follows.unproven = true;
@@ -206,9 +211,13 @@ impl Lens for Mirror {
             follows.unproven = !back::nothing_is_lost(spec, &follows, cx)?;
         }
         let changes = whole && spec.mode == Mode::Follow && now.timer != to.timer;
-        if changes && follows.unproven {
+        if forward && doubt && !was_in_doubt {
+            feed::quiet(name, now, cx)?;
+            round::keeping(spec, &follows, cx)?;
+            follows.unproven = false;
+        } else if changes && doubt && !was_in_doubt {
             follows.unproven = !back::all_is_there(spec, &follows, cx)?;
-        } else if changes {
+        } else if changes && !follows.unproven {
             feed::quiet(name, now, cx)?;
             round::one_more(spec, &follows, forward, cx)?;
         }
@@ -226,7 +235,12 @@ impl Lens for Mirror {
     }
 
     fn same(spec: &Spec, a: &State, b: &State) -> bool {
-        a.place == b.place && rest_alike(a, b) && pair::same(&feed::unit(&spec.name), &a.timer, &b.timer)
+        // What was in doubt before is so again; what could not be proven now, too.
+        let doubt = |state: &State| state.follows.as_ref().is_some_and(|follows| follows.unproven);
+        a.place == b.place
+            && rest_alike(a, b)
+            && (doubt(b) || !doubt(a))
+            && pair::same(&feed::unit(&spec.name), &a.timer, &b.timer)
     }
 
     fn intact(spec: &Spec, after: &State, now: &State) -> bool {
@@ -247,6 +261,10 @@ impl Lens for Mirror {
             }
         };
         let mut lines = vec![format!("{} -> {}", word(now), word(wanted))];
+        let doubt = |state: &State| state.follows.as_ref().is_some_and(|follows| follows.unproven);
+        if doubt(now) && wanted.follows.is_some() {
+            lines.push("what it has and the other host has not is kept beside it (`.weiche-left-`)".into());
+        }
         match (now.aside, wanted.aside) {
             (false, true) => lines.push("what stands there is put aside, and a copy of the other host's made".into()),
             (true, false) => lines.push("what was put aside is removed for good".into()),

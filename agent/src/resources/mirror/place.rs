@@ -174,13 +174,21 @@ pub(super) fn give_back(spec: &Spec, now: &State, to: &State, cx: &mut Cx<'_>) -
 
 /// Moves what may be nowhere else out of the way.
 fn leave(spec: &Spec, cx: &mut Cx<'_>) -> Result<(), Fault> {
+    let name = left(spec, cx)?;
+    rename(&spec.path, &name, cx)?;
+    cx.note(format!("what {} held is now {name}", spec.path));
+    Ok(())
+}
+
+/// A directory that is not there yet, for what may be nowhere else.
+///
+/// # Errors
+/// `Conflict` if all names are taken: the operator moves away what is there.
+pub(super) fn left(spec: &Spec, cx: &mut Cx<'_>) -> Result<String, Fault> {
     let left = beside(spec, "left");
-    let names = (1..100).map(|n| if n == 1 { left.clone() } else { format!("{left}-{n}") });
-    for name in names {
+    for name in (1..100).map(|n| if n == 1 { left.clone() } else { format!("{left}-{n}") }) {
         if !exists(&name, cx)? {
-            rename(&spec.path, &name, cx)?;
-            cx.note(format!("what {} held is now {name}", spec.path));
-            return Ok(());
+            return Ok(name);
         }
     }
     Err(Fault::new(FaultCode::Conflict, format!("{left} and all names like it are taken")))

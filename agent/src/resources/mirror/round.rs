@@ -80,6 +80,23 @@ pub(super) fn one_more(spec: &Spec, follows: &Follows, forward: bool, cx: &mut C
     place::settle(spec, cx)
 }
 
+/// A round over what may be nowhere else: what the other host has not, or has an older one of, is kept beside the directory.
+///
+/// # Errors
+/// As [`copy`].
+pub(super) fn keeping(spec: &Spec, follows: &Follows, cx: &mut Cx<'_>) -> Result<(), Fault> {
+    let end = after(cx.timeout, cx);
+    let left = place::left(spec, cx)?;
+    let backup = format!("--backup-dir={left}");
+    let (moved, files) =
+        round(spec, follows, &["--stats", "--info=progress2", "--backup", "--suffix=", &backup], end, cx)?;
+    cx.note(format!("one more round: {files} files, {}", human(moved)));
+    if cx.host.lstat(left.as_ref())?.is_some() {
+        cx.note(format!("what was there before and may be nowhere else is now in {left}"));
+    }
+    place::settle(spec, cx)
+}
+
 /// Whether another round is worth it: this one has not brought more than three quarters of the one before.
 fn shrinks(before: Option<u64>, moved: u64) -> bool {
     before.is_none_or(|before| moved / 3 <= before / 4)
