@@ -16,6 +16,7 @@ mod office;
 mod postgres;
 mod profile;
 mod refusals;
+mod relay;
 mod server;
 mod server_swap;
 mod steps;
