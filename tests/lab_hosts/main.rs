@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
+mod centre_move;
 mod cutover;
 mod fleet;
 mod guard;
@@ -12,6 +13,7 @@ mod line;
 mod mirror;
 mod mirror_figures;
 mod moments;
+mod names;
 mod office;
 mod postgres;
 mod profile;
