@@ -1,6 +1,6 @@
 //! The resource kinds, one file each, and what several of them share (`address`: addresses with a prefix; `node` and
 //! `nodes`: what stands at paths; `entries`: what stands in a directory; `small`: a file with a text of ours; `text`: a
-//! part of a file that others own too; `kernel`: a value below `/proc/sys`; `owner`: names and numbers of users and
+//! part of a file that others own too; `units`: units of systemd with their files; `kernel`: a value below `/proc/sys`; `owner`: names and numbers of users and
 //! groups; `period`: a length of time).
 
 pub(crate) mod account;
@@ -39,6 +39,7 @@ pub(crate) mod postgres;
 pub mod postgres_database;
 pub mod postgres_role;
 pub mod postgres_server;
+pub mod relay;
 pub mod replica;
 pub mod samba_share;
 pub mod service_address;
@@ -50,4 +51,5 @@ pub mod timer;
 pub mod timezone;
 pub mod tree;
 pub mod unit;
+pub(crate) mod units;
 pub mod user;

@@ -301,12 +301,13 @@ fn a_hold_lets_connections_end_and_keeps_new_ones_waiting() {
 }
 
 /// The zone, its key, and another one of the same name.
-const SECRET: &str = "d2VpY2hlLWxhYi1rZXktb2YtdGhlLXpvbmUtMDAwMDE=";
+pub(crate) const SECRET: &str = "d2VpY2hlLWxhYi1rZXktb2YtdGhlLXpvbmUtMDAwMDE=";
 const WRONG: &str = "d2VpY2hlLWxhYi1rZXktdGhhdC1pcy13cm9uZy0wMDA=";
 const ZONE: &str = "$TTL 300\n@ IN SOA ns.town.example. admin.town.example. 1 3600 600 86400 60\n@ IN NS ns\nns IN A 192.0.2.1\n\
     records IN A 192.0.2.7\nrecords IN A 192.0.2.8\n";
 
-fn name_server(host: &LabHost) {
+/// A host with BIND, the primary server of the zone `town.example`, of which a key may change one name.
+pub(crate) fn name_server(host: &LabHost, zone: &str) {
     host.run(&["apt-get", "install", "-q", "-y", "bind9"]);
     let config = format!(
         "key \"weiche.town.example\" {{ algorithm hmac-sha256; secret \"{SECRET}\"; }};\n\
@@ -315,7 +316,7 @@ fn name_server(host: &LabHost) {
          update-policy {{ grant weiche.town.example name records.town.example. ANY; }}; }};\n"
     );
     fs::write(host.root().join("etc/bind/named.conf"), config).expect("write");
-    fs::write(host.root().join("var/lib/bind/town.example"), ZONE).expect("write");
+    fs::write(host.root().join("var/lib/bind/town.example"), zone).expect("write");
     sh(host, "chown -R bind:bind /var/lib/bind && systemctl restart named");
 }
 
@@ -327,7 +328,7 @@ fn a_record_is_changed_on_a_real_name_server_and_taken_back() {
     let lab = Lab::new("dns");
     let hosts = lab.boot_all(&["ns", "srv"].map(HostOptions::named));
     let [ns, srv] = hosts.as_slice() else { unreachable!("two hosts") };
-    name_server(ns);
+    name_server(ns, ZONE);
     let fleet = Fleet::new(&lab, "weiche", &[(srv, "base")]);
     let (server, mut said) = (ns.address, String::new());
     let playbook = |step: &str| {

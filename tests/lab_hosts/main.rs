@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
+mod centre_move;
 mod cutover;
 mod fleet;
 mod guard;
@@ -12,10 +13,12 @@ mod line;
 mod mirror;
 mod mirror_figures;
 mod moments;
+mod names;
 mod office;
 mod postgres;
 mod profile;
 mod refusals;
+mod relay;
 mod server;
 mod server_swap;
 mod steps;

@@ -59,7 +59,7 @@ pub(crate) const UNIT: &str = "[Service]\nUser=postgres\nAmbientCapabilities=CAP
 
 /// Writes rows straight into the database until it is told to stop, and says when each was acknowledged, in milliseconds.
 /// One that was not is never tried again.
-const CLERK: &str = r#"touch /root/go; i=1000000
+pub(crate) const CLERK: &str = r#"touch /root/go; i=1000000
 while [ -e /root/go ]; do
     i=$((i + 1))
     sleep 0.05
@@ -84,7 +84,7 @@ fn install(host: &LabHost) {
 }
 
 /// The verifier of the password `geheim`, as PostgreSQL keeps it.
-fn verifier(host: &LabHost) -> String {
+pub(crate) fn verifier(host: &LabHost) -> String {
     let ask = |sql: &str| host.run(&["runuser", "-u", "postgres", "--", "psql", "-qXAt", "-c", sql]);
     ask("CREATE ROLE made PASSWORD 'geheim'");
     let verifier = ask("SELECT rolpassword FROM pg_authid WHERE rolname = 'made'");
@@ -183,7 +183,7 @@ pub(crate) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(host: &'a LabHost, script: &str, at_work: &'static str, list: &'static str) -> Writer<'a> {
+    pub(crate) fn new(host: &'a LabHost, script: &str, at_work: &'static str, list: &'static str) -> Writer<'a> {
         let child = host.command(&["sh", "-c", script]).spawn().expect("start");
         let writer = Writer { host, at_work, list, child };
         until("they write", || writer.written().len() > 5);

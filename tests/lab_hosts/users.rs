@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc;
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use weiche_tests::lab::{Lab, LabHost};
 use weiche_tests::until;
+
+use crate::names::Resolver;
 
 /// What users know.
 pub(crate) const SERVICE: &str = "192.0.2.100";
@@ -28,9 +30,25 @@ pub(crate) struct Users {
     begun: AtomicU32,
     /// How many were acknowledged.
     answered: AtomicU32,
+    /// How they find the service; without it, they know its address.
+    pub(crate) names: Option<Resolver>,
 }
 
 impl Users {
+    /// Who look a name up.
+    pub(crate) fn with_names(names: Resolver) -> Users {
+        Users { names: Some(names), ..Users::default() }
+    }
+
+    /// The server that has acknowledged a row.
+    fn put(&self, row: u32) -> Result<String, String> {
+        let address = match &self.names {
+            None => SERVICE.parse().expect("an address"),
+            Some(names) => names.find()?,
+        };
+        put(row, address)
+    }
+
     /// Waits until they have been served for two seconds' worth of requests.
     pub(crate) fn are_served(&self) {
         let from = self.answered.load(Ordering::Relaxed);
@@ -96,7 +114,8 @@ fn write(lab: &Lab, stop: &AtomicBool, users: &Users) -> Written {
                 let sender = sender.clone();
                 scope.spawn(move || {
                     let start = Instant::now();
-                    let answer = put(row).map_err(|error| format!("row {row} after {:?}: {error}", start.elapsed()));
+                    let answer =
+                        users.put(row).map_err(|error| format!("row {row} after {:?}: {error}", start.elapsed()));
                     users.answered.fetch_add(answer.is_ok().into(), Ordering::Relaxed);
                     let _ = sender.send((row, start, Instant::now(), answer));
                 });
@@ -121,9 +140,9 @@ fn write(lab: &Lab, stop: &AtomicBool, users: &Users) -> Written {
 }
 
 /// The server that has acknowledged it.
-fn put(row: u32) -> Result<String, String> {
+pub(crate) fn put(row: u32, address: Ipv4Addr) -> Result<String, String> {
     let end = Instant::now() + PATIENCE;
-    let address = SocketAddr::new(SERVICE.parse().expect("an address"), 80);
+    let address = SocketAddr::from((address, 80));
     let said = |error: std::io::Error| error.to_string();
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(said)?;
     let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));

@@ -31,6 +31,7 @@ use machine::Machine;
 use network::Network;
 
 pub use host::{HostOptions, LabHost, Tmpfs};
+pub use network::Site;
 
 /// The labs of this process that are in use, by id.
 static LIVE: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -150,19 +151,19 @@ impl Lab {
         let number = u8::try_from(machines.len() + 1).expect("at most 200 hosts");
         let dir = self.dir.join(&options.name);
         let id = format!("{}-{}", self.id, options.name);
-        let machine = Machine::new(id, options.name.clone(), dir, network::address(number));
+        let machine = Machine::new(id, options.name.clone(), dir, options.site.address(number), options.site);
         machines.push(Arc::clone(&machine));
         (machine, number)
     }
 
     fn boot_at(&self, (machine, number): (Arc<Machine>, u8), options: &HostOptions) -> LabHost {
-        let address = network::address(number);
-        self.network.join(machine.id(), number);
+        let address = options.site.address(number);
+        self.network.join(machine.id(), number, options.site);
         let host_key = host::prepare(&machine, options, address, &self.base, &self.public_key);
         let line = format!("{address} {host_key}\n");
         let known_hosts = fs::OpenOptions::new().append(true).open(self.known_hosts());
         known_hosts.and_then(|mut file| file.write_all(line.as_bytes())).expect("a writable known_hosts");
-        let port = self.network.port(number);
+        let port = self.network.port(number, options.site);
         let host = LabHost::new(machine, port, address, host_key, self.identity.clone(), self.known_hosts());
         host.power_on();
         host

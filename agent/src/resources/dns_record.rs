@@ -10,6 +10,7 @@ mod value;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::content::Content;
 use super::node::Presence;
+use super::period;
 use crate::digest::Digest;
 use crate::fault::{Fault, FaultCode};
 use crate::resource::{Circumstances, Claim, Cx, Exactness, Lens};
@@ -65,6 +67,11 @@ pub struct Spec {
     pub key: Key,
     /// The key's secret in base64, as `tsig-keygen` prints it. It never appears in a plan, diff, log or report.
     pub secret: Content,
+    /// After a change, also when it is taken back, it is waited until nobody may remember what was there before: for its
+    /// time to live. What may be remembered for longer than this (a number with `s` or `m`, at most `10m`) is not changed:
+    /// lower it first, well before. Secondary name servers that are late are not waited for. Without it, nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle: Option<String>,
     /// `present` (default) or `absent`: no record of this name and type.
     #[serde(default)]
     pub state: Presence,
@@ -164,6 +171,14 @@ impl Lens for DnsRecord {
         if spec.ttl > MAX_TTL {
             problems.push(format!("`ttl` is at most {MAX_TTL} seconds, a week"));
         }
+        match (&spec.settle, settle(spec)) {
+            (Some(text), None) => problems.push(format!("`settle` is a time such as `5m`, at most 10m; not `{text}`")),
+            // It could not be taken back.
+            (Some(text), Some(most)) if most < seconds(spec.ttl) && spec.state == Presence::Present => {
+                problems.push(format!("a `ttl` of {} is longer than `settle`, {text}", spec.ttl));
+            }
+            _ => {}
+        }
         problems.extend(spec.secret.problem("secret"));
         problems.extend(spec.secret.content.as_ref().and_then(|text| server::secret_problem(text)));
         problems
@@ -191,12 +206,25 @@ impl Lens for DnsRecord {
             return Ok(());
         }
         let secret = secret(spec, cx)?;
-        server::swap(spec, &secret, now.records.as_ref(), to.records.as_ref(), cx)
+        server::swap(spec, &secret, now.records.as_ref(), to.records.as_ref(), cx)?;
+        if let (Some(most), Some(before)) = (settle(spec), &now.records) {
+            // Somebody may have changed it since it was looked at: the wait has an end all the same.
+            cx.host.pause(seconds(before.ttl).min(most));
+        }
+        Ok(())
     }
 
     fn keep(spec: &Spec, now: &State, _wanted: &State, cx: &mut Cx<'_>) -> Result<(), Fault> {
         if now.unseen {
             return Err(server::missing("dig"));
+        }
+        if let (Some(most), Some(before)) = (settle(spec), &now.records)
+            && most < seconds(before.ttl)
+        {
+            let message =
+                format!("what {} says may be remembered for {} s, longer than `settle`", spec.name, before.ttl);
+            let hint = "lower its time to live first, and wait for as long as the old one was";
+            return Err(Fault::new(FaultCode::Conflict, message).hint(hint));
         }
         let secret = secret(spec, cx)?;
         cx.keep_bytes(&kept(spec)?, secret.as_bytes())
@@ -236,9 +264,20 @@ impl Lens for DnsRecord {
         vec![
             with(json!({ "name": "records.town.example", "type": "A", "values": ["192.0.2.100"], "ttl": 60 })),
             with(json!({ "name": "town.example", "type": "TXT", "values": ["v=spf1 -all"] })),
-            with(json!({ "name": "old.town.example", "type": "CNAME", "state": "absent" })),
+            with(json!({ "name": "old.town.example", "type": "CNAME", "state": "absent", "settle": "5m" })),
         ]
     }
+}
+
+/// Longest wait.
+const MAX_SETTLE: Duration = Duration::from_mins(10);
+
+fn settle(spec: &Spec) -> Option<Duration> {
+    period::read(spec.settle.as_deref()?, MAX_SETTLE)
+}
+
+fn seconds(ttl: u32) -> Duration {
+    Duration::from_secs(ttl.into())
 }
 
 /// The spec's, or, once the run's contents are gone, what was kept of it.

@@ -188,13 +188,13 @@ fn table(spec: &Spec) -> String {
     format!("{TABLES}{}", spec.name)
 }
 
-/// A ruleset that nft listed, without holds: they come and go, and are no part of anybody's firewall.
+/// A ruleset that nft listed, without holds and relays: they come and go, and are no part of anybody's firewall.
 pub(super) fn without_holds(ruleset: &str) -> String {
-    let begin = format!("table inet {TABLES}");
+    let begins = [TABLES, super::relay::NAMES].map(|names| format!("table inet {names}"));
     let mut within = false;
     let mut kept = String::new();
     for line in ruleset.split_inclusive('\n') {
-        within |= line.starts_with(&begin);
+        within |= begins.iter().any(|begin| line.starts_with(begin));
         if !within {
             kept.push_str(line);
         }
@@ -329,7 +329,8 @@ mod tests {
     fn a_firewall_is_read_without_holds() {
         let others = ["table inet a {\n\tchain x {\n\t}\n}\n", "table ip b {\n}\n"];
         let held = "table inet weiche-hold-x {\n\tchain input {\n\t\tdrop\n\t}\n}\n";
-        assert_eq!(without_holds(&[others[0], held, others[1]].concat()), others.concat());
+        let relay = "table inet weiche-relay-x {\n\tchain prerouting {\n\t}\n}\n";
+        assert_eq!(without_holds(&[others[0], held, relay, others[1]].concat()), others.concat());
         assert_eq!(without_holds(&others.concat()), others.concat());
         assert_eq!(without_holds(held), "");
     }

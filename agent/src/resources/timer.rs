@@ -14,9 +14,6 @@ use crate::fault::{Fault, FaultCode};
 use crate::host::Command;
 use crate::resource::{Circumstances, Claim, Cx, Exactness, Lens};
 
-/// Where an administrator's units lie, from systemd.unit(5).
-const UNITS: &str = "/etc/systemd/system";
-
 /// A program that runs at set times.
 #[derive(Debug)]
 pub struct Timer;

@@ -8,6 +8,7 @@ type Shipped = (&'static str, &'static str);
 static PLAYBOOKS: &[Shipped] = &[
     ("converge.yaml", include_str!("../../../playbooks/converge.yaml")),
     ("copy-swap.yaml", include_str!("../../../playbooks/copy-swap.yaml")),
+    ("data-centre-move.yaml", include_str!("../../../playbooks/data-centre-move.yaml")),
     ("server-swap.yaml", include_str!("../../../playbooks/server-swap.yaml")),
 ];
 
@@ -18,6 +19,7 @@ static PROFILES: &[Shipped] = &[
     ("profiles/office-workplace.yaml", include_str!("../../../playbooks/profiles/office-workplace.yaml")),
     ("profiles/server-base.yaml", include_str!("../../../playbooks/profiles/server-base.yaml")),
     ("profiles/service-address.yaml", include_str!("../../../playbooks/profiles/service-address.yaml")),
+    ("profiles/service-name.yaml", include_str!("../../../playbooks/profiles/service-name.yaml")),
     ("profiles/support-access.yaml", include_str!("../../../playbooks/profiles/support-access.yaml")),
     ("profiles/swap-follows.yaml", include_str!("../../../playbooks/profiles/swap-follows.yaml")),
     ("profiles/swap-ready.yaml", include_str!("../../../playbooks/profiles/swap-ready.yaml")),

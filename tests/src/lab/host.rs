@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustix::mount::{MountFlags, mount};
 
 use super::machine::Machine;
-use super::network::Port;
+use super::network::{Port, Site};
 use super::{base, leftover};
 use crate::tool;
 
@@ -30,12 +30,21 @@ pub struct HostOptions {
     pub tmpfs: Vec<Tmpfs>,
     /// The size of its root file system for what it writes, as in `tmpfs(5)`; `None`: the machine's own disk.
     pub disk: Option<String>,
+    /// Where it stands.
+    pub site: Site,
 }
 
 impl HostOptions {
     /// A host with a name and nothing special.
     pub fn named(name: &str) -> Self {
         Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// Says where it stands.
+    #[must_use]
+    pub fn at(mut self, site: Site) -> Self {
+        self.site = site;
+        self
     }
 
     /// Gives its root file system a size, such as `768m`; it is in memory then.

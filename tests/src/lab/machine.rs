@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::cgroup::{self, Cgroup};
+use super::network::Site;
 use super::{leftover, locked, network};
 use crate::{process, tool};
 
@@ -39,6 +40,7 @@ pub(crate) struct Machine {
     name: String,
     dir: PathBuf,
     address: Ipv4Addr,
+    site: Site,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -66,9 +68,9 @@ enum Phase {
 
 impl Machine {
     /// A container that is off; `id` is its machine name and the name of its network namespace.
-    pub(crate) fn new(id: String, name: String, dir: PathBuf, address: Ipv4Addr) -> Arc<Self> {
+    pub(crate) fn new(id: String, name: String, dir: PathBuf, address: Ipv4Addr, site: Site) -> Arc<Self> {
         fs::create_dir_all(dir.join("root")).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-        Arc::new(Self { id, name, dir, address, state: Mutex::default(), changed: Condvar::new() })
+        Arc::new(Self { id, name, dir, address, site, state: Mutex::default(), changed: Condvar::new() })
     }
 
     /// The machine name, unique on the machine that runs the tests.
@@ -229,7 +231,7 @@ impl Machine {
     }
 
     fn spawn(&self) -> (Child, Cgroup) {
-        network::boot(&self.id, self.address);
+        network::boot(&self.id, self.address, self.site);
         let groups = Cgroup::create(&self.id);
         let record = groups.dirs().iter().map(|dir| format!("{}\n", dir.display())).collect::<String>();
         fs::write(self.dir.join(leftover::CGROUPS), record).expect("a writable host directory");

@@ -1,5 +1,6 @@
 //! What becomes of a playbook for given inputs.
 
+mod centre;
 mod direct;
 mod turns;
 
