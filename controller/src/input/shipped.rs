@@ -9,6 +9,7 @@ static PLAYBOOKS: &[Shipped] = &[
     ("converge.yaml", include_str!("../../../playbooks/converge.yaml")),
     ("copy-swap.yaml", include_str!("../../../playbooks/copy-swap.yaml")),
     ("server-swap.yaml", include_str!("../../../playbooks/server-swap.yaml")),
+    ("town-hall-swap.yaml", include_str!("../../../playbooks/town-hall-swap.yaml")),
 ];
 
 static PROFILES: &[Shipped] = &[

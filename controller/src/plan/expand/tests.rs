@@ -2,6 +2,7 @@
 
 mod direct;
 mod turns;
+mod uses;
 
 use serde_json::json;
 
