@@ -56,7 +56,7 @@ fn install(host: &LabHost) {
 }
 
 /// The verifier of the password `geheim`, as PostgreSQL keeps it.
-fn verifier(host: &LabHost) -> String {
+pub(crate) fn verifier(host: &LabHost) -> String {
     let ask = |sql: &str| host.run(&["runuser", "-u", "postgres", "--", "psql", "-qXAt", "-c", sql]);
     ask("CREATE ROLE made PASSWORD 'geheim'");
     let verifier = ask("SELECT rolpassword FROM pg_authid WHERE rolname = 'made'");
@@ -101,7 +101,7 @@ fn set_up(fleet: &Fleet<'_>, old: &LabHost) {
 }
 
 /// Somebody at the third host, who writes until sent home.
-struct Writer<'a> {
+pub(crate) struct Writer<'a> {
     host: &'a LabHost,
     at_work: &'static str,
     list: &'static str,
@@ -109,7 +109,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(host: &'a LabHost, script: &str, at_work: &'static str, list: &'static str) -> Writer<'a> {
+    pub(crate) fn new(host: &'a LabHost, script: &str, at_work: &'static str, list: &'static str) -> Writer<'a> {
         let child = host.command(&["sh", "-c", script]).spawn().expect("start");
         let writer = Writer { host, at_work, list, child };
         until("they write", || writer.written().len() > 5);
@@ -117,11 +117,11 @@ impl<'a> Writer<'a> {
     }
 
     /// Numbers, and when each was acknowledged.
-    fn written(&self) -> BTreeMap<u32, u64> {
+    pub(crate) fn written(&self) -> BTreeMap<u32, u64> {
         written_by(self.host, self.list)
     }
 
-    fn end(mut self) -> BTreeMap<u32, u64> {
+    pub(crate) fn end(mut self) -> BTreeMap<u32, u64> {
         self.host.run(&["rm", self.at_work]);
         self.child.wait().expect("they end");
         self.written()
