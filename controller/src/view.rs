@@ -177,7 +177,13 @@ impl View {
             Happening::HostBegun { host, .. } | Happening::HostConfirmed { host, .. } => drop(self.host(host)),
             Happening::HostOffline { host, fault, .. } => self.host(host).offline = Some(fault.clone()),
             Happening::HostGivenUp { host, .. } => self.host(host).given_up = true,
-            Happening::Held { reason, .. } => self.halted = Some(reason.clone()),
+            Happening::Held { reason, stage } => {
+                // A stage that was set aside is back, and what comes behind it may go on.
+                if self.state == State::Backward {
+                    self.state = State::Forward(stage.clone());
+                }
+                self.halted = Some(reason.clone());
+            }
             Happening::Paused { by } => self.halted = Some(format!("paused by {by}")),
             Happening::Aborted { by, .. } => self.halted = Some(format!("aborted by {by}")),
             Happening::Continued { .. } => self.halted = None,

@@ -10,6 +10,7 @@ mod direct;
 mod faults;
 mod identity;
 mod meter;
+mod parts;
 mod rollout;
 mod steps;
 mod swap;

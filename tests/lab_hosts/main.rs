@@ -24,6 +24,7 @@ mod server_swap;
 mod steps;
 mod swap;
 mod swap_faults;
+mod town_swap;
 mod users;
 mod wake;
 mod witness;

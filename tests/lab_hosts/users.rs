@@ -84,11 +84,17 @@ impl Written {
     /// only, so that a few may have given up; none may where `WEICHE_STRICT` is set.
     #[track_caller]
     pub(crate) fn few_lost_patience(&self, context: &str) {
+        self.lost_patience(20, context);
+    }
+
+    /// The same, where at most one of so many may have given up.
+    #[track_caller]
+    pub(crate) fn lost_patience(&self, one_of: usize, context: &str) {
         let impatient = |said: &&String| said.contains("timed out") || said.contains("temporarily unavailable");
         let others: Vec<&String> =
             self.failed.iter().filter(|said| !impatient(&&said.to_lowercase())).take(3).collect();
         assert!(others.is_empty(), "requests failed, such as {others:?}\n{context}");
-        let most = if std::env::var_os("WEICHE_STRICT").is_some() { 0 } else { self.acknowledged.len() / 20 };
+        let most = if std::env::var_os("WEICHE_STRICT").is_some() { 0 } else { self.acknowledged.len() / one_of };
         assert!(self.failed.len() <= most, "{} lost patience, more than {most}\n{context}", self.failed.len());
     }
 

@@ -27,10 +27,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     } else if let Some(playbook) = fleet.playbooks().get(name) {
         work::print(&format!("playbook {name}\n  {}\n", playbook.description.as_deref().unwrap_or("(no description)")));
         for (input, kind) in &playbook.inputs {
-            work::print(&format!("  input {input}: {:?}\n", kind.r#type).to_lowercase());
+            let optional = if kind.optional { " (optional)" } else { "" };
+            work::print(&format!("  input {input}: {:?}{optional}\n", kind.r#type).to_lowercase());
         }
-        for stage in &playbook.stages {
-            work::print(&format!("  stage {}\n", stage.name.value));
+        for (stage, _) in fleet.stage_names(playbook).unwrap_or_default() {
+            work::print(&format!("  stage {stage}\n"));
         }
     } else {
         let host = fleet.find(name).map_err(|others| {

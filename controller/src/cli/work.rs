@@ -24,7 +24,6 @@ use crate::drive::pool::{HostError, Pool};
 use crate::drive::run::{Ending, Job, Patience, Rehearsal, Start, run};
 use crate::drive::session::SessionError;
 use crate::input::load::{DiskFiles, Loaded, load};
-use crate::input::playbook::Playbook;
 use crate::input::target::HostName;
 use crate::plan::expand::Keys;
 use crate::plan::procedure::{Action, Content, Procedure};
@@ -58,7 +57,7 @@ pub(super) fn expand(
     planned: Option<&str>,
 ) -> Result<Procedure, Failure> {
     let files = DiskFiles::new(loaded.dir());
-    let direct = loaded.fleet().playbooks().get(playbook).is_some_and(Playbook::has_direct);
+    let direct = loaded.fleet().has_direct(playbook);
     let seed = match (direct, planned) {
         (false, _) => [0; 32],
         (true, None) => seed::read_or_make(loaded.dir())?,

@@ -55,7 +55,8 @@ pub enum Body {
 
 /// Renders resources, remembering templates and files between hosts.
 pub struct Applier<'a> {
-    files: &'a dyn Files,
+    /// What it reads from.
+    pub files: &'a dyn Files,
     /// Renders texts outside of resources, too.
     pub renderer: Renderer,
     texts: HashMap<String, Result<Source, FileFault>>,

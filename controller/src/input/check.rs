@@ -45,6 +45,8 @@ struct Gaps {
     hosts: bool,
     /// A profile could not be read.
     profiles: bool,
+    /// A playbook could not be read.
+    playbooks: bool,
 }
 
 /// What of the whole fleet a member's file is checked against.
@@ -86,7 +88,7 @@ pub fn read(
         profiles: BTreeMap::new(),
         playbooks: BTreeMap::new(),
     };
-    let mut gaps = Gaps { hosts: documents.unread, profiles: documents.unread };
+    let mut gaps = Gaps { hosts: documents.unread, profiles: documents.unread, playbooks: documents.unread };
     for source in shipped::profiles().iter().chain(&documents.profiles) {
         sources.add(source.clone());
         if let Some(profile) = profiles::parse(source, &mut problems) {
@@ -107,6 +109,8 @@ pub fn read(
             if let Some(other) = fleet.playbooks.insert(name.to_string(), playbook) {
                 twice("playbook", &name.value, &place, &(other.source, other.name.span), &mut problems);
             }
+        } else {
+            gaps.playbooks = true;
         }
     }
     let mut later = Vec::new();
@@ -136,7 +140,7 @@ pub fn read(
     reference::check(&mut fleet, documents.config.as_ref(), &later, gaps, &mut problems);
     vantage::check(&fleet, &names, gaps, &mut problems);
     profile::check(&fleet, files, &later, gaps, sources, &mut problems);
-    playbook::check(&fleet, files, gaps, &mut problems);
+    playbook::check(&mut fleet, files, gaps, &mut problems);
     problems.or(fleet)
 }
 

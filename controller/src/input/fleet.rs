@@ -1,6 +1,7 @@
 //! The fleet as a whole: everything that people wrote, read and resolved.
 
 mod reach;
+mod stages;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use super::target::{AgentPlace, HostName};
 use crate::calendar::{Holidays, Window, Zone};
 
 pub use reach::TargetFault;
+pub use stages::Unending;
 
 /// Longest chain of hosts that replace each other or are jumped through. Checked fleets have no cycles.
 const CHAIN_MAX: usize = 16;

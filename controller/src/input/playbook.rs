@@ -3,6 +3,7 @@
 
 mod step;
 mod transfer;
+mod uses;
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::diagnostic::{Diagnostic, Problems};
-use super::profile::{name_problem, typed};
+use super::profile::name_problem;
 use super::rollout::RolloutSpec;
 use super::scalar::{Name, Type};
 use super::selector::On;
@@ -19,6 +20,7 @@ use super::yaml::{self, Located, Node, Value, decode, expected};
 
 pub use step::{Step, StepAction};
 pub use transfer::{Direct, Part, Transfer, Via};
+pub use uses::{Part as UsePart, Use, UseHead};
 
 /// Names at the top level of a playbook's templates that no input may take.
 pub const RESERVED: [&str; 4] = ["host", "member", "fleet", "all"];
@@ -37,15 +39,28 @@ pub struct Playbook {
     /// Services of each member that are measured throughout; `all` are all of them.
     pub meter: Vec<Located<String>>,
     /// In order.
-    pub stages: Vec<Stage>,
+    pub items: Vec<Item>,
 }
 
 impl Playbook {
-    /// Whether data go directly from host to host, with keys made for the run.
-    pub fn has_direct(&self) -> bool {
-        let direct = |step: &Step| matches!(&step.action, StepAction::Transfer(Transfer { via: Via::Direct(_), .. }));
-        self.stages.iter().flat_map(|stage| &stage.steps).any(direct)
+    /// The stages that are written in it, in order.
+    pub fn stages(&self) -> impl Iterator<Item = &Stage> {
+        self.items.iter().filter_map(|item| if let Item::Stage(stage) = item { Some(&**stage) } else { None })
     }
+
+    /// Where it uses other playbooks, in order.
+    pub fn uses(&self) -> impl Iterator<Item = &Use> {
+        self.items.iter().filter_map(|item| if let Item::Use(uses) = item { Some(uses) } else { None })
+    }
+}
+
+/// An item of `stages:`.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// One of its own.
+    Stage(Box<Stage>),
+    /// Those of another playbook.
+    Use(Use),
 }
 
 /// Everything of a playbook but its inputs and stages.
@@ -80,6 +95,9 @@ pub struct Input {
     /// Its value if none is given.
     #[serde(default)]
     pub default: Option<Located<serde_json::Value>>,
+    /// It need not be given: the parts of a `use` that name it are left out then. Nothing else may name it.
+    #[serde(default)]
+    pub optional: bool,
     /// What it is for.
     #[serde(default)]
     pub description: Option<String>,
@@ -136,23 +154,17 @@ pub fn parse(source: &Source, problems: &mut Problems) -> Option<Playbook> {
             return None;
         }
     };
-    let mut seen: BTreeMap<String, Span> = BTreeMap::new();
-    let stages: Vec<Stage> = items.into_iter().filter_map(|item| stage(source, item, &inputs, problems)).collect();
-    for stage in &stages {
-        if let Some(first) = seen.insert(stage.name.to_string(), stage.name.span) {
-            let message = format!("there are two stages `{}`", stage.name.value);
-            problems.add(
-                Diagnostic::new(source, stage.name.span, message).hint("give one of them another name").related(
-                    source,
-                    first,
-                    "first here",
-                ),
-            );
-        }
-    }
+    let items: Vec<Item> = items.into_iter().filter_map(|node| item(source, node, &inputs, problems)).collect();
     let head = head?;
     let Head { playbook: name, description, meter, .. } = head;
-    Some(Playbook { source: source.clone(), name, description, inputs, meter, stages })
+    Some(Playbook { source: source.clone(), name, description, inputs, meter, items })
+}
+
+fn item(source: &Source, node: Node, inputs: &BTreeMap<String, Input>, problems: &mut Problems) -> Option<Item> {
+    match node.entry("use") {
+        Some(_) => uses::parse(source, node, problems).map(Item::Use),
+        None => stage(source, node, inputs, problems).map(|stage| Item::Stage(Box::new(stage))),
+    }
 }
 
 fn inputs(source: &Source, node: &Node, problems: &mut Problems) -> BTreeMap<String, Input> {
@@ -166,21 +178,13 @@ fn inputs(source: &Source, node: &Node, problems: &mut Problems) -> BTreeMap<Str
         }
         let input = match value.value {
             Value::Text(_) => {
-                decode(source, value, problems).map(|r#type| Input { r#type, default: None, description: None })
+                let plain = |r#type| Input { r#type, default: None, optional: false, description: None };
+                decode(source, value, problems).map(plain)
             }
             _ => decode::<Input>(source, value, problems),
         };
         let Some(input) = input else { continue };
-        if let Some(default) = &input.default {
-            let hosts = matches!(input.r#type, Type::Host | Type::Hosts);
-            if hosts && !default.is_string() {
-                let hint = "write it as on the command line: a name, a list of names, or \"{kind: server}\" in quotes";
-                let message = format!("`{}` must be {}", key.name, input.r#type.expected());
-                problems.add(Diagnostic::new(source, default.span, message).hint(hint));
-            } else if !hosts {
-                problems.extend(typed(source, default.span, &key.name, input.r#type, default));
-            }
-        }
+        uses::input(source, &key.name, key.span, &input, problems);
         inputs.insert(key.name.clone(), input);
     }
     inputs

@@ -33,7 +33,7 @@ pub struct Keys {
     pub pause: Option<Period>,
     /// When the stage stops: any of these. Left out: at the first failure.
     pub stop: Vec<StopSpec>,
-    /// What happens then: `hold`, or `{ rollback: host | wave | stage | run }` (default: `run`).
+    /// What happens then: `hold`, `set_aside`, or `{ rollback: host | wave | stage | run }` (default: `run`).
     pub on_stop: OnStop,
     /// Hosts that are switched off are no failures: they are waited for.
     pub offline: Option<OfflineSpec>,

@@ -11,7 +11,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::{Deserialize as DeriveDeserialize, Serialize};
 
 /// Longest name, as DNS limits a label.
-const NAME_MAX: usize = 63;
+pub const NAME_MAX: usize = 63;
 
 /// The name of a member, host, profile, stage and so on: letters, digits, `-` and `_`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, DeriveDeserialize)]

@@ -120,12 +120,13 @@ impl JsonSchema for StageItem {
             "required": ["stage", "on", "steps"],
             "additionalProperties": false
         });
+        let uses = generator.subschema_for::<playbook::UseHead>();
         if let (Some(Value::Object(all)), Some(Value::Object(keys))) =
             (schema.get_mut("properties"), keys.get("properties"))
         {
             all.extend(keys.clone());
         }
-        schema
+        json_schema!({ "oneOf": [schema, uses] })
     }
 }
 

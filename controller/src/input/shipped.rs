@@ -10,6 +10,7 @@ static PLAYBOOKS: &[Shipped] = &[
     ("copy-swap.yaml", include_str!("../../../playbooks/copy-swap.yaml")),
     ("data-centre-move.yaml", include_str!("../../../playbooks/data-centre-move.yaml")),
     ("server-swap.yaml", include_str!("../../../playbooks/server-swap.yaml")),
+    ("town-hall-swap.yaml", include_str!("../../../playbooks/town-hall-swap.yaml")),
 ];
 
 static PROFILES: &[Shipped] = &[

@@ -9,6 +9,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod uses;
 mod waves;
 mod whose;
 
@@ -53,7 +54,7 @@ pub fn expand(
     if problems.has_errors() {
         return Err(problems.sorted());
     }
-    let mut contents = BTreeMap::new();
+    let (mut contents, mut direct) = (BTreeMap::new(), Default::default());
     let mut expansion = stage::Expansion {
         fleet,
         playbook: found,
@@ -61,10 +62,11 @@ pub fn expand(
         applier: Applier::new(files),
         contents: &mut contents,
         keys,
-        direct: Default::default(),
+        prefix: String::new(),
+        direct: &mut direct,
         problems: &mut problems,
     };
-    let stages: Vec<Stage> = found.stages.iter().filter_map(|stage| expansion.stage(stage)).collect();
+    let stages: Vec<Stage> = expansion.all();
     let hosts = stages.iter().flat_map(|stage| stage.hosts.keys());
     let hosts: BTreeSet<&HostName> = hosts.collect();
     let watch = hosts.iter().filter_map(|host| Some(((*host).clone(), fleet.watch(host)?))).collect();
@@ -77,9 +79,12 @@ pub fn expand(
     problems.or(procedure).map(|(procedure, _)| procedure)
 }
 
-/// The services that are measured: those that the playbook names, of each member of the run.
+/// The services that are measured: those that the playbook names, or one that it uses, of each member of the run.
 fn meter(fleet: &Fleet, playbook: &Playbook, members: &BTreeSet<&str>, problems: &mut Problems) -> Vec<Metered> {
-    let found = waves::services(fleet, members, &playbook.meter, &playbook.source, problems);
+    let mut found: BTreeMap<String, &Service> = BTreeMap::new();
+    for of in fleet.playbooks_of(playbook) {
+        found.extend(waves::services(fleet, members, &of.meter, &of.source, problems));
+    }
     let metered = |(service, of): (String, &Service)| {
         let probe = probe::probe(of.probe.clone());
         let member = service.split_once('/').map_or("", |(member, _)| member);

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use weiche_agent::protocol::StepOutcome;
 
 use super::machine::{Phase, Rollout, Wave};
-use super::rules::{Over, Scope};
-use super::stage::{Cell, Fate};
+use super::rules::{OnStop, Over, Scope};
+use super::stage::{Cell, Fate, Stage};
 use super::tally::Group;
 use super::{Happening, Settled};
 use crate::input::target::HostName;
@@ -75,6 +75,9 @@ impl Rollout {
             Happening::ServiceAway { .. } | Happening::ServiceBack { .. } | Happening::ServiceMeasured { .. } => {}
             Happening::ServiceUntold { .. } | Happening::ServiceTold { .. } => {}
             Happening::Held { reason, .. } => {
+                if let Phase::Back { stage, .. } = self.phase {
+                    self.set_aside(stage);
+                }
                 let from = std::mem::replace(&mut self.phase, Phase::New);
                 self.phase = Phase::Held(Box::new(from), reason.clone());
             }
@@ -222,6 +225,30 @@ impl Rollout {
                 && matches!(cell.fate, Fate::Idle | Fate::Offline)
             {
                 cell.fate = Fate::Skipped(stage.to_owned());
+            }
+        }
+    }
+
+    /// The stage was taken back, and the run may go on without its hosts. Nor do those have a part that would work with them:
+    /// who shares a later stage of this kind with one of them.
+    fn set_aside(&mut self, at: usize) {
+        self.phase = Phase::Before(at + 1);
+        let Some(Stage { name, cells, .. }) = self.stages.get(at) else { return };
+        let (name, mut hosts): (_, BTreeSet<HostName>) = (name.clone(), cells.keys().cloned().collect());
+        let mut known = 0;
+        while known < hosts.len() {
+            known = hosts.len();
+            for later in self.stages[at..].iter().filter(|stage| stage.rules.on_stop == OnStop::SetAside) {
+                if later.cells.keys().any(|host| hosts.contains(host)) {
+                    hosts.extend(later.cells.keys().cloned());
+                }
+            }
+        }
+        for stage in &mut self.stages[at..] {
+            for (_, cell) in stage.cells.iter_mut().filter(|(host, _)| hosts.contains(*host)) {
+                if matches!(cell.fate, Fate::Idle | Fate::Offline) {
+                    cell.fate = Fate::Skipped(name.clone());
+                }
             }
         }
     }

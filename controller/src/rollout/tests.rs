@@ -163,7 +163,7 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
 
 fn scopes() -> impl Strategy<Value = OnStop> {
     let rollback = [Scope::Host, Scope::Wave, Scope::Stage, Scope::Run].map(OnStop::Rollback);
-    prop::sample::select(rollback.into_iter().chain([OnStop::Hold]).collect::<Vec<_>>())
+    prop::sample::select(rollback.into_iter().chain([OnStop::Hold, OnStop::SetAside]).collect::<Vec<_>>())
 }
 
 fn amounts() -> impl Strategy<Value = Amount> {
@@ -268,7 +268,7 @@ proptest! {
             Some((_, Happening::RunEnded { outcome })) => prop_assert_eq!(*outcome, expected(&rollout)),
             // Late hosts that fail are no reason to take back what is through long since.
             Some((_, Happening::Held { .. })) => {
-                prop_assert!(rules.on_stop == OnStop::Hold || rules.offline_ms.is_some());
+                prop_assert!(matches!(rules.on_stop, OnStop::Hold | OnStop::SetAside) || rules.offline_ms.is_some());
             }
             other => prop_assert!(false, "no end: {:?}", other),
         }

@@ -118,6 +118,7 @@ impl Rollout {
         if let Some(reason) = self.met.clone() {
             return vec![Action::Record(match on_stop {
                 OnStop::Rollback(scope) => Happening::RollbackStarted { reason, scope, over_drift: false },
+                OnStop::SetAside => Happening::RollbackStarted { reason, scope: Scope::Stage, over_drift: false },
                 OnStop::Hold => Happening::Held { stage: name, reason },
             })];
         }
@@ -247,6 +248,12 @@ impl Rollout {
                 self.phase = Phase::Back { at: at + 1, scope, stage, wave };
                 return self.ask(actions);
             }
+        }
+        let of = self.stages.get(stage).filter(|of| scope == Scope::Stage && of.rules.on_stop == OnStop::SetAside);
+        if let Some(Stage { name, .. }) = of.filter(|_| stuck.is_empty()) {
+            let reason =
+                format!("stage {name} was taken back; its hosts have no part in what comes if the run goes on");
+            return vec![Action::Record(Happening::Held { stage: name.clone(), reason })];
         }
         self.end()
     }

@@ -33,6 +33,7 @@ pub(super) fn lines(rules: &Rules) -> Vec<String> {
     lines.extend(rules.at_once.map(|n| format!("at most {n} host(s) at once")));
     let then = match rules.on_stop {
         OnStop::Hold => "it waits for a person",
+        OnStop::SetAside => "the stage is taken back, and a person decides whether others go on without its hosts",
         OnStop::Rollback(Scope::Host) => "the stage is taken back on the hosts that failed",
         OnStop::Rollback(Scope::Wave) => "the wave is taken back",
         OnStop::Rollback(Scope::Stage) => "the stage is taken back",

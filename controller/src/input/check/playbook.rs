@@ -1,6 +1,8 @@
 //! Playbooks, as far as they can be checked before their inputs are known: profiles, selectors, variables, the form of
 //! templates, and all resources that hold none.
 
+mod uses;
+
 use handlebars::Context;
 use serde_json::{Value as Json, json};
 
@@ -9,43 +11,76 @@ use crate::input::apply::Applier;
 use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::files::Files;
 use crate::input::fleet::{Fleet, HOST_KEYS};
-use crate::input::playbook::{Direct, Part, Playbook, Step, StepAction, Transfer, Via};
+use crate::input::playbook::{Direct, Item, Part, Playbook, Step, StepAction, Transfer, Via};
 use crate::input::probe::ProbeForm;
 use crate::input::resource::{self, Resource};
 use crate::input::scalar::{Type, path_problem};
 use crate::input::selector::On;
+use crate::input::shipped;
 use crate::input::suggest;
 use crate::input::template::{TemplateFault, single};
 use crate::input::yaml::{Node, Value, decode};
 
-/// Checks them.
-pub(super) fn check(fleet: &Fleet, files: &dyn Files, gaps: Gaps, problems: &mut Problems) {
+/// Checks them. A shipped one that uses another which the fleet has in a form of its own, with other inputs, is left out.
+pub(super) fn check(fleet: &mut Fleet, files: &dyn Files, gaps: Gaps, problems: &mut Problems) {
     let mut applier = Applier::checking(files);
-    for playbook in fleet.playbooks.values() {
-        let mut checker = Checker { fleet, playbook, gaps, applier: &mut applier, problems };
-        for stage in &playbook.stages {
-            match &stage.on {
-                On::Expression(node) => checker.templates(node),
-                On::Selector(selector) if !(gaps.hosts || gaps.profiles) => {
-                    checker.problems.extend(selector.problems(fleet, &playbook.source))
-                }
-                On::Selector(_) | On::Inputs(_) | On::All => {}
-            }
-            stage.steps.iter().for_each(|step| checker.step(step));
-            turns::check(stage, &playbook.source, checker.problems);
+    let mut unfit = Vec::new();
+    for (name, playbook) in &fleet.playbooks {
+        let mut found = Problems::new();
+        let mut checker =
+            Checker { fleet, playbook, gaps, optional: false, applier: &mut applier, problems: &mut found };
+        checker.check();
+        uses::names(fleet, playbook, &mut found);
+        let shipped = |playbook: &Playbook| playbook.source.name().starts_with(shipped::PREFIX);
+        let others = fleet.playbooks_of(playbook).into_iter().any(|used| !shipped(used));
+        if shipped(playbook) && others && found.has_errors() {
+            unfit.push(name.clone());
+        } else {
+            problems.extend(found);
         }
     }
+    unfit.iter().for_each(|name| drop(fleet.playbooks.remove(name)));
 }
 
 struct Checker<'a, 'b> {
     fleet: &'a Fleet,
     playbook: &'a Playbook,
     gaps: Gaps,
+    /// Whether inputs that need not be given may be named.
+    optional: bool,
     applier: &'a mut Applier<'b>,
     problems: &'a mut Problems,
 }
 
 impl Checker<'_, '_> {
+    fn check(&mut self) {
+        let playbook = self.playbook;
+        for item in &playbook.items {
+            let stage = match item {
+                Item::Stage(stage) => stage,
+                Item::Use(uses) => {
+                    self.uses(uses);
+                    continue;
+                }
+            };
+            match &stage.on {
+                On::Expression(node) => self.templates(node),
+                On::Selector(selector) if !(self.gaps.hosts || self.gaps.profiles) => {
+                    self.problems.extend(selector.problems(self.fleet, &playbook.source))
+                }
+                On::Inputs(names) => {
+                    for name in names.iter().filter(|name| is_optional(playbook, name)) {
+                        let problem = Diagnostic::new(&playbook.source, stage.on_span, not_here(name));
+                        self.problems.add(problem.hint(ONLY_PARTS));
+                    }
+                }
+                On::Selector(_) | On::All => {}
+            }
+            stage.steps.iter().for_each(|step| self.step(step));
+            turns::check(stage, &playbook.source, self.problems);
+        }
+    }
+
     fn step(&mut self, step: &Step) {
         if let Some(on) = &step.on {
             self.templates(on);
@@ -143,6 +178,10 @@ impl Checker<'_, '_> {
     fn named(&mut self, node: &Node) {
         let Some(name) = node.text().filter(|text| !text.contains("{{")) else { return };
         let is_input = self.playbook.inputs.get(name).is_some_and(|input| input.r#type == Type::Host);
+        if is_input && is_optional(self.playbook, name) {
+            let problem = Diagnostic::new(&self.playbook.source, node.span, not_here(name));
+            self.problems.add(problem.hint(ONLY_PARTS));
+        }
         if !is_input && !self.gaps.hosts && self.fleet.find(name).is_err() {
             let inputs = self.playbook.inputs.iter().filter(|(_, i)| i.r#type == Type::Host).map(|(n, _)| n.as_str());
             let hint = suggest::hint(name, inputs);
@@ -175,6 +214,9 @@ impl Checker<'_, '_> {
         let fault = |message: String, hint| {
             Some(TemplateFault { message, hint, expression: Some(path.to_owned()), line: None })
         };
+        if is_optional(self.playbook, first) && !self.optional {
+            return fault(not_here(first), Some(ONLY_PARTS.to_owned()));
+        }
         let is_host = match (first, self.playbook.inputs.get(first)) {
             ("host", _) => true,
             ("member" | "fleet", _) => return None,
@@ -195,6 +237,17 @@ impl Checker<'_, '_> {
             suggest::hint(part, known),
         )
     }
+}
+
+/// Whether it is an input that need not be given.
+fn is_optional(playbook: &Playbook, name: &str) -> bool {
+    playbook.inputs.get(name).is_some_and(|input| input.optional)
+}
+
+const ONLY_PARTS: &str = "only the parts of a `use` may name it: they are left out then";
+
+fn not_here(input: &str) -> String {
+    format!("the input `{input}` need not be given, and this cannot be without it")
 }
 
 /// Whether there are no templates below a node.

@@ -110,6 +110,8 @@ pub enum OnStop {
     Rollback(Scope),
     /// Nothing begins any more; a person decides.
     Hold,
+    /// The stage is taken back, and its hosts have no part in those behind it; a person decides whether the others go on.
+    SetAside,
 }
 
 /// What happens when a stage is still at work at the end of its window.

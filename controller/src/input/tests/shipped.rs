@@ -18,7 +18,7 @@ fn the_good_fleet_is_good() {
 fn every_shipped_playbook_and_profile_is_used() {
     let fleet = fleet(&good());
     let playbooks: Vec<&str> = fleet.playbooks().keys().map(String::as_str).collect();
-    assert_eq!(playbooks, ["converge", "copy-swap", "data-centre-move", "server-swap"]);
+    assert_eq!(playbooks, ["converge", "copy-swap", "data-centre-move", "server-swap", "town-hall-swap"]);
     // The good fleet has one of its own.
     assert_eq!(fleet.profiles().len(), shipped::profiles().len() + 1);
     for name in ["town-server", "base", "file-server"] {

@@ -71,10 +71,8 @@ pub(super) fn read<'a>(
         let before = problems.len();
         let value = match (texts.get(name.as_str()), &input.default) {
             (Some(text), _) => read_one(fleet, name, input, text, problems),
-            (None, Some(default)) => match (input.r#type, default.as_str()) {
-                (Type::Host | Type::Hosts, Some(text)) => read_one(fleet, name, input, text, problems),
-                _ => Some(Given::Value(default.value.clone())),
-            },
+            (None, Some(_)) => default(fleet, name, input, problems),
+            (None, None) if input.optional => None,
             (None, None) => {
                 let message = format!("the playbook `{}` needs the input `{name}`", playbook.name.value);
                 let what = input.description.as_deref().unwrap_or(input.r#type.expected());
@@ -88,6 +86,15 @@ pub(super) fn read<'a>(
         }
     }
     given
+}
+
+/// The value of an input that is not given, if it has one.
+pub(super) fn default<'a>(fleet: &'a Fleet, name: &str, input: &Input, problems: &mut Problems) -> Option<Given<'a>> {
+    let default = input.default.as_ref()?;
+    match (input.r#type, default.as_str()) {
+        (Type::Host | Type::Hosts, Some(text)) => read_one(fleet, name, input, text, problems),
+        _ => Some(Given::Value(default.value.clone())),
+    }
 }
 
 fn read_one<'a>(fleet: &'a Fleet, name: &str, input: &Input, text: &str, problems: &mut Problems) -> Option<Given<'a>> {

@@ -31,7 +31,9 @@ pub(super) struct Expansion<'a, 'b> {
     pub(super) applier: Applier<'b>,
     pub(super) contents: &'b mut BTreeMap<Digest, Content>,
     pub(super) keys: &'b Keys,
-    pub(super) direct: direct::Known,
+    /// What stands before the names of its stages: the parts that it is used for, each with a `-` behind it.
+    pub(super) prefix: String,
+    pub(super) direct: &'b mut direct::Known,
     pub(super) problems: &'b mut Problems,
 }
 
@@ -39,12 +41,13 @@ impl<'a> Expansion<'a, '_> {
     /// Expands one; `None`, and problems, if it has no hosts.
     pub(super) fn stage(&mut self, stage: &playbook::Stage) -> Option<Stage> {
         let on = self.hosts(stage)?;
+        let name = format!("{}{}", self.prefix, stage.name.value);
         let rules = waves::rules(self.fleet, &stage.rollout, &on, self.source(), self.problems);
         let (mut hosts, mut turns) = (BTreeMap::new(), Vec::new());
         if stage.in_turns() {
             let whose = self.whose(stage, &on)?;
             let before = self.problems.len();
-            (hosts, turns) = self.in_turns(stage, &on, &whose);
+            (hosts, turns) = self.in_turns((stage, &name), &on, &whose);
             // Who has no part because of a problem has one once that is solved.
             let idle = on.iter().filter(|host| !hosts.contains_key(&host.name) && self.problems.len() == before);
             for host in idle.map(|host| host.name.to_string()).collect::<Vec<_>>() {
@@ -53,7 +56,7 @@ impl<'a> Expansion<'a, '_> {
             }
         } else {
             for host in on {
-                let actions = self.actions(&stage.name, &stage.steps, host);
+                let actions = self.actions(&name, &stage.steps, host);
                 hosts.insert(host.name.clone(), actions);
             }
         }
@@ -65,7 +68,7 @@ impl<'a> Expansion<'a, '_> {
                 self.problems.add(Diagnostic::new(self.source(), stage.name.span, message).hint(hint));
             }
         }
-        Some(Stage { name: stage.name.to_string(), hosts, turns, rules })
+        Some(Stage { name, hosts, turns, rules })
     }
 
     pub(super) fn source(&self) -> &'a Source {

@@ -3,6 +3,7 @@
 mod centre;
 mod direct;
 mod turns;
+mod uses;
 
 use serde_json::json;
 

@@ -19,7 +19,7 @@ impl<'a> Expansion<'a, '_> {
     /// The actions of each host, and who does which, in order.
     pub(super) fn in_turns(
         &mut self,
-        stage: &playbook::Stage,
+        (stage, name): (&playbook::Stage, &str),
         on: &[&'a Host],
         whose: &[&'a Host],
     ) -> (BTreeMap<HostName, Vec<Action>>, Vec<Turn>) {
@@ -45,7 +45,7 @@ impl<'a> Expansion<'a, '_> {
             self.step(step, host, &known, all.entry(&host.name).or_default(), &mut drafts);
             parts.push((&host.name, drafts, beside));
         }
-        let numbering = |(host, resources)| (host, Numbering::new(&stage.name, resources));
+        let numbering = |(host, resources)| (host, Numbering::new(name, resources));
         let mut numbered: BTreeMap<&HostName, Numbering<'_>> = all.into_iter().map(numbering).collect();
         let (mut count, mut turns) = (0, Vec::new());
         for (host, drafts, beside) in parts {

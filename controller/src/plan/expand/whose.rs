@@ -43,7 +43,7 @@ impl<'a> Expansion<'a, '_> {
         }
     }
 
-    fn of_expression(&mut self, node: &Node) -> Option<Vec<&'a Host>> {
+    pub(super) fn of_expression(&mut self, node: &Node) -> Option<Vec<&'a Host>> {
         let known = Context::from(Value::Object(context(self.fleet, self.given, None)));
         let value = self.applier.renderer.node(self.source(), node, &known, self.problems)?;
         let names = match value {

@@ -57,6 +57,34 @@ fn a_tolerated_failure_goes_back_alone_and_has_no_part_in_later_stages() {
 }
 
 #[test]
+fn a_stage_that_is_set_aside_goes_back_alone_and_a_person_lets_the_others_go_on() {
+    // Two pairs, of which one host of the second fails in a stage of its own.
+    let rules = Rules { on_stop: OnStop::SetAside, ..Rules::default() };
+    let hosts: [&[usize]; 4] = [&[0, 1], &[3], &[0, 1], &[2, 3]];
+    let set = |of: &[usize]| of.iter().map(|n| host(*n)).collect();
+    let part = |(at, of): (usize, &[usize])| Part { name: format!("s{at}"), hosts: set(of), rules: rules.clone() };
+    let parts: Vec<Part> = hosts.into_iter().enumerate().map(part).collect();
+    let bad = [(host(3), Answer::Bad)].into();
+    let (held, log) = by_name(Rollout::new(parts, BTreeMap::new()), &[], &bad);
+    assert!(matches!(held.standing(9), Standing::Held(_)), "{:?}", held.standing(9));
+    let of = |rollout: &Rollout, stage: &str, n: usize| fates(rollout)[&(stage.to_owned(), host(n))].clone();
+    assert_eq!([of(&held, "s0", 0), of(&held, "s0", 1)], [Fate::Done, Fate::Done]);
+    assert_eq!(of(&held, "s1", 3), Fate::Undone);
+
+    let mut on = held.clone();
+    on.on(9, &Happening::Continued { by: "anna".into() });
+    let (on, _) = by_name(on, &log, &BTreeMap::new());
+    assert_eq!(on.outcome(), Some(Outcome::Partial));
+    assert_eq!([of(&on, "s2", 0), of(&on, "s2", 1)], [Fate::Done, Fate::Done]);
+    assert_eq!([of(&on, "s3", 2), of(&on, "s3", 3)], [Fate::Skipped("s1".into()), Fate::Skipped("s1".into())]);
+
+    let mut back = held;
+    back.on(9, &Happening::RollbackStarted { reason: "asked for".into(), scope: Scope::Run, over_drift: false });
+    let (back, _) = by_name(back, &log, &BTreeMap::new());
+    assert_eq!(back.outcome(), Some(Outcome::RolledBack));
+}
+
+#[test]
 fn hosts_that_are_switched_off_are_done_when_they_appear_or_given_up() {
     let rules = Rules { offline_ms: Some(3_600_000), ..Rules::default() };
     let away: BTreeMap<HostName, Answer> = [(host(1), Answer::Away)].into();
