@@ -282,7 +282,8 @@ impl Lens for PostgresServer {
         } else {
             cluster.stop(Stop::Fast, cx)?;
         }
-        if to_feed.is_some() && to.runs { part::streams(&cluster, within, cx) } else { Ok(()) }
+        // One that could not follow before need not on the way back.
+        if to_feed.is_some() && to.runs && !to.strayed { part::streams(&cluster, within, cx) } else { Ok(()) }
     }
 
     fn same(_spec: &Spec, before: &State, after: &State) -> bool {
