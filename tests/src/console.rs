@@ -105,7 +105,7 @@ impl<'a> Console<'a> {
         println!("their fleet is in {}; try", fleet.path().display());
         println!("  weiche check                     weiche apply converge hosts=rathaus/srv-old --yes");
         println!(
-            "  weiche apply server-swap old=rathaus/srv-old new=rathaus/srv-new --yes      weiche rollback latest"
+            "  weiche apply copy-swap old=rathaus/srv-old new=rathaus/srv-new --yes        weiche rollback latest"
         );
         println!("  cut srv-new    join srv-new    slow srv-old 5mbit    fill srv-new    reboot pc-1    help    quit");
         Console { fleet, hosts, cut: Vec::new(), slow: Vec::new(), inputs, later: VecDeque::new() }

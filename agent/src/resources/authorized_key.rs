@@ -55,6 +55,10 @@ pub struct Spec {
     /// `present` (default) or `absent`: every line with this key is removed, whatever its options.
     #[serde(default)]
     pub state: Presence,
+    /// Whether the key is told by its comment as well: lines with the same comment and another key are replaced, or
+    /// removed, too. For keys that are made anew each time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_comment: bool,
 }
 
 /// The directory and the file.
@@ -89,6 +93,9 @@ impl Lens for AuthorizedKey {
         } else if problems.is_empty() {
             problems.extend(key_problem(&spec.key));
         }
+        if spec.by_comment && parts(&spec.key).2.is_empty() {
+            problems.push("`by_comment` needs a key with a comment".into());
+        }
         if let Some(options) = &spec.options {
             problems.extend(text::line_problem("options", options));
             let one = field_end(options) == Some(options.len()) && !options.starts_with('#');
@@ -103,7 +110,10 @@ impl Lens for AuthorizedKey {
     }
 
     fn claims(spec: &Spec) -> Vec<Claim> {
-        let (kind, data, _) = parts(&spec.key);
+        let (kind, data, comment) = parts(&spec.key);
+        if spec.by_comment {
+            return vec![Claim::Name("authorized key", format!("{} of {comment}", spec.user))];
+        }
         vec![Claim::Name("authorized key", format!("{} {kind} {}", spec.user, Digest::of(data.as_bytes()).short()))]
     }
 
@@ -224,6 +234,7 @@ impl Lens for AuthorizedKey {
             json!({ "user": "root", "key": key, "options": "from=\"192.0.2.0/24\",no-pty" }),
             json!({ "user": "scan", "key": key }),
             json!({ "user": "root", "key": key, "state": "absent" }),
+            json!({ "user": "root", "key": key, "by_comment": true }),
         ]
     }
 }
@@ -357,7 +368,8 @@ fn of_line(line: &str) -> Option<(&str, &str, &str)> {
 
 fn edit(spec: &Spec, text: &mut Text) -> Result<(), Fault> {
     let (kind, data, comment) = parts(&spec.key);
-    let ours = |line: &str| of_line(line).is_some_and(|key| (key.0, key.1) == (kind, data));
+    let is_it = |key: (&str, &str, &str)| (key.0, key.1) == (kind, data) || spec.by_comment && key.2 == comment;
+    let ours = |line: &str| of_line(line).is_some_and(is_it);
     if spec.state == Presence::Absent {
         text.retain(|line| !ours(line));
         return Ok(());
@@ -405,6 +417,16 @@ mod tests {
             (bare, "no-pty KEY old", "KEY old"),
             (json!({ "options": "restrict" }), "KEY old\n", "restrict KEY new\n"),
             (json!({ "state": "absent" }), "KEY a\nno-pty KEY b\n#x\n", "#x\n"),
+            (
+                json!({ "by_comment": true }),
+                "ssh-rsa A new\nssh-rsa B old\nssh-rsa C new\n",
+                "KEY new\nssh-rsa B old\n",
+            ),
+            (
+                json!({ "by_comment": true, "state": "absent" }),
+                "ssh-rsa A new\nssh-rsa B old\nKEY x\n",
+                "ssh-rsa B old\n",
+            ),
         ];
         for (more, before, after) in cases {
             assert_eq!(edited(more.clone(), before), after, "{more} in {before:?}");

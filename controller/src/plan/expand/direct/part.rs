@@ -76,7 +76,7 @@ pub(super) fn lets_read(name: &str, path: &str, reader: &Side, key: &Pair) -> Ve
     let options = format!("restrict,from=\"{}\",command=\"{command}\"", reader.address);
     vec![
         Piece { content: Some(text), ..private("file", json!({ "path": conf, "mode": "0600" })) },
-        piece("authorized_key", json!({ "user": USER, "key": key.public, "options": options })),
+        piece("authorized_key", json!({ "user": USER, "key": key.public, "options": options, "by_comment": true })),
     ]
 }
 
@@ -146,7 +146,10 @@ pub(super) fn nothing(name: &str, let_in: Option<&Pair>, read: bool) -> Vec<Piec
     let absent = |kind, path: String| piece(kind, json!({ "path": path, "state": "absent" }));
     let mut list = Vec::new();
     if let Some(key) = let_in {
-        list.push(piece("authorized_key", json!({ "user": USER, "key": key.public, "state": "absent" })));
+        list.push(piece(
+            "authorized_key",
+            json!({ "user": USER, "key": key.public, "state": "absent", "by_comment": true }),
+        ));
         list.push(absent("file", file(name, "rsyncd.conf")));
     }
     if read {

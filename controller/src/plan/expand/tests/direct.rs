@@ -66,10 +66,10 @@ s0 alpha/fs-old
   s0.2 directory {"mode":"0700","path":"/etc/weiche/mirror"} 300s
   s0.3 directory {"mode":"0700","path":"/etc/weiche/mirror/srv-files"} 300s
   s0.4 file {"mode":"0600","path":"/etc/weiche/mirror/srv-files/rsyncd.conf"} 300s
-  s0.5 authorized_key {"key":"weiche-mirror-srv-files@alpha/fs-new","options":"restrict,from=\"192.0.2.12\",command=\"rsync --server --daemon --config=/etc/weiche/mirror/srv-files/rsyncd.conf .\"","user":"root"} 300s
+  s0.5 authorized_key {"by_comment":true,"key":"weiche-mirror-srv-files@alpha/fs-new","options":"restrict,from=\"192.0.2.12\",command=\"rsync --server --daemon --config=/etc/weiche/mirror/srv-files/rsyncd.conf .\"","user":"root"} 300s
   s0.6 directory {"mode":"0700","path":"/etc/weiche/mirror/srv-a-b-9c70f695"} 300s
   s0.7 file {"mode":"0600","path":"/etc/weiche/mirror/srv-a-b-9c70f695/rsyncd.conf"} 300s
-  s0.8 authorized_key {"key":"weiche-mirror-srv-a-b-9c70f695@alpha/fs-new","options":"restrict,from=\"192.0.2.12\",command=\"rsync --server --daemon --config=/etc/weiche/mirror/srv-a-b-9c70f695/rsyncd.conf .\"","user":"root"} 300s
+  s0.8 authorized_key {"by_comment":true,"key":"weiche-mirror-srv-a-b-9c70f695@alpha/fs-new","options":"restrict,from=\"192.0.2.12\",command=\"rsync --server --daemon --config=/etc/weiche/mirror/srv-a-b-9c70f695/rsyncd.conf .\"","user":"root"} 300s
 s0 alpha/fs-new
   s0.9 directory {"path":"/etc/weiche"} 300s
   s0.10 directory {"mode":"0700","path":"/etc/weiche/mirror"} 300s
@@ -83,10 +83,10 @@ s0 alpha/fs-new
   s0.18 mirror {"data":"copy","every":"5m","mode":"follow","name":"srv-a-b-9c70f695","of":{"address":"192.0.2.11","port":22,"user":"root"},"owners":"number","path":"/srv/A b"} 86400s
 s1 alpha/fs-new
   s1.1 file {"mode":"0600","path":"/etc/weiche/mirror/srv-files/rsyncd.conf"} 300s
-  s1.2 authorized_key {"key":"weiche-mirror-srv-files@alpha/fs-old","options":"restrict,from=\"192.0.2.11\",command=\"rsync --server --daemon --config=/etc/weiche/mirror/srv-files/rsyncd.conf .\"","user":"root"} 300s
+  s1.2 authorized_key {"by_comment":true,"key":"weiche-mirror-srv-files@alpha/fs-old","options":"restrict,from=\"192.0.2.11\",command=\"rsync --server --daemon --config=/etc/weiche/mirror/srv-files/rsyncd.conf .\"","user":"root"} 300s
   s1.3 mirror {"delete_at_most":60,"mode":"own","name":"srv-files","owners":"number","path":"/srv/files","within":"90s"} 390s
   s1.4 file {"mode":"0600","path":"/etc/weiche/mirror/srv-a-b-9c70f695/rsyncd.conf"} 300s
-  s1.5 authorized_key {"key":"weiche-mirror-srv-a-b-9c70f695@alpha/fs-old","options":"restrict,from=\"192.0.2.11\",command=\"rsync --server --daemon --config=/etc/weiche/mirror/srv-a-b-9c70f695/rsyncd.conf .\"","user":"root"} 300s
+  s1.5 authorized_key {"by_comment":true,"key":"weiche-mirror-srv-a-b-9c70f695@alpha/fs-old","options":"restrict,from=\"192.0.2.11\",command=\"rsync --server --daemon --config=/etc/weiche/mirror/srv-a-b-9c70f695/rsyncd.conf .\"","user":"root"} 300s
   s1.6 mirror {"delete_at_most":60,"mode":"own","name":"srv-a-b-9c70f695","owners":"number","path":"/srv/A b","within":"90s"} 390s
 s1 alpha/fs-old
   s1.7 file {"mode":"0600","path":"/etc/weiche/mirror/srv-files/key","sensitive":true} 300s
@@ -97,26 +97,26 @@ s1 alpha/fs-old
   s1.12 mirror {"data":"own","delete_at_most":60,"every":"30s","mode":"follow","name":"srv-a-b-9c70f695","of":{"address":"192.0.2.12","port":22,"user":"root"},"owners":"number","path":"/srv/A b","within":"90s"} 300s
 s2 alpha/fs-old
   s2.1 mirror {"mode":"gone","name":"srv-files","path":"/srv/files"} 300s
-  s2.2 authorized_key {"key":"weiche-mirror-srv-files@alpha/fs-new","state":"absent","user":"root"} 300s
+  s2.2 authorized_key {"by_comment":true,"key":"weiche-mirror-srv-files@alpha/fs-new","state":"absent","user":"root"} 300s
   s2.3 file {"path":"/etc/weiche/mirror/srv-files/rsyncd.conf","state":"absent"} 300s
   s2.4 file {"path":"/etc/weiche/mirror/srv-files/key","sensitive":true,"state":"absent"} 300s
   s2.5 file {"path":"/etc/weiche/mirror/srv-files/known_hosts","state":"absent"} 300s
   s2.6 directory {"path":"/etc/weiche/mirror/srv-files","state":"absent"} 300s
   s2.7 mirror {"mode":"gone","name":"srv-a-b-9c70f695","path":"/srv/A b"} 300s
-  s2.8 authorized_key {"key":"weiche-mirror-srv-a-b-9c70f695@alpha/fs-new","state":"absent","user":"root"} 300s
+  s2.8 authorized_key {"by_comment":true,"key":"weiche-mirror-srv-a-b-9c70f695@alpha/fs-new","state":"absent","user":"root"} 300s
   s2.9 file {"path":"/etc/weiche/mirror/srv-a-b-9c70f695/rsyncd.conf","state":"absent"} 300s
   s2.10 file {"path":"/etc/weiche/mirror/srv-a-b-9c70f695/key","sensitive":true,"state":"absent"} 300s
   s2.11 file {"path":"/etc/weiche/mirror/srv-a-b-9c70f695/known_hosts","state":"absent"} 300s
   s2.12 directory {"path":"/etc/weiche/mirror/srv-a-b-9c70f695","state":"absent"} 300s
 s2 alpha/fs-new
   s2.13 mirror {"mode":"gone","name":"srv-files","path":"/srv/files"} 300s
-  s2.14 authorized_key {"key":"weiche-mirror-srv-files@alpha/fs-old","state":"absent","user":"root"} 300s
+  s2.14 authorized_key {"by_comment":true,"key":"weiche-mirror-srv-files@alpha/fs-old","state":"absent","user":"root"} 300s
   s2.15 file {"path":"/etc/weiche/mirror/srv-files/rsyncd.conf","state":"absent"} 300s
   s2.16 file {"path":"/etc/weiche/mirror/srv-files/key","sensitive":true,"state":"absent"} 300s
   s2.17 file {"path":"/etc/weiche/mirror/srv-files/known_hosts","state":"absent"} 300s
   s2.18 directory {"path":"/etc/weiche/mirror/srv-files","state":"absent"} 300s
   s2.19 mirror {"mode":"gone","name":"srv-a-b-9c70f695","path":"/srv/A b"} 300s
-  s2.20 authorized_key {"key":"weiche-mirror-srv-a-b-9c70f695@alpha/fs-old","state":"absent","user":"root"} 300s
+  s2.20 authorized_key {"by_comment":true,"key":"weiche-mirror-srv-a-b-9c70f695@alpha/fs-old","state":"absent","user":"root"} 300s
   s2.21 file {"path":"/etc/weiche/mirror/srv-a-b-9c70f695/rsyncd.conf","state":"absent"} 300s
   s2.22 file {"path":"/etc/weiche/mirror/srv-a-b-9c70f695/key","sensitive":true,"state":"absent"} 300s
   s2.23 file {"path":"/etc/weiche/mirror/srv-a-b-9c70f695/known_hosts","state":"absent"} 300s
@@ -169,10 +169,10 @@ s2 alpha/fs-new
   s2.7 file {"path":"/etc/weiche/mirror/srv-a-b-9c70f695/known_hosts","state":"absent"} 300s
   s2.8 directory {"path":"/etc/weiche/mirror/srv-a-b-9c70f695","state":"absent"} 300s
 s2 alpha/fs-old
-  s2.9 authorized_key {"key":"weiche-mirror-srv-files@alpha/fs-new","state":"absent","user":"root"} 300s
+  s2.9 authorized_key {"by_comment":true,"key":"weiche-mirror-srv-files@alpha/fs-new","state":"absent","user":"root"} 300s
   s2.10 file {"path":"/etc/weiche/mirror/srv-files/rsyncd.conf","state":"absent"} 300s
   s2.11 directory {"path":"/etc/weiche/mirror/srv-files","state":"absent"} 300s
-  s2.12 authorized_key {"key":"weiche-mirror-srv-a-b-9c70f695@alpha/fs-new","state":"absent","user":"root"} 300s
+  s2.12 authorized_key {"by_comment":true,"key":"weiche-mirror-srv-a-b-9c70f695@alpha/fs-new","state":"absent","user":"root"} 300s
   s2.13 file {"path":"/etc/weiche/mirror/srv-a-b-9c70f695/rsyncd.conf","state":"absent"} 300s
   s2.14 directory {"path":"/etc/weiche/mirror/srv-a-b-9c70f695","state":"absent"} 300s
 "###);
