@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weiche::input::target::HostName;
-use weiche::rollout::rules::{Amount, Over, StopRule};
+use weiche::rollout::rules::{Amount, OnStop, Over, Scope, StopRule};
 use weiche::rollout::{Happening, Settled};
 
 use crate::scene::{Scene, number};
@@ -39,6 +39,10 @@ struct Stage {
     waves: Vec<Vec<usize>>,
     wave_of: BTreeMap<usize, usize>,
     stop: Vec<StopRule>,
+    /// If it stops it alone goes back, and its hosts have no part in what comes.
+    set_aside: bool,
+    /// Hosts that have no part in it, since a stage went back alone.
+    out: BTreeSet<usize>,
     guarded: bool,
     probes: bool,
     /// So many persons must approve it before it begins.
@@ -58,6 +62,8 @@ pub(crate) struct Book {
     pub(crate) met: Option<String>,
     pub(crate) held: bool,
     pub(crate) back: bool,
+    /// The stage that goes back alone.
+    aside: Option<usize>,
     pub(crate) wrong: Option<String>,
     /// The stage and wave after which services were seen to work, or need not.
     works: BTreeSet<(usize, usize)>,
@@ -88,6 +94,8 @@ impl Book {
                     .collect(),
                 waves,
                 stop: stage.part.rules.stop.clone(),
+                set_aside: stage.part.rules.on_stop == OnStop::SetAside,
+                out: BTreeSet::new(),
                 guarded: stage.part.rules.guarded(),
                 probes: !stage.part.rules.probes.is_empty(),
                 approve: stage.part.rules.gate.as_ref().map_or(0, |gate| gate.approve as usize),
@@ -102,6 +110,7 @@ impl Book {
             met: None,
             held: false,
             back: false,
+            aside: None,
             wrong: None,
             works: BTreeSet::new(),
             broken: None,
@@ -175,18 +184,22 @@ impl Book {
                 self.broken = self.stages[at].wave.map(|wave| (at, wave));
                 self.met.get_or_insert("a service".into());
             }
-            Happening::Held { .. } => {
-                let met = self.met.is_some();
+            Happening::Held { stage, .. } => {
+                let aside = self.aside.take();
+                let met = self.met.is_some() || aside.is_some_and(|at| self.stages[at].name == *stage);
                 self.demand(met, || "it holds though no rule is met".into());
-                self.held = true;
+                aside.into_iter().for_each(|at| self.set_aside(at));
+                (self.held, self.back) = (true, false);
             }
             Happening::Continued { .. } => {
                 (self.held, self.met) = (false, None);
                 self.works.extend(self.broken.take());
                 self.failed.clear();
             }
-            Happening::RollbackStarted { reason, .. } => {
+            Happening::RollbackStarted { reason, scope, .. } => {
                 let met = self.met.is_some() || reason.starts_with(PERSON);
+                let last = self.stages.iter().rposition(|stage| stage.wave.is_some());
+                self.aside = last.filter(|at| *scope == Scope::Stage && self.stages[*at].set_aside);
                 self.demand(met, || "it goes back though no rule is met".into());
                 (self.held, self.met, self.back) = (false, None, true);
             }
@@ -212,8 +225,36 @@ impl Book {
         }
     }
 
+    /// The hosts of a stage that went back alone are out, with those that were taken back half-way, and so is whoever shares a
+    /// later stage of this kind with one that is.
+    fn set_aside(&mut self, at: usize) {
+        let mut out: BTreeSet<usize> = self.stages[at].notes.keys().copied().collect();
+        let notes = self.stages.iter().flat_map(|stage| &stage.notes);
+        out.extend(notes.filter(|(_, note)| note.said == Said::Undone).map(|(host, _)| *host));
+        for _ in 0..self.stages.len() {
+            for stage in self.stages[at..].iter().filter(|stage| stage.set_aside) {
+                if stage.notes.keys().any(|host| out.contains(host)) {
+                    out.extend(stage.notes.keys());
+                }
+            }
+        }
+        for stage in &mut self.stages[at..] {
+            stage.out.extend(&out);
+        }
+        // Nobody looks whether services work behind what is not there.
+        self.works.extend(self.stages[at].wave.map(|wave| (at, wave)));
+    }
+
+    /// Whether a host has no part in a stage since one went back alone.
+    pub(crate) fn is_out(&self, stage: usize, host: usize) -> bool {
+        self.stages[stage].out.contains(&host)
+    }
+
     /// Whether a host has no part in a stage because of what became of it before.
     fn lost(&self, stage: usize, host: usize) -> bool {
+        if self.is_out(stage, host) {
+            return true;
+        }
         let out = |said| !matches!(said, Said::Idle | Said::Done | Said::Ready | Said::Waits);
         self.stages[..stage].iter().filter_map(|stage| stage.notes.get(&host)).any(|note| out(note.said))
     }
@@ -248,9 +289,10 @@ impl Book {
     }
 
     fn begun(&mut self, host: usize, stage: usize) {
-        let (back, held) = (self.back, self.held);
+        let (back, held, out) = (self.back, self.held, self.is_out(stage, host));
         let name = self.stages[stage].name.clone();
         self.demand(!back && !held, || format!("h{host} begins {name} behind a stop"));
+        self.demand(!out, || format!("h{host} begins {name}, and has no part in it any more"));
         // A wave begins when those before are through: see `enter`.
         let wave = self.stages[stage].wave_of.get(&host).copied();
         let due = self.stages[stage].wave >= wave && wave.is_some();

@@ -137,6 +137,7 @@ fn stage(at: usize, hosts: usize, rng: &mut Rng) -> Stage {
             1 => OnStop::Rollback(Scope::Wave),
             2 => OnStop::Rollback(Scope::Stage),
             3 => OnStop::Hold,
+            4 => OnStop::SetAside,
             _ => OnStop::Rollback(Scope::Run),
         },
         offline_ms: some(rng, 60_000, 3_600_000),

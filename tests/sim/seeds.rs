@@ -23,6 +23,7 @@ const FAILED: &[(u64, &str)] = &[
     (27128, "the same, and it was new"),
     (42638, "a late host's failure did not count in its wave"),
     (45466, "the same in a later stage"),
+    (21695, "a host that was taken back half-way went on when another stage was set aside"),
     (8856, "whoever resumed took a late failure for one of the last wave, and took that back"),
 ];
 

@@ -453,7 +453,7 @@ impl World {
                 let right = match note.said {
                     Said::Done => real == Condition::New,
                     Said::Undone | Said::Idle | Said::GivenUp => real == Condition::Old,
-                    Said::Offline => real == Condition::Old && self.book.back,
+                    Said::Offline => real == Condition::Old && (self.book.back || self.book.is_out(stage, n)),
                     Said::Failed => real == Condition::Old && !note.begun,
                     Said::Stuck | Said::Left => true,
                     Said::Waits | Said::Ready => false,

@@ -229,12 +229,15 @@ impl Rollout {
         }
     }
 
-    /// The stage was taken back, and the run may go on without its hosts. Nor do those have a part that would work with them:
-    /// who shares a later stage of this kind with one of them.
+    /// The stage was taken back, and the run may go on without its hosts, and without those that were half-way through an
+    /// earlier one and taken back too. Nor do those have a part that would work with them: who shares a later stage of this
+    /// kind with one of them.
     fn set_aside(&mut self, at: usize) {
         self.phase = Phase::Before(at + 1);
+        let back = self.hosts_that_are(&Fate::Undone);
         let Some(Stage { name, cells, .. }) = self.stages.get(at) else { return };
-        let (name, mut hosts): (_, BTreeSet<HostName>) = (name.clone(), cells.keys().cloned().collect());
+        let name = name.clone();
+        let mut hosts: BTreeSet<HostName> = cells.keys().chain(&back).cloned().collect();
         let mut known = 0;
         while known < hosts.len() {
             known = hosts.len();
@@ -244,8 +247,9 @@ impl Rollout {
                 }
             }
         }
-        for stage in &mut self.stages[at..] {
-            for (_, cell) in stage.cells.iter_mut().filter(|(host, _)| hosts.contains(*host)) {
+        for (number, stage) in self.stages.iter_mut().enumerate() {
+            let out = if number < at { &back } else { &hosts };
+            for (_, cell) in stage.cells.iter_mut().filter(|(host, _)| out.contains(*host)) {
                 if matches!(cell.fate, Fate::Idle | Fate::Offline) {
                     cell.fate = Fate::Skipped(name.clone());
                 }
