@@ -25,6 +25,7 @@ pub mod hostname;
 pub mod hosts_entry;
 pub mod ini;
 pub mod kernel;
+pub(crate) mod label;
 pub mod line;
 pub mod locale;
 pub mod mirror;

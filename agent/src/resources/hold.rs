@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::period;
+use super::{label, period};
 use crate::fault::{Fault, FaultCode};
 use crate::host::{Command, Output};
 use crate::resource::{Circumstances, Claim, Cx, Exactness, Lens};
@@ -95,11 +95,7 @@ impl Lens for Hold {
     type State = State;
 
     fn problems(spec: &Spec) -> Vec<String> {
-        let mut problems = Vec::new();
-        let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if spec.name.is_empty() || spec.name.len() > 32 || !spec.name.bytes().all(ok) {
-            problems.push(format!("`{}` is no name of a hold: small letters, digits and `-`", spec.name));
-        }
+        let mut problems: Vec<String> = label::problem("hold", &spec.name).into_iter().collect();
         if spec.ports.contains(&0) || spec.ports.len() > MAX_PORTS {
             problems.push(format!("`ports` are from 1 to 65535, and at most {MAX_PORTS}"));
         }

@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::label;
 use super::node::Presence;
 use super::nodes::{self, Nodes};
 use super::unit::{self, Activity, Unit};
@@ -99,11 +100,7 @@ impl Lens for Relay {
     type State = State;
 
     fn problems(spec: &Spec) -> Vec<String> {
-        let mut problems = Vec::new();
-        let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if spec.name.is_empty() || spec.name.len() > 32 || !spec.name.bytes().all(ok) {
-            problems.push(format!("`{}` is no name of a relay: small letters, digits and `-`", spec.name));
-        }
+        let mut problems: Vec<String> = label::problem("relay", &spec.name).into_iter().collect();
         let bad = |ip: &IpAddr| ip.is_unspecified() || ip.is_loopback() || ip.is_multicast();
         let addresses = [&spec.address, &spec.to];
         for text in addresses.iter().filter(|text| text.parse().ok().filter(|ip| !bad(ip)).is_none()) {

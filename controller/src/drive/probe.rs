@@ -17,6 +17,7 @@ use super::clock::now_ms;
 use super::pool::Held;
 use super::session::Session;
 use super::shared::{as_fault, chain};
+use crate::input::scalar::Period;
 use crate::plan::procedure::{Check, Probe};
 
 /// One attempt takes at most this long.
@@ -42,7 +43,7 @@ where
         };
         let Err(fault) = attempt.await else { return Ok(()) };
         if Instant::now() + check.every >= end {
-            return Err(fault.within(format!("the check did not succeed within {:?}", check.within)));
+            return Err(fault.within(format!("the check did not succeed within {}", Period(check.within))));
         }
         sleep(check.every).await;
     }

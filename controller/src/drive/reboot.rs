@@ -12,6 +12,7 @@ use super::observe::unknown;
 use super::pool::{Held, HostError};
 use super::session::SessionError;
 use super::shared::{Events, Shared, as_fault};
+use crate::input::scalar::Period;
 use crate::input::target::HostName;
 use crate::plan::procedure::Reboot;
 use crate::rollout::Happening;
@@ -65,7 +66,7 @@ pub(super) async fn run(
             Err(_) => Fault::new(FaultCode::Timeout, "it does not answer"),
         };
         if Instant::now() + pause >= end {
-            let fault = fault.within(format!("the host did not come back within {:?}", reboot.within));
+            let fault = fault.within(format!("the host did not come back within {}", Period(reboot.within)));
             return Err(fault.hint("look at its console"));
         }
         sleep(pause).await;

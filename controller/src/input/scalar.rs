@@ -83,6 +83,13 @@ impl Period {
     }
 }
 
+/// As people write it: `26h`, `1m 30s`.
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&jiff::fmt::friendly::SpanPrinter::new().unsigned_duration_to_string(&self.0))
+    }
+}
+
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Period, D::Error> {
         struct PeriodVisitor;
@@ -217,6 +224,9 @@ mod tests {
         assert_eq!(Period::parse("14d").map(Period::as_ms), Some(14 * 24 * 3_600_000));
         assert_eq!(Period::parse("1w 1d"), Period::parse("8d"));
         assert_eq!(Period::parse("90s"), Period::parse("1m 30s"));
+        for text in ["26h", "1m 30s", "500ms"] {
+            assert_eq!(Period::parse(text).map(|period| period.to_string()).as_deref(), Some(text));
+        }
         for bad in ["1 month", "1y", "4000d", "2h ago", "h", "", "999999999999999999999h"] {
             assert_eq!(Period::parse(bad), None, "{bad}");
         }

@@ -13,6 +13,7 @@ use super::Metered;
 use super::rules::Rules;
 use crate::input::probe::RecordType;
 use crate::input::room::Room;
+use crate::input::scalar::Period;
 use crate::input::target::{HostName, Watch};
 
 /// A playbook with its inputs filled in and its templates rendered.
@@ -235,8 +236,8 @@ impl fmt::Display for Probe {
                 expect.iter().try_for_each(|expect| write!(f, " answers {expect}"))
             }
             Probe::Disk { path, free } => write!(f, "disk of {path} has {free} free"),
-            Probe::Fresh { path, within } => write!(f, "{path} was written within {within:?}"),
-            Probe::Clock { within } => write!(f, "clock agrees to {within:?}"),
+            Probe::Fresh { path, within } => write!(f, "{path} was written within {}", Period(*within)),
+            Probe::Clock { within } => write!(f, "clock agrees to {}", Period(*within)),
             Probe::Command(argv) => write!(f, "command {}", argv.join(" ")),
         }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::delete;
 use crate::resources::account::name_problem;
+use crate::resources::label;
 use crate::resources::node::path_problem;
 use crate::resources::period;
 
@@ -174,11 +175,7 @@ impl Spec {
 
     /// All that is wrong with it.
     pub(super) fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if self.name.is_empty() || self.name.len() > 32 || !self.name.bytes().all(ok) || self.name.starts_with('-') {
-            problems.push(format!("`{}` is no name of a mirror: small letters, digits and `-`", self.name));
-        }
+        let mut problems: Vec<String> = label::problem("mirror", &self.name).into_iter().collect();
         problems.extend(path_problem(&self.path));
         if ["/", "/etc", "/usr", "/var", "/boot", "/run", "/proc", "/sys", "/dev"].contains(&self.path.as_str()) {
             problems.push(format!("{} is the system's, not the users'", self.path));

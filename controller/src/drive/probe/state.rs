@@ -5,6 +5,7 @@ use std::time::Duration;
 use weiche_agent::fault::{Fault, FaultCode};
 
 use crate::input::room::Room;
+use crate::input::scalar::Period;
 use crate::plan::procedure::Probe;
 
 /// The program and its arguments; `None` if it is another way to look.
@@ -31,7 +32,7 @@ pub(super) fn judge(probe: &Probe, answer: &str, asked: (i64, i64)) -> Result<()
             room(path, has, size, *free)
         }
         Probe::Fresh { path, within } if answer.trim().is_empty() => {
-            let message = format!("no file of {path} was written within {within:?}, or they are empty");
+            let message = format!("no file of {path} was written within {}, or they are empty", Period(*within));
             Err(Fault::new(FaultCode::NotConverged, message).hint("let the backup run, and see why it did not"))
         }
         Probe::Clock { within } => {
@@ -88,7 +89,7 @@ mod tests {
         let fresh = Probe::Fresh { path: "/srv/backup".into(), within: Duration::from_secs(90) };
         assert_eq!(argv(&fresh).unwrap()[5..8], ["+0", "-mmin", "-2"]);
         assert_eq!(said(&fresh, "/srv/backup/today\n"), "good");
-        assert!(said(&fresh, "").contains("no file of /srv/backup was written within 90s"));
+        assert!(said(&fresh, "").contains("no file of /srv/backup was written within 1m 30s"));
     }
 
     #[test]
