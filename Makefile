@@ -3,10 +3,10 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help demo lab test bench dist bless
+.PHONY: help demo lab lab-demo test bench dist bless
 
 help: ## Say what make can do
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-7s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-8s %s\n", $$1, $$2 }'
 
 demo: ## Swap a server and take it back, on embedded sandbox hosts (no root, no services)
 	$(CARGO) build --locked --release --bin weiche
@@ -16,6 +16,9 @@ lab: ## Boot a small town hall of real systemd hosts to try things on (as root; 
 	tests/setup.sh
 	$(CARGO) build --locked --workspace
 	$(CARGO) run --locked --quiet -p weiche-tests --bin lab -- $(ARGS)
+
+lab-demo: ARGS = --swap
+lab-demo: lab ## Replace a town hall's server there, and take it back, while people work (as root; two minutes)
 
 test: ## Format, lints, and every test; as root also on real hosts (installs what they need)
 	tests/setup.sh

@@ -7,15 +7,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
 
+use weiche_tests::hall::{CLERK, UNIT, WRITE, Writer, program, sql, verifier};
 use weiche_tests::lab::{HostOptions, Lab, LabHost, Site};
 use weiche_tests::town::Ran;
 
 use crate::fleet::{Fleet, assert_same, etc};
 use crate::handover::{SECRET, name_server};
 use crate::names::Resolver;
-use crate::postgres::sql;
-use crate::swap::{APP, CLERK, UNIT, Writer, all_there, figures, verifier};
-use crate::users::{Users, meanwhile, put};
+use crate::swap::{all_there, figures};
+use weiche_tests::hall::users::{Users, meanwhile, put};
 
 /// The service's address at either site.
 const TOWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
@@ -74,7 +74,7 @@ fn fleet<'a>(lab: &'a Lab, old: &LabHost, new: &LabHost, ns: &LabHost) -> Fleet<
     let shipped = include_str!("../../playbooks/data-centre-move.yaml");
     assert_eq!(shipped.matches("hold: 1d\n").count(), 1);
     fleet.write("playbooks/data-centre-move.yaml", &shipped.replace("hold: 1d\n", "hold: 5s\n"));
-    fleet.write("files/rows.py", APP);
+    fleet.write("files/rows.py", &program(WRITE));
     fleet.write("files/rows.service", UNIT);
     fleet.write("files/secrets/name.tsig", SECRET);
     fleet.write("files/secrets/standby.pgpass", "*:*:replication:standby:geheim\n");
@@ -116,7 +116,9 @@ fn a_server_moves_to_another_site_and_nobody_notices() {
     let run = |words: &[&str], code: i32| -> Ran { fleet.weiche(words).expect(code) };
     let write = |row: u32, address: Ipv4Addr| lab.inside(|| put(row, address));
     let clerk = Writer::new(user, CLERK, "/root/go", "/root/acknowledged");
-    let users = Users::with_names(Resolver::new(user.address, NAME));
+    let names = Resolver::new(user.address, NAME);
+    let find = || names.find();
+    let users = Users::who_find(&find);
     let mut said = String::new();
 
     // There, and it waits while it soaks.
@@ -124,7 +126,7 @@ fn a_server_moves_to_another_site_and_nobody_notices() {
     figures("there", &there, &[clerk.written()]);
     there.few_lost_patience(&said);
     assert_eq!(there.servers(), ["old", "new"], "{said}");
-    assert_eq!(users.names.as_ref().map(Resolver::told), Some(vec![TOWN, CENTRE]));
+    assert_eq!(names.told(), [TOWN, CENTRE]);
     assert_eq!(sql(new, "SELECT pg_is_in_recovery()"), "f");
     assert_eq!(write(3_000_001, TOWN).as_deref(), Ok("new"), "at the old address");
     assert_eq!(write(3_000_002, CENTRE).as_deref(), Ok("new"), "at the new address");
@@ -136,7 +138,7 @@ fn a_server_moves_to_another_site_and_nobody_notices() {
     figures("back", &back, &[]);
     back.few_lost_patience(&said);
     assert_eq!(back.servers(), ["new", "old"], "{said}");
-    assert_eq!(users.names.as_ref().map(Resolver::told), Some(vec![TOWN, CENTRE, TOWN]));
+    assert_eq!(names.told(), [TOWN, CENTRE, TOWN]);
 
     let mut expected: BTreeSet<u32> = clerk.end().into_keys().chain(2_000_001..=2_010_000).collect();
     expected.extend(there.acknowledged.union(&back.acknowledged).copied().chain([3_000_001, 3_000_002]));

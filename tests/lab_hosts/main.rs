@@ -25,6 +25,5 @@ mod steps;
 mod swap;
 mod swap_faults;
 mod town_swap;
-mod users;
 mod wake;
 mod witness;

@@ -1,6 +1,7 @@
 //! PostgreSQL changes its server and comes back: streaming replication between two real servers, with a client that
 //! writes all the time. No row that was acknowledged is lost or doubled, before or after the switch.
 
+use weiche_tests::hall::sql;
 use weiche_tests::lab::{HostOptions, Lab, LabHost};
 use weiche_tests::until;
 
@@ -69,10 +70,6 @@ while [ -e /root/go ]; do
     i=$((i + 1))
     psql -qX "host=$0 user=clerk dbname=town connect_timeout=2" -c "INSERT INTO row VALUES ($i)" 2>/dev/null && echo $i
 done >/root/acknowledged"#;
-
-pub(crate) fn sql(host: &LabHost, sql: &str) -> String {
-    host.run(&["runuser", "-u", "postgres", "--", "psql", "-qXAt", "town", "-c", sql])
-}
 
 /// A database with an empty table, into which a clerk may write; what PostgreSQL keeps of the password `geheim`.
 pub(crate) fn make_database(host: &LabHost) -> String {

@@ -4,12 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use weiche_tests::hall::{Hall, sql};
 use weiche_tests::lab::{HostOptions, Lab, LabHost};
 
 use crate::fleet::assert_same;
-use crate::postgres::sql;
-use crate::swap::{Hall, all_files, all_there, figures, traces};
-use crate::users::{Users, meanwhile, one_server};
+use crate::swap::{all_files, all_there, figures, traces, unwritten};
+use weiche_tests::hall::users::{Users, meanwhile, one_server};
 
 /// How often it goes there and back without users besides: not at all, or as often as there is time for it.
 fn times() -> u32 {
@@ -65,7 +65,7 @@ fn a_server_with_files_rows_and_a_database_is_swapped_and_nobody_notices() {
     let mut expected: BTreeSet<u32> = clerk.end().into_keys().chain(2_000_001..=2_010_000).collect();
     expected.extend(there.acknowledged.union(&back.acknowledged));
     all_there(old, &expected);
-    let refused = hall.unwritten(&secretary);
+    let refused = unwritten(&hall, &secretary);
     assert!(refused.is_empty(), "files that were not acknowledged: {refused}");
     let mut letters = secretary.end();
     letters.extend((500_000..=500_100).map(|number| (number, 0)));

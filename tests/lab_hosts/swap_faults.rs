@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use weiche_tests::hall::{Hall, sql, swap};
 use weiche_tests::lab::{HostOptions, Lab, LabHost};
 use weiche_tests::until;
 
-use crate::postgres::sql;
-use crate::swap::{Hall, all_files, all_there, swap};
-use crate::users::{Users, meanwhile, one_server};
+use crate::swap::{all_files, all_there};
+use weiche_tests::hall::users::{Users, meanwhile, one_server};
 
 /// What the cutover has here, by which its hosts take it back.
 const WITHIN: Duration = Duration::from_secs(15);

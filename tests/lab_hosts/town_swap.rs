@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use weiche_tests::hall::{CLERK, UNIT, Writer, program, sql, verifier};
 use weiche_tests::lab::{HostOptions, Lab, LabHost};
 use weiche_tests::town::Ran;
 
 use crate::fleet::{Fleet, assert_same, etc};
-use crate::postgres::sql;
-use crate::swap::{CLERK, UNIT, Writer, all_there, figures, verifier};
-use crate::users::{SERVICE, Users, meanwhile, one_server};
+use crate::swap::{all_there, figures};
+use weiche_tests::hall::users::{SERVICE, Users, meanwhile, one_server};
 
 /// Where users find the database; the application is at [`SERVICE`].
 const DATABASE: &str = "192.0.2.101";
@@ -32,9 +32,9 @@ resources:
   - unit: { name: rows, enabled: true, running: true }
 "#;
 
-/// `PUT /N` writes the row N and answers when it is there for good. The database is another server's and may move: whoever
+/// How it writes a row, and is through when that is there for good. The database is another server's and may move: whoever
 /// loses the connection asks anew, while the user can still be answered in time, and only some at once. Asked twice it is there once.
-const APP: &str = r#"import http.server, socket, threading, time
+const WRITE: &str = r#"import threading, time
 import psycopg2
 ROOM = threading.Semaphore(32)
 def write(number):
@@ -50,19 +50,6 @@ def write(number):
             ROOM.release()
     time.sleep(10)
     raise TimeoutError
-class Rows(http.server.BaseHTTPRequestHandler):
-    def do_PUT(self):
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        write(int(self.path[1:]))
-        self.send_response(201)
-        self.send_header("X-Server", socket.gethostname())
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-    def log_message(self, *words):
-        pass
-class Server(http.server.ThreadingHTTPServer):
-    request_queue_size = 512
-Server(("", 80), Rows).serve_forever()
 "#;
 
 const HALL: &str = "playbook: hall-swap
@@ -127,7 +114,7 @@ fn fleet<'a>(lab: &'a Lab, hosts: &[LabHost]) -> Fleet<'a> {
     fleet.write("profiles/hall-database.yaml", &text);
     fleet.write("profiles/hall-application.yaml", APPLICATION);
     companions(&fleet);
-    fleet.write("files/rows.py", &APP.replace("DATABASE", DATABASE));
+    fleet.write("files/rows.py", &program(&WRITE.replace("DATABASE", DATABASE)));
     fleet.write("files/rows.service", UNIT);
     fleet.write("files/secrets/standby.pgpass", "*:*:replication:standby:geheim\n");
     fleet.write("playbooks/hall-swap.yaml", HALL);

@@ -10,8 +10,10 @@
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
 pub mod console;
+pub mod demo;
 pub mod disk;
 pub mod fleet;
+pub mod hall;
 pub mod lab;
 pub mod sshd;
 pub mod town;

@@ -1,4 +1,5 @@
-//! `make lab`: boots a small town hall on this machine and does what is typed; see [`weiche_tests::console`].
+//! `make lab`: boots a small town hall on this machine and does what is typed; see [`weiche_tests::console`]. `make lab-demo`
+//! shows a swap there; see [`weiche_tests::demo`].
 
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
@@ -9,9 +10,11 @@ use std::time::Instant;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use weiche_tests::console::{Console, Input};
+use weiche_tests::demo;
 use weiche_tests::lab::Lab;
 
-const USAGE: &str = "lab [--hosts N]: boots hosts to try Weiche on, as root; `help` says what they can do";
+const USAGE: &str = "lab [--hosts N]: boots hosts to try Weiche on, as root; `help` says what they can do
+lab --swap: shows how a server is replaced while people work";
 
 fn main() -> ExitCode {
     match run() {
@@ -27,8 +30,9 @@ fn run() -> Result<(), String> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let count = match words.as_slice() {
-        [] => 3,
-        ["--hosts", count] => Console::count(count)?,
+        [] => Some(3),
+        ["--hosts", count] => Some(Console::count(count)?),
+        ["--swap"] => None,
         _ => return Err(USAGE.into()),
     };
     Lab::available().map_err(|why| format!("{why}; as root tests/setup.sh installs what is missing"))?;
@@ -37,6 +41,12 @@ fn run() -> Result<(), String> {
     let begin = Instant::now();
     let lab = Lab::new("town-hall");
     println!("the base is there after {:.1} s", begin.elapsed().as_secs_f64());
+    let Some(count) = count else {
+        let shown = demo::run(&lab, &inputs);
+        drop(lab);
+        println!("the lab is taken away");
+        return shown;
+    };
     let mut console = Console::boot(&lab, count, inputs);
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {

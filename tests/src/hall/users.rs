@@ -6,16 +6,14 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use weiche_tests::lab::{Lab, LabHost};
-use weiche_tests::until;
-
-use crate::names::Resolver;
+use crate::lab::{Lab, LabHost};
+use crate::until;
 
 /// What users know.
-pub(crate) const SERVICE: &str = "192.0.2.100";
+pub const SERVICE: &str = "192.0.2.100";
 
 /// As long as an ordinary program waits.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,73 +21,103 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Between the beginnings of two requests: fifty a second.
 const PERIOD: Duration = Duration::from_millis(20);
 
+/// Says where the service is.
+pub type Find<'a> = dyn Fn() -> Result<Ipv4Addr, String> + Sync + 'a;
+
 /// How far users have come; they never write the same row twice.
-#[derive(Debug, Default)]
-pub(crate) struct Users {
+#[derive(Default)]
+pub struct Users<'a> {
     /// The last row that was begun.
     begun: AtomicU32,
-    /// How many were acknowledged.
-    answered: AtomicU32,
+    seen: Mutex<Seen>,
     /// How they find the service; without it, they know its address.
-    pub(crate) names: Option<Resolver>,
+    find: Option<&'a Find<'a>>,
 }
 
-impl Users {
-    /// Who look a name up.
-    pub(crate) fn with_names(names: Resolver) -> Users {
-        Users { names: Some(names), ..Users::default() }
+/// What users have met so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// How many rows were acknowledged.
+    pub acknowledged: u32,
+    /// How many were not.
+    pub failed: u32,
+    /// The longest time that one of either took.
+    pub slowest: Duration,
+    /// The server that has acknowledged the last.
+    pub server: String,
+}
+
+impl<'a> Users<'a> {
+    /// Who look for the service anew each time.
+    pub fn who_find(find: &'a Find<'a>) -> Users<'a> {
+        Users { find: Some(find), ..Users::default() }
+    }
+
+    /// What they have met so far.
+    pub fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The server that has acknowledged a row.
     fn put(&self, row: u32) -> Result<String, String> {
-        let address = match &self.names {
-            None => SERVICE.parse().expect("an address"),
-            Some(names) => names.find()?,
-        };
-        put(row, address)
+        let begin = Instant::now();
+        let address = self.find.map_or_else(|| Ok(SERVICE.parse().expect("an address")), |find| find());
+        let answer = address.and_then(|address| put(row, address));
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.slowest = seen.slowest.max(begin.elapsed());
+        match &answer {
+            Ok(server) => {
+                seen.acknowledged += 1;
+                seen.server.clone_from(server);
+            }
+            Err(_) => seen.failed += 1,
+        }
+        answer
     }
 
     /// Waits until they have been served for two seconds' worth of requests.
-    pub(crate) fn are_served(&self) {
-        let from = self.answered.load(Ordering::Relaxed);
-        until("users are served", || self.answered.load(Ordering::Relaxed) > from + 100);
+    pub fn are_served(&self) {
+        let from = self.seen().acknowledged;
+        until("users are served", || self.seen().acknowledged > from + 100);
     }
 }
 
 /// What became of the users' requests.
 #[derive(Debug, Default)]
-pub(crate) struct Written {
+pub struct Written {
     /// The rows whose writing was acknowledged.
-    pub(crate) acknowledged: BTreeSet<u32>,
-    pub(crate) failed: Vec<String>,
-    pub(crate) slowest: Duration,
+    pub acknowledged: BTreeSet<u32>,
+    /// What was said of each other one.
+    pub failed: Vec<String>,
+    /// The longest time that one took.
+    pub slowest: Duration,
     /// When each was acknowledged, and by which server.
-    pub(crate) answers: Vec<(Instant, String)>,
+    pub answers: Vec<(Instant, String)>,
 }
 
 impl Written {
     /// The servers that answered, in the order in which they did, each once until another one did.
-    pub(crate) fn servers(&self) -> Vec<&str> {
+    pub fn servers(&self) -> Vec<&str> {
         let mut servers: Vec<&str> = self.answers.iter().map(|(_, server)| server.as_str()).collect();
         servers.dedup();
         servers
     }
 
     /// The longest time in which nothing was acknowledged.
-    pub(crate) fn gap(&self) -> Duration {
+    pub fn gap(&self) -> Duration {
         self.answers.windows(2).map(|pair| pair[1].0 - pair[0].0).max().unwrap_or_default()
     }
 
     /// Nobody was refused or cut off. How long a freeze lasts depends on the machine: behind 3 s TCP asks again after 7 s
     /// only, so that a few may have given up; none may where `WEICHE_STRICT` is set.
     #[track_caller]
-    pub(crate) fn few_lost_patience(&self, context: &str) {
+    pub fn few_lost_patience(&self, context: &str) {
         self.lost_patience(20, context);
     }
 
     /// The same, where at most one of so many may have given up.
     #[track_caller]
-    pub(crate) fn lost_patience(&self, one_of: usize, context: &str) {
+    pub fn lost_patience(&self, one_of: usize, context: &str) {
         let impatient = |said: &&String| said.contains("timed out") || said.contains("temporarily unavailable");
         let others: Vec<&String> =
             self.failed.iter().filter(|said| !impatient(&&said.to_lowercase())).take(3).collect();
@@ -98,15 +126,16 @@ impl Written {
         assert!(self.failed.len() <= most, "{} lost patience, more than {most}\n{context}", self.failed.len());
     }
 
+    /// Nobody gave up, either.
     #[track_caller]
-    pub(crate) fn all_well(&self, context: &str) {
+    pub fn all_well(&self, context: &str) {
         let first: Vec<&String> = self.failed.iter().take(3).collect();
         assert!(first.is_empty(), "{} requests failed, such as {first:?}\n{context}", self.failed.len());
     }
 }
 
 /// Writes row after row until it is told to stop, each over a connection of its own, whatever becomes of the others.
-fn write(lab: &Lab, stop: &AtomicBool, users: &Users) -> Written {
+fn write(lab: &Lab, stop: &AtomicBool, users: &Users<'_>) -> Written {
     let first = users.begun.load(Ordering::Relaxed);
     lab.inside(|| {
         let (sender, answers) = mpsc::channel();
@@ -122,7 +151,6 @@ fn write(lab: &Lab, stop: &AtomicBool, users: &Users) -> Written {
                     let start = Instant::now();
                     let answer =
                         users.put(row).map_err(|error| format!("row {row} after {:?}: {error}", start.elapsed()));
-                    users.answered.fetch_add(answer.is_ok().into(), Ordering::Relaxed);
                     let _ = sender.send((row, start, Instant::now(), answer));
                 });
                 std::thread::sleep((begin + PERIOD * (row - first + 1)).saturating_duration_since(Instant::now()));
@@ -146,7 +174,10 @@ fn write(lab: &Lab, stop: &AtomicBool, users: &Users) -> Written {
 }
 
 /// The server that has acknowledged it.
-pub(crate) fn put(row: u32, address: Ipv4Addr) -> Result<String, String> {
+///
+/// # Errors
+/// What a user would be told.
+pub fn put(row: u32, address: Ipv4Addr) -> Result<String, String> {
     let end = Instant::now() + PATIENCE;
     let address = SocketAddr::from((address, 80));
     let said = |error: std::io::Error| error.to_string();
@@ -180,7 +211,7 @@ impl Drop for Stop<'_> {
 }
 
 /// Users write while this happens, for a while before and behind it; never the same row.
-pub(crate) fn meanwhile(lab: &Lab, users: &Users, act: impl FnOnce()) -> Written {
+pub fn meanwhile(lab: &Lab, users: &Users<'_>, act: impl FnOnce()) -> Written {
     let stop = AtomicBool::new(false);
     users.begun.fetch_add(1, Ordering::Relaxed);
     std::thread::scope(|scope| {
@@ -207,7 +238,7 @@ fn has_it(host: &LabHost) -> bool {
 }
 
 /// Watches while this happens that never both hosts have the users' address.
-pub(crate) fn one_server<T>(one: &LabHost, other: &LabHost, act: impl FnOnce() -> T) -> T {
+pub fn one_server<T>(one: &LabHost, other: &LabHost, act: impl FnOnce() -> T) -> T {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let watch = scope.spawn(|| {
