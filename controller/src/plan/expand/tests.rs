@@ -91,21 +91,20 @@ build on alpha/fs-new
   build.3 package nginx
   build.4 directory /srv
   build.5 directory /srv/intranet
-  build.6 directory /var/www
-  build.7 directory /var/www/intranet
-  build.8 file /var/www/intranet/index.html
-  build.9 directory /etc/nginx
-  build.10 directory /etc/nginx/conf.d
-  build.11 file /etc/nginx/conf.d/intranet.conf
-  build.12 unit nginx watches build.3, build.11
-  build.13 group verwaltung
-  build.14 user scan
-  build.15 unit smbd (anchor)
-  build.16 package samba
-  build.17 directory /srv/files
-  build.18 directory /etc/samba
-  build.19 file /etc/samba/smb.conf
-  build.20 unit smbd watches build.16, build.19
+  build.6 directory /srv/landing
+  build.7 file /srv/landing/index.html
+  build.8 directory /etc/nginx
+  build.9 directory /etc/nginx/conf.d
+  build.10 file /etc/nginx/conf.d/intranet.conf
+  build.11 unit nginx watches build.3, build.10
+  build.12 group verwaltung
+  build.13 user scan
+  build.14 unit smbd (anchor)
+  build.15 package samba
+  build.16 directory /srv/files
+  build.17 directory /etc/samba
+  build.18 file /etc/samba/smb.conf
+  build.19 unit smbd watches build.15, build.18
 presync on alpha/fs-new
   presync.1 transfer /srv/files from alpha/fs-old, delete false
   presync.2 transfer /srv/intranet from alpha/fs-old, delete false
