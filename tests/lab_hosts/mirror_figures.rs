@@ -82,6 +82,7 @@ fn a_freeze_is_short_and_a_copy_fast() {
     let mebibytes = mebibytes as f64;
     println!("plain rsync -aHAX: {first:.1} s, {:.0} MiB/s", mebibytes / first);
     let copied = told(&town.json("presync"));
+    // No file is so large that it comes with the second only.
     let round = copied.first().expect("a round").0;
     println!("mirror, first round: {round:.1} s, {:.0} MiB/s, {:.2} of plain", mebibytes / round, first / round);
     for (seconds, text) in &copied {

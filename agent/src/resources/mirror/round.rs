@@ -19,6 +19,10 @@ const GRACE: Duration = Duration::from_mins(2);
 const PATIENCE: Duration = Duration::from_mins(2);
 const BETWEEN: Duration = Duration::from_secs(2);
 
+/// The first copy brings small files without looking for holes in them, for rsync writes what may have some in pieces of
+/// 1 KiB: that takes a quarter longer.
+const SMALL: [&str; 2] = ["--no-sparse", "--max-size=1m"];
+
 /// How long the last round is tried for someone who takes its host back whatever is missing.
 const RELUCTANT: Duration = Duration::from_secs(10);
 
@@ -42,6 +46,10 @@ pub(super) fn copy(spec: &Spec, follows: &Follows, cx: &mut Cx<'_>) -> Result<()
     let end = after(cx.timeout, cx);
     let until = bytes(&spec.rounds.until).unwrap_or_default();
     let mut before: Option<u64> = None;
+    if place::contents(&spec.path, cx)?.is_empty() {
+        let (moved, files) = round(spec, follows, &[&["--stats", "--info=progress2"], &SMALL[..]].concat(), end, cx)?;
+        cx.note(format!("small files: {files} files, {}", human(moved)));
+    }
     for number in 1..=spec.rounds.at_most {
         let (moved, files) = round(spec, follows, &["--stats", "--info=progress2"], end, cx)?;
         cx.note(format!("round {number}: {files} files, {}", human(moved)));
