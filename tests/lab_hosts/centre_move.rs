@@ -7,15 +7,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
 
+use weiche_tests::hall::users::{Users, meanwhile, put};
 use weiche_tests::hall::{CLERK, UNIT, WRITE, Writer, program, sql, verifier};
 use weiche_tests::lab::{HostOptions, Lab, LabHost, Site};
 use weiche_tests::town::Ran;
+use weiche_tests::until;
 
 use crate::fleet::{Fleet, assert_same, etc};
 use crate::handover::{SECRET, name_server};
 use crate::names::Resolver;
-use crate::swap::{all_there, figures};
-use weiche_tests::hall::users::{Users, meanwhile, put};
+use crate::swap::{all_there, approved, approver, figures};
 
 /// The service's address at either site.
 const TOWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
@@ -93,15 +94,15 @@ fn set_up(fleet: &Fleet<'_>, old: &LabHost) {
     ]);
 }
 
-#[test]
-fn a_server_moves_to_another_site_and_nobody_notices() {
-    if let Err(why) = Lab::available() {
-        return weiche_tests::skip("a_server_moves_to_another_site_and_nobody_notices", &why);
-    }
-    let lab = Lab::alone("centre-move");
+/// The old server, the new one at the other site, and people with their name server.
+fn boot(lab: &Lab) -> Vec<LabHost> {
     let at = |name: &str, site: Site| HostOptions::named(name).at(site);
-    let hosts = lab.boot_all(&[at("old", Site::Routed), at("new", Site::Centre), at("user", Site::Routed)]);
-    let [old, new, user] = hosts.as_slice() else { unreachable!("three hosts") };
+    lab.boot_all(&[at("old", Site::Routed), at("new", Site::Centre), at("user", Site::Routed)])
+}
+
+/// A town hall that is at work.
+fn town<'a>(lab: &'a Lab, hosts: &[LabHost]) -> Fleet<'a> {
+    let [old, new, user] = hosts else { unreachable!("three hosts") };
     std::thread::scope(|scope| {
         scope.spawn(|| install(old));
         scope.spawn(|| install(new));
@@ -110,8 +111,20 @@ fn a_server_moves_to_another_site_and_nobody_notices() {
             name_server(user, ZONE);
         });
     });
-    let fleet = fleet(&lab, old, new, user);
+    let fleet = fleet(lab, old, new, user);
     set_up(&fleet, old);
+    fleet
+}
+
+#[test]
+fn a_server_moves_to_another_site_and_nobody_notices() {
+    if let Err(why) = Lab::available() {
+        return weiche_tests::skip("a_server_moves_to_another_site_and_nobody_notices", &why);
+    }
+    let lab = Lab::alone("centre-move");
+    let hosts = boot(&lab);
+    let [old, new, user] = hosts.as_slice() else { unreachable!("three hosts") };
+    let fleet = town(&lab, &hosts);
     let before = [old, new].map(etc);
     let run = |words: &[&str], code: i32| -> Ran { fleet.weiche(words).expect(code) };
     let write = |row: u32, address: Ipv4Addr| lab.inside(|| put(row, address));
@@ -150,4 +163,72 @@ fn a_server_moves_to_another_site_and_nobody_notices() {
     }
     let rules = [old, new].map(|host| host.run(&["nft", "list", "ruleset"]));
     assert_eq!(rules, ["", ""]);
+}
+
+#[test]
+fn a_cutover_that_fails_is_made_again_and_the_old_server_is_retired() {
+    if let Err(why) = Lab::available() {
+        return weiche_tests::skip("a_cutover_that_fails_is_made_again_and_the_old_server_is_retired", &why);
+    }
+    let lab = Lab::new("centre-retire");
+    let hosts = boot(&lab);
+    let [old, new, user] = hosts.as_slice() else { unreachable!("three hosts") };
+    let fleet = town(&lab, &hosts);
+    let shipped = fs::read_to_string(fleet.path().join("playbooks/data-centre-move.yaml")).expect("read");
+    assert_eq!(shipped.matches("hold: 2d\n").count(), 1);
+    fleet.write("playbooks/data-centre-move.yaml", &shipped.replace("hold: 2d\n", "hold: 2s\n"));
+    let key = approver(&fleet);
+    let names = Resolver::new(user.address, NAME);
+    let find = || lab.inside(|| names.find());
+    let clerk = Writer::new(user, CLERK, "/root/go", "/root/acknowledged");
+    let apply =
+        |more: &[&str], code: i32| fleet.weiche(&[&["apply"], &MOVE[..], &["--yes"], more].concat()).expect(code);
+
+    // The last step but one: the new server takes writes already, and nobody has come to it.
+    let plan = fleet.weiche(&[&["plan"], &MOVE[..3]].concat()).expect(2).stdout;
+    let relay = plan.lines().find_map(|line| {
+        let step = line.split_whitespace().find(|word| word.starts_with("cutover."))?;
+        line.contains("relay").then(|| format!("rathaus/old:{step}=fail"))
+    });
+    apply(&["--inject", &relay.expect("a step that passes on")], 3);
+    assert_eq!([old, new].map(|host| sql(host, "SELECT pg_is_in_recovery()")), ["f", "t"], "it follows still");
+    assert_eq!(find(), Ok(TOWN));
+    let rows = clerk.written().len();
+    until("rows are written on the old server", || clerk.written().len() > rows + 5);
+
+    // Once more, and it works.
+    apply(&[], 6);
+    let rows = clerk.written().len();
+    until("rows are written through the old one", || clerk.written().len() > rows + 5);
+    until("the name is forgotten", || find() == Ok(CENTRE));
+    let expected: BTreeSet<u32> = clerk.end().into_keys().collect();
+    all_there(new, &expected);
+
+    let items = [
+        "the services work",
+        "a backup of the new server was restored on trial",
+        "nobody comes to the old address any more (on the old server: nft list table inet weiche-relay-move)",
+    ];
+    approved(&fleet, &key, &items);
+    let server = format!("@{}", user.address);
+    let lookup = old.run(&["dig", &server, "+noall", "+answer", NAME]);
+    assert_eq!(
+        lookup.split_whitespace().collect::<Vec<_>>()[1..],
+        ["5", "IN", "A", &CENTRE.to_string()],
+        "the usual time"
+    );
+    assert!(lab.inside(|| put(4_000_001, TOWN)).is_err(), "nobody is passed on");
+    assert_eq!(lab.inside(|| put(4_000_002, CENTRE)).as_deref(), Ok("new"));
+    let left = "ls -A /etc/weiche/mirror; grep -o 'weiche-mirror[^ ]*' /root/.ssh/authorized_keys
+        ls -d /srv/*.weiche* /var/lib/postgresql/15/*.weiche* /var/lib/postgresql/.pgpass-standby
+        systemctl list-units --all --plain --no-legend 'weiche*' | cut -d ' ' -f 1 | grep -v ^weiche-address-
+        nft list ruleset; ip rule | grep -v lookup";
+    for host in [old, new] {
+        let left = String::from_utf8_lossy(&host.exec(&["sh", "-c", left]).stdout).into_owned();
+        assert_eq!(left, "", "{}", host.name);
+    }
+    assert_eq!(sql(new, "SELECT count(*) FROM pg_replication_slots"), "0");
+    fleet.weiche(&["done", "latest", "rathaus/old:wipe.1"]).expect(0);
+    fleet.weiche(&["resume", "latest"]).expect(0);
+    all_there(new, &expected);
 }

@@ -1,12 +1,15 @@
 //! What lab tests of swaps share beside [`weiche_tests::hall`]: what must be there later, and what must not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use weiche_tests::hall::users::Written;
 use weiche_tests::hall::{Hall, Writer, longest, lost_letters, lost_rows};
 use weiche_tests::lab::LabHost;
 
-use crate::fleet::etc;
+use crate::fleet::{Fleet, etc};
 
 /// What the secretary was told of files that were not acknowledged, but for a few that took too long, as in
 /// [`Written::few_lost_patience`].
@@ -47,4 +50,28 @@ pub(crate) fn traces(host: &LabHost) -> String {
             -c 'SELECT rolname FROM pg_roles ORDER BY 1' -c 'SELECT pg_is_in_recovery()'
         systemctl list-units --all --plain --no-legend 'weiche*' | cut -d ' ' -f 1; pgrep -a weiche; ls -A /run/weiche* 2>/dev/null";
     format!("{}\n{}", String::from_utf8_lossy(&host.exec(&["sh", "-c", script]).stdout), etc(host))
+}
+
+/// Somebody who may approve: the key.
+pub(crate) fn approver(fleet: &Fleet<'_>) -> PathBuf {
+    let key = fleet.path().join("anna");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(&key).status();
+    assert!(made.expect("ssh-keygen").success());
+    let public = fs::read_to_string(key.with_extension("pub")).expect("read");
+    fleet.write("allowed_signers", &format!("anna@rathaus.example namespaces=\"weiche\" {}\n", public.trim()));
+    let config = fs::read_to_string(fleet.path().join("weiche.yaml")).expect("read");
+    fleet.write("weiche.yaml", &format!("{config}approvers: allowed_signers\n"));
+    key
+}
+
+/// The retirement is approved, all that it asks for is ticked, and it is carried out: what is left is to be done by hand.
+pub(crate) fn approved(fleet: &Fleet<'_>, key: &Path, items: &[&str]) {
+    let waits = fleet.weiche(&["resume", "latest"]).expect(6).stderr;
+    assert!(waits.contains("1 of 1 approval is missing"), "{waits}");
+    fleet.weiche(&["approve", "latest", "--stage", "retire", "--key", key.to_str().expect("UTF-8")]).expect(0);
+    for item in items {
+        fleet.weiche(&["tick", "latest", "retire", item]).expect(0);
+    }
+    let waits = fleet.weiche(&["resume", "latest"]).expect(6).stderr;
+    assert!(waits.contains("Switch old off, wipe its disks"), "{waits}");
 }

@@ -5,16 +5,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
+use weiche_tests::hall::users::{Users, meanwhile, one_server};
 use weiche_tests::hall::{Hall, sql, swap};
 use weiche_tests::lab::{HostOptions, Lab, LabHost};
 use weiche_tests::until;
 
-use crate::swap::{all_files, all_there};
-use weiche_tests::hall::users::{Users, meanwhile, one_server};
+use crate::swap::{all_files, all_there, approved, approver};
 
 /// What the cutover has here, by which its hosts take it back.
 const WITHIN: Duration = Duration::from_secs(15);
@@ -70,18 +69,6 @@ fn playbooks(hall: &Hall<'_>) {
     hall.fleet.write("playbooks/stops.yaml", &stops.replacen(HAND_OVER, &format!("{STOP}{HAND_OVER}"), 1));
 }
 
-/// Somebody who may approve: the key.
-fn approver(hall: &Hall<'_>) -> PathBuf {
-    let key = hall.fleet.path().join("anna");
-    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(&key).status();
-    assert!(made.expect("ssh-keygen").success());
-    let public = fs::read_to_string(key.with_extension("pub")).expect("read");
-    hall.fleet.write("allowed_signers", &format!("anna@rathaus.example namespaces=\"weiche\" {}\n", public.trim()));
-    let config = fs::read_to_string(hall.fleet.path().join("weiche.yaml")).expect("read");
-    hall.fleet.write("weiche.yaml", &format!("{config}approvers: allowed_signers\n"));
-    key
-}
-
 #[test]
 fn users_are_served_again_whatever_dies_at_the_worst_moment() {
     if let Err(why) = Lab::available() {
@@ -92,7 +79,7 @@ fn users_are_served_again_whatever_dies_at_the_worst_moment() {
     let hall = Hall::new(&lab, &hosts);
     let Hall { old, new, fleet, .. } = &hall;
     playbooks(&hall);
-    let key = approver(&hall);
+    let key = approver(fleet);
     // Users come from where the controller is, but to another address.
     let route = |verb: &str| {
         for host in [old, new] {
@@ -169,14 +156,7 @@ fn users_are_served_again_whatever_dies_at_the_worst_moment() {
 /// The end of the way back: nothing of the swap is left, and nothing follows anything.
 fn retire(hall: &Hall<'_>, key: &Path) {
     let Hall { old, new, fleet, .. } = hall;
-    let waits = fleet.weiche(&["resume", "latest"]).expect(6).stderr;
-    assert!(waits.contains("1 of 1 approval is missing"), "{waits}");
-    fleet.weiche(&["approve", "latest", "--stage", "retire", "--key", key.to_str().expect("UTF-8")]).expect(0);
-    for item in ["the services work", "a backup of the new server was restored on trial"] {
-        fleet.weiche(&["tick", "latest", "retire", item]).expect(0);
-    }
-    let waits = fleet.weiche(&["resume", "latest"]).expect(6).stderr;
-    assert!(waits.contains("Switch old off, wipe its disks"), "{waits}");
+    approved(fleet, key, &["the services work", "a backup of the new server was restored on trial"]);
     // A connection that rounds shared ends by itself within a minute.
     let left = "ls -A /etc/weiche/mirror; grep -o 'weiche-mirror[^ ]*' /root/.ssh/authorized_keys
         ls -d /srv/*.weiche* /var/lib/*.weiche* /var/lib/postgresql/15/*.weiche* /var/lib/postgresql/.pgpass-standby

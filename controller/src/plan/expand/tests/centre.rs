@@ -83,6 +83,7 @@ backup
 build
   fs-new service_address {"address":"198.51.100.100/24","state":"present"}
 reach
+  fs-new hold {"state":"open"}
 announce, then 86400 s
   fs-old dns_record {"ttl":60,"values":["192.0.2.100"]}
 join
