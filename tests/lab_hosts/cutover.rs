@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use weiche_tests::hall::users::{SERVICE, Users, meanwhile};
 use weiche_tests::lab::{HostOptions, Lab, LabHost};
 
 use crate::fleet::Fleet;
-use weiche_tests::hall::users::{SERVICE, Users, meanwhile};
 
 /// Takes files by PUT, as WebDAV does; rows are files with numbers for names.
 const NGINX: &str =

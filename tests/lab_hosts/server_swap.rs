@@ -4,12 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use weiche_tests::hall::users::{Users, meanwhile, one_server};
 use weiche_tests::hall::{Hall, sql};
 use weiche_tests::lab::{HostOptions, Lab, LabHost};
 
 use crate::fleet::assert_same;
 use crate::swap::{all_files, all_there, figures, traces, unwritten};
-use weiche_tests::hall::users::{Users, meanwhile, one_server};
 
 /// How often it goes there and back without users besides: not at all, or as often as there is time for it.
 fn times() -> u32 {

@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use weiche_tests::hall::users::{SERVICE, Users, meanwhile, one_server};
 use weiche_tests::hall::{CLERK, UNIT, Writer, program, sql, verifier};
 use weiche_tests::lab::{HostOptions, Lab, LabHost};
 use weiche_tests::town::Ran;
 
 use crate::fleet::{Fleet, assert_same, etc};
 use crate::swap::{all_there, figures};
-use weiche_tests::hall::users::{SERVICE, Users, meanwhile, one_server};
 
 /// Where users find the database; the application is at [`SERVICE`].
 const DATABASE: &str = "192.0.2.101";
