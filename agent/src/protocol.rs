@@ -373,7 +373,7 @@ pub enum Reply {
         ok: bool,
         /// Exit status and the end of its output, for people.
         detail: String,
-        /// The first 4000 characters of its standard output.
+        /// The first 512 Ki characters of its standard output.
         output: String,
     },
     /// The beginning of the file, `None` if there is none that can be read.

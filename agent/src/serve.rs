@@ -27,6 +27,9 @@ use crate::resources::replica;
 /// Entries in one message.
 const ENTRIES_PER_MESSAGE: usize = 2000;
 
+/// So many characters of what a program says are answered: far below the bound of a message.
+const CHECKED: usize = 512 << 10;
+
 /// Serves until `input` ends.
 ///
 /// # Errors
@@ -203,7 +206,7 @@ fn answer(request: Request, host: &mut dyn Host, out: &mut dyn Write) -> Result<
             let said = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
             let tail: String = said.trim().chars().rev().take(400).collect::<Vec<_>>().into_iter().rev().collect();
             let detail = format!("status {} {tail}", output.status).trim().to_owned();
-            Ok(Reply::Checked { ok: output.ok(), detail, output: output.stdout.chars().take(4000).collect() })
+            Ok(Reply::Checked { ok: output.ok(), detail, output: output.stdout.chars().take(CHECKED).collect() })
         }
     }
 }

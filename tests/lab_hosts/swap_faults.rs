@@ -5,8 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use weiche_tests::hall::users::{Users, meanwhile, one_server};
 use weiche_tests::hall::{Hall, sql, swap};
@@ -140,8 +142,13 @@ fn users_are_served_again_whatever_dies_at_the_worst_moment() {
         all_files(old, &secretary.written());
     }
 
-    // What was built is still there; and now it works.
-    let there = one_server(old, new, || meanwhile(&lab, &users, || drop(hall.apply("quick", &[]).expect(6))));
+    // What was built is still there; and now it works. Somebody has a file open: that is told, and who it is.
+    let open = OpenFile::new(&hall, "letter-1");
+    let mut said = String::new();
+    let there = one_server(old, new, || meanwhile(&lab, &users, || said = hall.apply("quick", &[]).expect(6).stderr));
+    let told = format!("/srv/files/letter-1: scan at {} since", hall.user.address);
+    assert!(said.contains("1 file is open on a share") && said.contains(&told), "{said}");
+    open.ends();
     assert_eq!(there.servers(), ["old", "new"]);
     expected.extend(there.acknowledged);
     expected.extend(clerk.end().into_keys());
@@ -173,6 +180,27 @@ fn retire(hall: &Hall<'_>, key: &Path) {
     assert_eq!(sql(new, "SELECT pg_is_in_recovery()"), "f");
     fleet.weiche(&["done", "latest", "rathaus/old:wipe.1"]).expect(0);
     fleet.weiche(&["resume", "latest"]).expect(0);
+}
+
+/// A file that somebody at the third host has open, over a connection that lasts.
+struct OpenFile(Child);
+
+impl OpenFile {
+    fn new(hall: &Hall<'_>, name: &str) -> OpenFile {
+        let mut command = hall.user.command(&["smbclient", "//192.0.2.100/ablage", "-U", "scan%geheim"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("start");
+        writeln!(child.stdin.as_mut().expect("its input"), "open {name}").expect("it reads");
+        until("the file is open", || hall.old.run(&["smbstatus", "-L"]).contains(name));
+        OpenFile(child)
+    }
+
+    /// Its server is another one now: whoever uses the connection is told at once, and does not wait for an answer.
+    fn ends(mut self) {
+        let begin = Instant::now();
+        let _ = writeln!(self.0.stdin.take().expect("its input"), "ls");
+        until("the client ends", || self.0.try_wait().expect("our child").is_some());
+        eprintln!("who had a file open was told after {:?}", begin.elapsed());
+    }
 }
 
 /// Whether a server says that it takes no writes; nothing if it says nothing.

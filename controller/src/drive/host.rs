@@ -201,7 +201,9 @@ async fn in_order(
                 .map_err(|fault| fault.within(format!("step {}", step.id)))?,
             Action::Check(check) => {
                 let session = || async { shared.pool.hold(host).await.ok_or_else(|| as_fault(unknown().into())) };
-                probe::check(check, session).await?;
+                if let Some(told) = probe::check(check, session).await? {
+                    report(events, host, first.action.id(), StepOutcome::Note(told), begin);
+                }
                 StepOutcome::Unchanged
             }
             Action::Manual(manual) => {

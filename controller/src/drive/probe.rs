@@ -3,6 +3,7 @@
 
 mod certificate;
 mod dns;
+mod open_files;
 mod state;
 pub(super) mod through;
 
@@ -23,11 +24,11 @@ use crate::plan::procedure::{Check, Probe};
 /// One attempt takes at most this long.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
-/// Probes until success.
+/// Probes until success; what is to be told of it, if anything.
 ///
 /// # Errors
 /// The last attempt's error once `within` has passed.
-pub(super) async fn check<'p, F>(check: &Check, hold: impl Fn() -> F) -> Result<(), Fault>
+pub(super) async fn check<'p, F>(check: &Check, hold: impl Fn() -> F) -> Result<Option<String>, Fault>
 where
     F: Future<Output = Result<(Held, tokio::sync::SemaphorePermit<'p>), Fault>>,
 {
@@ -35,13 +36,16 @@ where
     loop {
         let attempt = async {
             if !check.probe.on_host() {
-                return once(&check.probe).await;
+                return once(&check.probe).await.map(|()| None);
             }
             let (mut held, _permit) = hold().await?;
             let session = held.session().await.map_err(|e| as_fault(e.into()))?;
             on_host(&check.probe, session).await
         };
-        let Err(fault) = attempt.await else { return Ok(()) };
+        let fault = match attempt.await {
+            Ok(told) => return Ok(told),
+            Err(fault) => fault,
+        };
         if Instant::now() + check.every >= end {
             return Err(fault.within(format!("the check did not succeed within {}", Period(check.within))));
         }
@@ -69,19 +73,21 @@ async fn from_here(probe: &Probe) -> Result<(), Fault> {
             certificate::of_server(endpoint, name.as_deref(), *days_left).await
         }
         Probe::CertificateFile { .. } | Probe::Unit(_) | Probe::Postgres { .. } | Probe::Command(_) => Ok(()),
-        Probe::Disk { .. } | Probe::Fresh { .. } | Probe::Clock { .. } => Ok(()),
+        Probe::Disk { .. } | Probe::Fresh { .. } | Probe::Clock { .. } | Probe::OpenFiles { .. } => Ok(()),
     }
 }
 
-async fn on_host(probe: &Probe, session: &mut Session) -> Result<(), Fault> {
+/// Looks once, on the host.
+async fn on_host(probe: &Probe, session: &mut Session) -> Result<Option<String>, Fault> {
     let refused = |argv: &[String], detail| Fault::new(FaultCode::CommandFailed, detail).within(argv.join(" "));
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let (argv, expect) = match probe {
         Probe::CertificateFile { path, name, days_left } => {
             let text = session.read(path, ATTEMPT).await.map_err(|e| as_fault(e.into()))?;
             let missing = || Fault::new(FaultCode::NotFound, format!("{path} cannot be read on the host"));
-            return certificate::of_text(path, &text.ok_or_else(missing)?, name.as_deref(), *days_left);
+            return certificate::of_text(path, &text.ok_or_else(missing)?, name.as_deref(), *days_left).map(|()| None);
         }
+        Probe::OpenFiles { most } => return open_files::look(*most, session).await,
         Probe::Unit(unit) => (words(&["systemctl", "is-active", unit]), None),
         // Without psqlrc, unaligned, tuples only; it never asks for a password.
         Probe::Postgres { database, query, expect } => {
@@ -92,7 +98,7 @@ async fn on_host(probe: &Probe, session: &mut Session) -> Result<(), Fault> {
         Probe::Disk { .. } | Probe::Fresh { .. } | Probe::Clock { .. } => {
             (state::argv(probe).unwrap_or_default(), None)
         }
-        Probe::Tcp(_) | Probe::Http { .. } | Probe::Dns { .. } | Probe::Certificate { .. } => return Ok(()),
+        Probe::Tcp(_) | Probe::Http { .. } | Probe::Dns { .. } | Probe::Certificate { .. } => return Ok(None),
     };
     let asked = now_ms();
     let (ok, detail, output) = session.check(argv.clone(), ATTEMPT).await.map_err(|e| as_fault(e.into()))?;
@@ -101,7 +107,7 @@ async fn on_host(probe: &Probe, session: &mut Session) -> Result<(), Fault> {
         Some(expect) if output.trim() != expect.trim() => {
             Err(refused(&argv, format!("the answer is `{}`, expected `{}`", output.trim(), expect.trim())))
         }
-        _ => state::judge(probe, &output, (asked, now_ms())),
+        _ => state::judge(probe, &output, (asked, now_ms())).map(|()| None),
     }
 }
 

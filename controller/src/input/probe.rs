@@ -7,14 +7,14 @@ use super::room::Room;
 use super::scalar::{Period, address_problem, endpoint_problem, path_problem};
 
 /// The ways to look, for messages.
-pub const WAYS: &str =
-    "one of `tcp`, `http`, `dns`, `certificate`, `unit`, `postgres`, `disk`, `fresh`, `clock` and `command`";
+pub const WAYS: &str = "one of `tcp`, `http`, `dns`, `certificate`, `unit`, `postgres`, `disk`, `fresh`, `clock`, `open_files` and \
+     `command`";
 
 /// Days that a certificate has to be valid, unless asked otherwise: time to get another one.
 const DAYS_LEFT: u32 = 14;
 
-/// A way to look: exactly one of `tcp`, `http`, `dns`, `certificate`, `unit`, `postgres`, `disk`, `fresh`, `clock` and
-/// `command`.
+/// A way to look: exactly one of `tcp`, `http`, `dns`, `certificate`, `unit`, `postgres`, `disk`, `fresh`, `clock`, `open_files`
+/// and `command`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeForm {
@@ -48,6 +48,9 @@ pub struct ProbeForm {
     /// A clock of the host that agrees with the controller's; in playbooks only.
     #[serde(default)]
     pub clock: Option<ClockForm>,
+    /// Files that users have open on shares of the host (Samba) are told, before they lose them; in playbooks only.
+    #[serde(default)]
+    pub open_files: Option<OpenFilesForm>,
     /// Program and arguments on the host, which end with status 0; in playbooks only.
     #[serde(default)]
     pub command: Option<Vec<String>>,
@@ -202,6 +205,15 @@ pub struct ClockForm {
     pub within: Period,
 }
 
+/// Files that users have open.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenFilesForm {
+    /// So many may be open; if not given, they are only told.
+    #[serde(default)]
+    pub most: Option<u32>,
+}
+
 impl ProbeForm {
     /// Says what is wrong with it.
     pub fn problem(&self) -> Option<String> {
@@ -215,6 +227,7 @@ impl ProbeForm {
             self.disk.is_some(),
             self.fresh.is_some(),
             self.clock.is_some(),
+            self.open_files.is_some(),
             self.command.is_some(),
         ];
         match given.iter().filter(|given| **given).count() {
@@ -243,7 +256,8 @@ impl ProbeForm {
     /// Whether it looks on the host itself, not from outside.
     pub fn on_host(&self) -> bool {
         let file = self.certificate.as_ref().is_some_and(|certificate| certificate.path.is_some());
-        let state = self.disk.is_some() || self.fresh.is_some() || self.clock.is_some();
+        let state = [self.disk.is_some(), self.fresh.is_some(), self.clock.is_some(), self.open_files.is_some()]
+            .contains(&true);
         self.command.is_some() || self.unit.is_some() || self.postgres.is_some() || state || file
     }
 }
@@ -316,6 +330,7 @@ mod tests {
             (r#"{"disk":{"path":"srv","free":"5%"}}"#, "absolute"),
             (r#"{"fresh":{"path":"/srv/../etc","within":"1h"}}"#, "`..`"),
             (r#"{"clock":{"within":"2s"}}"#, ""),
+            (r#"{"open_files":{"most":0}}"#, ""),
             (r#"{"postgres":{}}"#, ""),
             (r#"{"postgres":{"database":"host=other"}}"#, "name of a database"),
             (r#"{"postgres":{"query":"\\! id"}}"#, "`query` is SQL"),

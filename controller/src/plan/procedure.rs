@@ -192,6 +192,11 @@ pub enum Probe {
         /// To this.
         within: Duration,
     },
+    /// Files that users have open on the host's shares are told.
+    OpenFiles {
+        /// So many may be open; `None`: any number.
+        most: Option<u32>,
+    },
     /// A program on the host ends with status 0.
     Command(Vec<String>),
 }
@@ -202,7 +207,7 @@ impl Probe {
         match self {
             Probe::Tcp(_) | Probe::Http { .. } | Probe::Dns { .. } | Probe::Certificate { .. } => false,
             Probe::CertificateFile { .. } | Probe::Unit(_) | Probe::Postgres { .. } | Probe::Command(_) => true,
-            Probe::Disk { .. } | Probe::Fresh { .. } | Probe::Clock { .. } => true,
+            Probe::Disk { .. } | Probe::Fresh { .. } | Probe::Clock { .. } | Probe::OpenFiles { .. } => true,
         }
     }
 
@@ -238,6 +243,8 @@ impl fmt::Display for Probe {
             Probe::Disk { path, free } => write!(f, "disk of {path} has {free} free"),
             Probe::Fresh { path, within } => write!(f, "{path} was written within {}", Period(*within)),
             Probe::Clock { within } => write!(f, "clock agrees to {}", Period(*within)),
+            Probe::OpenFiles { most: None } => write!(f, "files that users have open"),
+            Probe::OpenFiles { most: Some(most) } => write!(f, "at most {most} files that users have open"),
             Probe::Command(argv) => write!(f, "command {}", argv.join(" ")),
         }
     }

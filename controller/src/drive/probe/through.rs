@@ -78,6 +78,7 @@ impl Way<'_> {
             | Probe::Disk { .. }
             | Probe::Fresh { .. }
             | Probe::Clock { .. }
+            | Probe::OpenFiles { .. }
             | Probe::Command(_) => {
                 let text = format!("`{probe}` is not looked at from {}", self.vantage);
                 Err(Missed::Refused(Fault::new(FaultCode::Unsupported, text)))

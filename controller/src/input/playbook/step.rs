@@ -13,8 +13,20 @@ use crate::input::yaml::{Key, Node, Value, decode, expected};
 /// The actions that are no resource kinds.
 const ACTIONS: [&str; 6] = ["apply", "check", "manual", "reboot", "transfer", "wait_for"];
 /// The keys of a way to look.
-const PROBE: [&str; 11] =
-    ["tcp", "http", "status", "dns", "certificate", "unit", "postgres", "disk", "fresh", "clock", "command"];
+const PROBE: [&str; 12] = [
+    "tcp",
+    "http",
+    "status",
+    "dns",
+    "certificate",
+    "unit",
+    "postgres",
+    "disk",
+    "fresh",
+    "clock",
+    "open_files",
+    "command",
+];
 /// For how long a check is repeated, and how often, unless it says otherwise.
 const CHECK: (Duration, Duration) = (Duration::from_secs(30), Duration::from_millis(500));
 /// The same for what is waited for: something slow.

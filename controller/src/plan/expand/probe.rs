@@ -18,6 +18,7 @@ pub(super) fn probe(form: ProbeForm) -> Probe {
         ProbeForm { disk: Some(form), .. } => Probe::Disk { path: form.path, free: form.free },
         ProbeForm { fresh: Some(form), .. } => Probe::Fresh { path: form.path, within: form.within.0 },
         ProbeForm { clock: Some(form), .. } => Probe::Clock { within: form.within.0 },
+        ProbeForm { open_files: Some(form), .. } => Probe::OpenFiles { most: form.most },
         ProbeForm { command, .. } => Probe::Command(command.unwrap_or_default()),
     }
 }
