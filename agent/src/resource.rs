@@ -51,6 +51,7 @@ pub fn each(visitor: &mut impl Visitor) {
     visitor.visit::<r::postgres_database::PostgresDatabase>();
     visitor.visit::<r::postgres_role::PostgresRole>();
     visitor.visit::<r::postgres_server::PostgresServer>();
+    visitor.visit::<r::postgres_upgrade::PostgresUpgrade>();
     visitor.visit::<r::relay::Relay>();
     visitor.visit::<r::replica::Replica>();
     visitor.visit::<r::samba_share::SambaShare>();

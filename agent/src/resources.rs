@@ -40,6 +40,7 @@ pub(crate) mod postgres;
 pub mod postgres_database;
 pub mod postgres_role;
 pub mod postgres_server;
+pub mod postgres_upgrade;
 pub mod relay;
 pub mod replica;
 pub mod samba_share;

@@ -16,6 +16,7 @@ mod moments;
 mod names;
 mod office;
 mod postgres;
+mod postgres_major;
 mod profile;
 mod refusals;
 mod relay;

@@ -30,6 +30,7 @@ use crate::tool;
 use machine::Machine;
 use network::Network;
 
+pub use base::Release;
 pub use host::{HostOptions, LabHost, Tmpfs};
 pub use network::Site;
 
@@ -50,7 +51,6 @@ pub struct Lab {
     dir: PathBuf,
     identity: PathBuf,
     public_key: String,
-    base: PathBuf,
     network: Network,
     machines: Mutex<Vec<Arc<Machine>>>,
     // Given up last.
@@ -101,7 +101,7 @@ impl Lab {
     fn within(room: Room, name: &str) -> Self {
         Self::available().unwrap_or_else(|why| panic!("no lab: {why}"));
         Self::sweep();
-        let base = base::ready();
+        base::ready(Release::default());
         let id = format!("wl-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         locked(&LIVE).insert(id.clone());
         let dir = run_dir().join(&id);
@@ -110,17 +110,7 @@ impl Lab {
         let public_key = tool::keygen(&identity, name);
         fs::write(dir.join("known_hosts"), "").expect("a writable lab directory");
         let network = Network::create(&id, Self::CONTROLLER);
-        Self {
-            name: name.to_owned(),
-            id,
-            dir,
-            identity,
-            public_key,
-            base,
-            network,
-            machines: Mutex::default(),
-            _room: room,
-        }
+        Self { name: name.to_owned(), id, dir, identity, public_key, network, machines: Mutex::default(), _room: room }
     }
 
     /// Removes what labs of dead test processes left behind: processes, mounts, namespaces, directories.
@@ -159,7 +149,8 @@ impl Lab {
     fn boot_at(&self, (machine, number): (Arc<Machine>, u8), options: &HostOptions) -> LabHost {
         let address = options.site.address(number);
         self.network.join(machine.id(), number, options.site);
-        let host_key = host::prepare(&machine, options, address, &self.base, &self.public_key);
+        let base = base::ready(options.release);
+        let host_key = host::prepare(&machine, options, address, &base, &self.public_key);
         let line = format!("{address} {host_key}\n");
         let known_hosts = fs::OpenOptions::new().append(true).open(self.known_hosts());
         known_hosts.and_then(|mut file| file.write_all(line.as_bytes())).expect("a writable known_hosts");

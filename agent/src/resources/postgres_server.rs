@@ -3,9 +3,9 @@
 //! before it has been proven to have all that the other server has written. The data themselves are no part of the
 //! state.
 
-mod cluster;
-mod copy;
-mod feed;
+pub(in crate::resources) mod cluster;
+pub(in crate::resources) mod copy;
+pub(in crate::resources) mod feed;
 mod part;
 
 use std::io::Read;
@@ -227,7 +227,10 @@ impl Lens for PostgresServer {
             let version = of.version(cx)?;
             if cluster.id.split('/').next() != Some(version.as_str()) {
                 let message = format!("{} has version {version}, and this cluster is {}", of.address, cluster.id);
-                return Err(Fault::new(FaultCode::Unsupported, message).hint("only the same major version can stream"));
+                return Err(Fault::new(FaultCode::Unsupported, message).hint(
+                    "only the same major version can stream; another one is followed by `postgres_upgrade` (profiles \
+                     `town-database-major-...`)",
+                ));
             }
             if of.has_slot(cx)? {
                 let message =

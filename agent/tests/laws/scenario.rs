@@ -39,15 +39,48 @@ pub(crate) fn all() -> Vec<Bench> {
             let upgrade = json!({ "name": "nginx", "version": "1.22.1-9" });
             add("a version that is dropped", vec![step("s.0", "package", upgrade)]);
         }
+        if host_name == "occupied" {
+            add("a database that is followed, and follows", upgrade_of_old());
+            add("a database that follows, and is followed", upgrade_of_new());
+        }
         if host_name == "as wanted" {
             // The restart fails: the old server must run again on its old configuration.
             add("broken configuration", web_server("syntax error\n"));
         }
     }
-    for case in cases.iter_mut().filter(|c| c.name.contains("broken configuration")) {
+    for case in cases.iter_mut().filter(|c| c.name.contains("broken configuration") || c.name.contains("is followed`"))
+    {
         case.half_way = true;
     }
     cases
+}
+
+/// The server that a database leaves.
+fn upgrade_of_old() -> Vec<Step> {
+    let of = json!({ "address": "192.0.2.11" });
+    let modes =
+        [json!({ "mode": "ready" }), json!({ "mode": "rests" }), json!({ "mode": "follows", "data": "own", "of": of })];
+    upgrade(&modes)
+}
+
+/// The one that it goes to; the last step is refused, for it serves by then.
+fn upgrade_of_new() -> Vec<Step> {
+    let of = json!({ "address": "192.0.2.10" });
+    upgrade(&[
+        json!({ "mode": "ready" }),
+        json!({ "mode": "follows", "of": of }),
+        json!({ "mode": "serves" }),
+        json!({ "mode": "follows", "of": of }),
+    ])
+}
+
+fn upgrade(modes: &[serde_json::Value]) -> Vec<Step> {
+    let spec = |mode: &serde_json::Value| {
+        let mut spec = mode.clone();
+        spec["database"] = json!("minutes");
+        spec
+    };
+    modes.iter().enumerate().map(|(n, mode)| step(&format!("s.{n}"), "postgres_upgrade", spec(mode))).collect()
 }
 
 fn web_server(config: &str) -> Vec<Step> {

@@ -11,8 +11,25 @@ use std::path::{Path, PathBuf};
 use super::{cache, debian, leftover, package};
 use crate::tool;
 
-/// The release that hosts run.
-pub(crate) const SUITE: &str = "bookworm";
+/// Debian's release that a host runs. The root of one is built when it is first asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Release {
+    /// Debian 12, with PostgreSQL 15: what this machine's mirror is known for.
+    #[default]
+    Bookworm,
+    /// Debian 13, with PostgreSQL 17: what a server is replaced with today.
+    Trixie,
+}
+
+impl Release {
+    /// Its name in a mirror.
+    pub(crate) fn suite(self) -> &'static str {
+        match self {
+            Self::Bookworm => "bookworm",
+            Self::Trixie => "trixie",
+        }
+    }
+}
 
 /// What a host has besides Debian's minimal system.
 const PACKAGES: [&str; 15] = [
@@ -56,23 +73,23 @@ const REPOSITORY: &str = "srv/apt";
 /// Homes of the users who can log in, and the numbers of users and groups alike.
 pub(crate) const HOMES: [(&str, u32); 3] = [("root", 0), ("home/weiche", 1000), ("home/nosudo", 1001)];
 
-/// The root's directory; builds it if need be.
-pub(crate) fn ready() -> PathBuf {
-    let cache = cache();
-    let system = cache.join(format!("debian-{}", digest(&(SUITE, PACKAGES))));
-    let offered = cache.join(format!("offered-{}", digest(&(SUITE, PACKAGES, debian::OFFERED))));
-    let base = cache.join(format!("base-{}", digest(&(SUITE, PACKAGES, debian::OFFERED, CUSTOMISE, package::ALL))));
+/// The directory of a release's root; builds it if need be.
+pub(crate) fn ready(release: Release) -> PathBuf {
+    let (cache, suite, offers) = (cache(), release.suite(), debian::offered(release));
+    let system = cache.join(format!("debian-{}", digest(&(suite, PACKAGES))));
+    let offered = cache.join(format!("offered-{}", digest(&(suite, PACKAGES, offers))));
+    let base = cache.join(format!("base-{}", digest(&(suite, PACKAGES, offers, CUSTOMISE, package::ALL))));
     if base.exists() {
         return base;
     }
     let lock = File::create(cache.join("lock")).and_then(|lock| lock.lock().map(|()| lock));
     let _lock = lock.unwrap_or_else(|error| panic!("{}: {error}", cache.display()));
     if !system.exists() {
-        build(&system, bootstrap);
+        build(&system, |root| bootstrap(release, root));
     }
     if !base.exists() {
         if !offered.exists() {
-            build(&offered, |dir| debian::fetch(&system, &mirror(), dir));
+            build(&offered, |dir| debian::fetch(release, &system, &mirror(), dir));
         }
         build(&base, |root| customise(&system, &offered, root));
     }
@@ -97,13 +114,14 @@ fn build(dir: &Path, fill: impl FnOnce(&Path)) {
     fs::rename(&partial, dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
 }
 
-fn bootstrap(root: &Path) {
-    eprintln!("lab: building the Debian root for hosts, once; this takes about a minute");
+fn bootstrap(release: Release, root: &Path) {
+    let suite = release.suite();
+    eprintln!("lab: building the Debian root of {suite} for hosts, once; this takes about a minute");
     let debs = cache().join("debs");
     fs::create_dir_all(&debs).unwrap_or_else(|error| panic!("{}: {error}", debs.display()));
     let mut debootstrap = tool::command("debootstrap");
     debootstrap.arg("--variant=minbase").arg(format!("--include={}", PACKAGES.join(",")));
-    debootstrap.arg(format!("--cache-dir={}", debs.display())).arg(SUITE).arg(root).arg(mirror());
+    debootstrap.arg(format!("--cache-dir={}", debs.display())).arg(suite).arg(root).arg(mirror());
     tool::try_run(&mut debootstrap).unwrap_or_else(|error| panic!("{error}"));
 }
 
@@ -115,16 +133,17 @@ fn customise(system: &Path, offered: &Path, root: &Path) {
     tool::run("chroot", [tool::text(root), "sh", "-c", CUSTOMISE]);
 }
 
-/// The Debian mirror that this machine itself uses, or `WEICHE_LAB_MIRROR`.
+/// The Debian mirror that this machine itself uses, or `WEICHE_LAB_MIRROR`; it has all releases.
 fn mirror() -> String {
+    let known = Release::default().suite();
     if let Ok(mirror) = std::env::var("WEICHE_LAB_MIRROR") {
         return mirror;
     }
     let format = ["indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages"];
     let targets = tool::run("apt-get", format);
     let mut repositories = targets.lines().filter_map(|line| line.split_once(' '));
-    let found = repositories.find(|(release, _)| *release == SUITE).map(|(_, uri)| uri.to_owned());
-    found.unwrap_or_else(|| panic!("apt knows no repository of {SUITE} here; set WEICHE_LAB_MIRROR to one"))
+    let found = repositories.find(|(release, _)| *release == known).map(|(_, uri)| uri.to_owned());
+    found.unwrap_or_else(|| panic!("apt knows no repository of {known} here; set WEICHE_LAB_MIRROR to one"))
 }
 
 /// A short name for content; collisions would need somebody to try.

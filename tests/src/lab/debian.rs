@@ -6,11 +6,22 @@
 use std::fs;
 use std::path::Path;
 
-use super::base::SUITE;
+use super::base::Release;
 use crate::tool;
 
+/// What hosts of a release can install.
+pub(crate) fn offered(release: Release) -> &'static [&'static str] {
+    match release {
+        Release::Bookworm => &OFFERED,
+        Release::Trixie => &NEWER,
+    }
+}
+
+/// The same of the newer release: what a server needs whose database moves there.
+const NEWER: [&str; 4] = ["cron", "postgresql", "python3-psycopg2", "rsync"];
+
 /// What can be installed; alphabetical.
-pub(crate) const OFFERED: [&str; 17] = [
+const OFFERED: [&str; 17] = [
     "acl",
     "bind9",
     "bind9-dnsutils",
@@ -38,7 +49,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 ///
 /// # Panics
 /// With what apt said, if it cannot.
-pub(crate) fn fetch(system: &Path, mirror: &str, dir: &Path) {
+pub(crate) fn fetch(release: Release, system: &Path, mirror: &str, dir: &Path) {
     eprintln!("lab: fetching the packages that hosts can install, once");
     let work = dir.join("work");
     for part in ["etc/apt.conf.d", "etc/preferences.d", "lists/partial", "cache/archives/partial"] {
@@ -46,7 +57,8 @@ pub(crate) fn fetch(system: &Path, mirror: &str, dir: &Path) {
         fs::create_dir_all(&part).unwrap_or_else(|error| panic!("{}: {error}", part.display()));
     }
     let sources = work.join("sources.list");
-    fs::write(&sources, format!("deb [signed-by={KEYRING}] {mirror} {SUITE} main\n")).expect("our own directory");
+    fs::write(&sources, format!("deb [signed-by={KEYRING}] {mirror} {} main\n", release.suite()))
+        .expect("our own directory");
     let set = [
         ("Dir::Etc::SourceList", sources),
         ("Dir::Etc::SourceParts", work.join("etc")),
@@ -66,7 +78,7 @@ pub(crate) fn fetch(system: &Path, mirror: &str, dir: &Path) {
         tool::try_run(apt.args(arguments)).unwrap_or_else(|error| panic!("{error}"));
     };
     apt(&["update", "-qq"]);
-    apt(&[&["install", "-qq", "-y", "--download-only"], OFFERED.as_slice()].concat());
+    apt(&[&["install", "-qq", "-y", "--download-only"], offered(release)].concat());
     for entry in fs::read_dir(work.join("cache/archives")).into_iter().flatten().flatten() {
         if entry.path().extension().is_some_and(|extension| extension == "deb") {
             fs::rename(entry.path(), dir.join(entry.file_name())).unwrap_or_else(|error| panic!("{error}"));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rustix::mount::{MountFlags, mount};
 
+use super::base::Release;
 use super::machine::Machine;
 use super::network::{Port, Site};
 use super::{base, leftover};
@@ -32,6 +33,8 @@ pub struct HostOptions {
     pub disk: Option<String>,
     /// Where it stands.
     pub site: Site,
+    /// What it runs.
+    pub release: Release,
 }
 
 impl HostOptions {
@@ -44,6 +47,13 @@ impl HostOptions {
     #[must_use]
     pub fn at(mut self, site: Site) -> Self {
         self.site = site;
+        self
+    }
+
+    /// Says what it runs.
+    #[must_use]
+    pub fn runs(mut self, release: Release) -> Self {
+        self.release = release;
         self
     }
 

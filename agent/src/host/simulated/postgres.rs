@@ -2,6 +2,7 @@
 //! has been put into the world (`init`), and nothing but what those kinds make in it.
 
 pub(super) mod cluster;
+mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,11 +33,18 @@ pub(super) fn runuser(host: &mut dyn Host, arguments: &[&str], stdin: &[u8]) -> 
         {
             return cluster::base_backup(host, part, slot);
         }
+        ["-u", "postgres", "--", program, "-D", part, ..] if program.ends_with("/initdb") => {
+            return upgrade::initdb(host, part);
+        }
+        ["-u", "postgres", "--", program, ..] if program.contains("/pg_dump") => return Ok(says("")),
         _ => return Ok(fails(1, "runuser: bad usage")),
     };
     let text = String::from_utf8_lossy(stdin);
     if database.contains("replication=true") {
         return cluster::replication(host, &text);
+    }
+    if let Some(output) = upgrade::psql(host, &text, database)? {
+        return Ok(output);
     }
     if let Some(output) = cluster::psql(host, &text)? {
         return Ok(output);

@@ -18,24 +18,24 @@ const ASIDE: &str = ".weiche-aside";
 const PART: &str = ".weiche-part";
 
 /// A cluster, as it is now.
-pub(super) struct Cluster {
+pub(in crate::resources) struct Cluster {
     /// `VERSION/NAME`.
-    pub(super) id: String,
+    pub(in crate::resources) id: String,
     /// Whether its server runs.
-    pub(super) runs: bool,
+    pub(in crate::resources) runs: bool,
     /// Whether its data are a standby's.
-    pub(super) standby: bool,
+    pub(in crate::resources) standby: bool,
     /// The word in `start.conf`.
-    pub(super) starts: String,
+    pub(in crate::resources) starts: String,
     /// Where its data are.
-    pub(super) data: PathBuf,
+    pub(in crate::resources) data: PathBuf,
     /// Whether data of its own were put aside for a copy.
-    pub(super) copied: bool,
+    pub(in crate::resources) copied: bool,
 }
 
 /// How a server is stopped.
 #[derive(Clone, Copy)]
-pub(super) enum Stop {
+pub(in crate::resources) enum Stop {
     /// All it has written goes to its standbys, the last record of its log included.
     Fast,
     /// As if its power failed: nothing more is written.
@@ -47,7 +47,7 @@ impl Cluster {
     ///
     /// # Errors
     /// `Invalid` if there are several and the spec does not say which.
-    pub(super) fn find(name: Option<&String>, cx: &mut Cx<'_>) -> Result<Option<Cluster>, Fault> {
+    pub(in crate::resources) fn find(name: Option<&String>, cx: &mut Cx<'_>) -> Result<Option<Cluster>, Fault> {
         let argv = ["pg_lsclusters", "--no-header", "--start-conf"].map(str::to_owned);
         let output = match cx.host.run(&Command::reading(argv.clone())) {
             Err(fault) if fault.code == FaultCode::NotFound => return Ok(None),
@@ -82,17 +82,17 @@ impl Cluster {
     }
 
     /// Where data are put aside.
-    pub(super) fn aside(&self) -> PathBuf {
+    pub(in crate::resources) fn aside(&self) -> PathBuf {
         beside(&self.data, ASIDE)
     }
 
     /// Where a copy grows, or is removed.
-    pub(super) fn part(&self) -> PathBuf {
+    pub(in crate::resources) fn part(&self) -> PathBuf {
         beside(&self.data, PART)
     }
 
     /// A program of this version.
-    pub(super) fn program(&self, name: &str) -> String {
+    pub(in crate::resources) fn program(&self, name: &str) -> String {
         format!("/usr/lib/postgresql/{}/bin/{name}", self.id.split('/').next().unwrap_or_default())
     }
 
@@ -101,7 +101,7 @@ impl Cluster {
     ///
     /// # Errors
     /// `CommandFailed` if it does not run or answer then; the operator reads its log.
-    pub(super) fn start(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
+    pub(in crate::resources) fn start(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
         if self.runs {
             return Ok(());
         }
@@ -149,7 +149,7 @@ impl Cluster {
     ///
     /// # Errors
     /// `CommandFailed` if it still runs then: a client or a standby holds it.
-    pub(super) fn stop(&mut self, how: Stop, cx: &mut Cx<'_>) -> Result<(), Fault> {
+    pub(in crate::resources) fn stop(&mut self, how: Stop, cx: &mut Cx<'_>) -> Result<(), Fault> {
         if self.runs {
             // To systemd a stop in the middle of a start is a signal to all, which waits for every client.
             let end = end_of(cx.timeout, cx);
@@ -174,7 +174,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Those of pg_ctlcluster(1).
-    pub(super) fn reload(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
+    pub(in crate::resources) fn reload(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
         if self.runs { self.control(&["reload"], cx) } else { Ok(()) }
     }
 
@@ -182,7 +182,7 @@ impl Cluster {
     ///
     /// # Errors
     /// `NotFound` if it has gone.
-    pub(super) fn look(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
+    pub(in crate::resources) fn look(&mut self, cx: &mut Cx<'_>) -> Result<(), Fault> {
         let gone = || Fault::new(FaultCode::NotFound, "the cluster has gone");
         *self = Cluster::find(Some(&self.id), cx)?.ok_or_else(gone)?;
         Ok(())
@@ -192,7 +192,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Those of the host.
-    pub(super) fn set_starts(&mut self, word: &str, cx: &mut Cx<'_>) -> Result<(), Fault> {
+    pub(in crate::resources) fn set_starts(&mut self, word: &str, cx: &mut Cx<'_>) -> Result<(), Fault> {
         let path = Path::new("/etc/postgresql").join(&self.id).join("start.conf");
         cx.host.sweep(&path)?;
         if self.starts == word {
@@ -227,7 +227,7 @@ fn end_of(time: Duration, cx: &mut Cx<'_>) -> u64 {
 }
 
 /// Looks until it is as it should be, or `within` is over: then `fault` is said.
-pub(super) fn until(
+pub(in crate::resources) fn until(
     within: Duration,
     cx: &mut Cx<'_>,
     mut look: impl FnMut(&mut Cx<'_>) -> Result<Result<(), Fault>, Fault>,
@@ -243,14 +243,19 @@ pub(super) fn until(
 }
 
 /// Runs a program that changes the host.
-pub(super) fn run(argv: &[&str], cx: &mut Cx<'_>) -> Result<(), Fault> {
+pub(in crate::resources) fn run(argv: &[&str], cx: &mut Cx<'_>) -> Result<(), Fault> {
     let argv: Vec<String> = argv.iter().map(|&word| word.to_owned()).collect();
     cx.host.run(&Command::changing(argv.clone(), cx.timeout))?.expect_ok(&argv).map(|_| ())
 }
 
 /// A file's text is replaced; owner, mode and time stay, or are those of a file of `like`'s owner. The time stays so
 /// that a file that is taken back is the one that it was; that of a new one is always the same.
-pub(super) fn rewrite(path: &Path, text: &str, like: Option<&Path>, cx: &mut Cx<'_>) -> Result<(), Fault> {
+pub(in crate::resources) fn rewrite(
+    path: &Path,
+    text: &str,
+    like: Option<&Path>,
+    cx: &mut Cx<'_>,
+) -> Result<(), Fault> {
     let missing = || Fault::new(FaultCode::NotFound, format!("there is no {}", shown(path)));
     let owner = match (cx.host.lstat(path)?, like) {
         (Some(meta), _) => meta.attributes,
@@ -268,7 +273,7 @@ pub(super) fn rewrite(path: &Path, text: &str, like: Option<&Path>, cx: &mut Cx<
 ///
 /// # Errors
 /// `Invalid` if it is no UTF-8.
-pub(super) fn word(path: &Path) -> Result<&str, Fault> {
+pub(in crate::resources) fn word(path: &Path) -> Result<&str, Fault> {
     path.to_str().ok_or_else(|| Fault::new(FaultCode::Invalid, format!("{} is no UTF-8", shown(path))))
 }
 

@@ -10,7 +10,7 @@ use crate::resource::Cx;
 ///
 /// # Errors
 /// Those of pg_basebackup(1): the operator sees what it said.
-pub(super) fn take(cluster: &mut Cluster, of: &Feed, cx: &mut Cx<'_>) -> Result<(), Fault> {
+pub(in crate::resources) fn take(cluster: &mut Cluster, of: &Feed, cx: &mut Cx<'_>) -> Result<(), Fault> {
     give_back(cluster, cx)?;
     back_up(cluster, of, cx)?;
     cluster.stop(Stop::Fast, cx)?;
@@ -25,7 +25,7 @@ pub(super) fn take(cluster: &mut Cluster, of: &Feed, cx: &mut Cx<'_>) -> Result<
 ///
 /// # Errors
 /// Those of [`take`].
-pub(super) fn renew(cluster: &mut Cluster, of: &Feed, cx: &mut Cx<'_>) -> Result<(), Fault> {
+pub(in crate::resources) fn renew(cluster: &mut Cluster, of: &Feed, cx: &mut Cx<'_>) -> Result<(), Fault> {
     remove(&cluster.part(), cx)?;
     back_up(cluster, of, cx)?;
     cluster.stop(Stop::Fast, cx)?;
@@ -63,7 +63,7 @@ fn back_up(cluster: &Cluster, of: &Feed, cx: &mut Cx<'_>) -> Result<(), Fault> {
 ///
 /// # Errors
 /// Those of the programs.
-pub(super) fn give_back(cluster: &mut Cluster, cx: &mut Cx<'_>) -> Result<(), Fault> {
+pub(in crate::resources) fn give_back(cluster: &mut Cluster, cx: &mut Cx<'_>) -> Result<(), Fault> {
     let (data, part) = (cluster.data.clone(), cluster.part());
     if cluster.copied {
         cluster.stop(Stop::Fast, cx)?;
@@ -82,7 +82,7 @@ pub(super) fn give_back(cluster: &mut Cluster, cx: &mut Cx<'_>) -> Result<(), Fa
 ///
 /// # Errors
 /// Those of rm(1).
-pub(super) fn forget(cluster: &mut Cluster, cx: &mut Cx<'_>) -> Result<(), Fault> {
+pub(in crate::resources) fn forget(cluster: &mut Cluster, cx: &mut Cx<'_>) -> Result<(), Fault> {
     remove(&cluster.aside(), cx)?;
     cluster.look(cx)
 }
