@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use weiche_tests::hall::{CLERK, Writer, sql, swap, verifier};
 use weiche_tests::lab::{HostOptions, Lab, LabHost, Release};
 use weiche_tests::town::Ran;
 use weiche_tests::until;
 
 use crate::fleet::{Fleet, assert_same, etc};
-use crate::postgres::sql;
-use crate::swap::{CLERK, Writer, all_there, swap, verifier};
+use crate::swap::all_there;
 
 /// A server of this fleet: the shipped database, an address, and a directory that comes along.
 const PROFILE: &str = "profile: registry
