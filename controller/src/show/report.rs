@@ -1,8 +1,10 @@
 //! A run as a report for programs: versioned JSON, a fold over plan and events.
 
 use serde::Serialize;
+use weiche_agent::protocol::StepOutcome;
 
 use crate::plan::Plan;
+use crate::rollout::Happening;
 use crate::store::Event;
 use crate::view::View;
 
@@ -18,10 +20,15 @@ struct Report<'a> {
     summary: crate::view::Counts,
     #[serde(flatten)]
     view: View,
-    events: &'a [Event],
+    events: Vec<&'a Event>,
 }
 
-/// Renders the report.
+/// Whether it is for people who look on: how far a step is, and who has files open.
+fn is_told(event: &Event) -> bool {
+    matches!(&event.what, Happening::Step { event, .. } if matches!(event.what, StepOutcome::Note(_)))
+}
+
+/// Renders the report. What steps tell on their way is not in it.
 pub fn json(plan: &Plan, events: &[Event]) -> String {
     let Some(first) = events.first() else { return String::from("{}\n") };
     let view = View::of(&first.run, events);
@@ -32,8 +39,27 @@ pub fn json(plan: &Plan, events: &[Event]) -> String {
         simulated: &plan.simulated,
         summary: view.counts(),
         view,
-        events,
+        events: events.iter().filter(|event| !is_told(event)).collect(),
     };
     // A report consists of strings, numbers and maps with string keys: it always serialises.
     serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use weiche_agent::protocol::{RunId, StepEvent, StepId};
+
+    use super::*;
+    use crate::input::target::HostName;
+
+    #[test]
+    fn what_is_told_on_the_way_is_for_people() {
+        let event = |outcome: StepOutcome| {
+            let step = StepEvent { step: StepId("s.1".into()), what: outcome, took_us: 1 };
+            let what = Happening::Step { host: HostName("alpha/fs".into()), event: step };
+            Event { v: 1, run: RunId::try_from("run".to_owned()).unwrap(), seq: 1, at_ms: 1, what }
+        };
+        assert!(is_told(&event(StepOutcome::Note("letter.odt: anna".into()))));
+        assert!(!is_told(&event(StepOutcome::Changed)));
+    }
 }
