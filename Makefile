@@ -18,7 +18,7 @@ lab: ## Boot a small town hall of real systemd hosts to try things on (as root; 
 	$(CARGO) run --locked --quiet -p weiche-tests --bin lab -- $(ARGS)
 
 lab-demo: ARGS = --swap
-lab-demo: lab ## Replace a town hall's server there, and take it back, while people work (as root; two minutes)
+lab-demo: lab ## Replace a town hall's server there, and take it back, while people work (as root)
 
 test: ## Format, lints, and every test; as root also on real hosts (installs what they need)
 	tests/setup.sh

@@ -70,8 +70,11 @@ impl<'a> View<'a> {
         }
         self.drawn = (Instant::now(), seen.server);
     }
+}
 
-    fn end(&self) {
+/// Its line makes room for what comes then.
+impl Drop for View<'_> {
+    fn drop(&mut self) {
         if self.terminal {
             println!("\r\x1b[K");
         }
@@ -95,7 +98,7 @@ pub fn run(lab: &Lab, inputs: &Receiver<Input>) -> Result<(), String> {
     let there = shown(&hall, lab, inputs, &mut view, (&swap("server-swap"), 6))?;
     let before = writers.each_ref().map(Writer::written);
     let back = shown(&hall, lab, inputs, &mut view, (&["rollback", "latest"], 0))?;
-    view.end();
+    drop(view);
 
     let [rows, letters] = writers.map(Writer::end);
     let early = |of: &BTreeMap<u32, u64>, known: &BTreeMap<u32, u64>| of.len() - known.len();
