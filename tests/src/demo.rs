@@ -101,9 +101,9 @@ pub fn run(lab: &Lab, inputs: &Receiver<Input>) -> Result<(), String> {
     drop(view);
 
     let [rows, letters] = writers.map(Writer::end);
-    let early = |of: &BTreeMap<u32, u64>, known: &BTreeMap<u32, u64>| of.len() - known.len();
+    let since = |of: &BTreeMap<u32, u64>, known: &BTreeMap<u32, u64>| of.len() - known.len();
     println!("there: {}", told(&there, &before.each_ref().map(BTreeMap::len)));
-    println!("back:  {}", told(&back, &[early(&rows, &before[0]), early(&letters, &before[1])]));
+    println!("back:  {}", told(&back, &[since(&rows, &before[0]), since(&letters, &before[1])]));
     println!(
         "the longest time in which nobody was answered: over HTTP {:.1} s, in the database {:.1} s, for a file {:.1} s",
         there.gap().max(back.gap()).as_secs_f64(),

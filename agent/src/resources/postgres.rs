@@ -25,6 +25,13 @@ pub(crate) fn text(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
+/// Says what is wrong with the name of a replication slot.
+pub(crate) fn slot_problem(name: &str) -> Option<String> {
+    let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    let good = !name.is_empty() && name.len() <= 63 && name.bytes().all(lower);
+    (!good).then(|| format!("`{name}` is no name of a slot: lower-case letters, digits and `_`"))
+}
+
 /// What is wrong with the name of a role or database, if anything.
 pub(crate) fn name_problem(class: &str, name: &str) -> Option<String> {
     let bad = name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) || name.starts_with("pg_");

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use self::here::Here;
 use super::period;
-use super::postgres::{cluster_problem, name_problem};
+use super::postgres::{cluster_problem, name_problem, slot_problem};
 use super::postgres_server::Data;
 use super::postgres_server::cluster::Cluster;
 use crate::fault::{Fault, FaultCode};
@@ -149,10 +149,7 @@ impl Lens for PostgresUpgrade {
                 problems.push(format!("`{what}` is of letters, digits, `_`, `.` and `-`; not `{text}`"));
             }
         }
-        let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-        if spec.name.is_empty() || spec.name.len() > 63 || !spec.name.bytes().all(lower) {
-            problems.push(format!("`{}` is no name of a slot: lower-case letters, digits and `_`", spec.name));
-        }
+        problems.extend(slot_problem(&spec.name));
         if (spec.mode == Mode::Follows) != spec.of.is_some() {
             problems.push("`of` is the server that one follows: for `mode: follows`, and needed there".into());
         }

@@ -10,7 +10,7 @@ use crate::resource::Cx;
 ///
 /// # Errors
 /// Those of pg_basebackup(1): the operator sees what it said.
-pub(in crate::resources) fn take(cluster: &mut Cluster, of: &Feed, cx: &mut Cx<'_>) -> Result<(), Fault> {
+pub(super) fn take(cluster: &mut Cluster, of: &Feed, cx: &mut Cx<'_>) -> Result<(), Fault> {
     give_back(cluster, cx)?;
     back_up(cluster, of, cx)?;
     cluster.stop(Stop::Fast, cx)?;
@@ -25,7 +25,7 @@ pub(in crate::resources) fn take(cluster: &mut Cluster, of: &Feed, cx: &mut Cx<'
 ///
 /// # Errors
 /// Those of [`take`].
-pub(in crate::resources) fn renew(cluster: &mut Cluster, of: &Feed, cx: &mut Cx<'_>) -> Result<(), Fault> {
+pub(super) fn renew(cluster: &mut Cluster, of: &Feed, cx: &mut Cx<'_>) -> Result<(), Fault> {
     remove(&cluster.part(), cx)?;
     back_up(cluster, of, cx)?;
     cluster.stop(Stop::Fast, cx)?;

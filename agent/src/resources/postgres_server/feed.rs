@@ -11,7 +11,7 @@ use super::cluster::{Cluster, rewrite};
 use crate::fault::{Fault, FaultCode};
 use crate::host::read_text;
 use crate::resource::Cx;
-use crate::resources::postgres::{name, session};
+use crate::resources::postgres::{name, session, slot_problem};
 
 /// The settings of ours; last in the file, they count.
 const SETTINGS: [&str; 3] = ["primary_conninfo", "primary_slot_name", "recovery_target_timeline"];
@@ -46,11 +46,11 @@ fn slot() -> String {
 }
 
 /// What the other server says of itself.
-pub(in crate::resources) struct Identity {
-    pub(in crate::resources) system: String,
-    pub(in crate::resources) timeline: u32,
+pub(super) struct Identity {
+    pub(super) system: String,
+    pub(super) timeline: u32,
     /// Up to where its log is on its disk.
-    pub(in crate::resources) written: Lsn,
+    pub(super) written: Lsn,
 }
 
 /// A place in the log, in bytes.
@@ -73,7 +73,7 @@ impl std::fmt::Display for Lsn {
 
 impl Feed {
     /// What is wrong with it. No part of it needs to be quoted.
-    pub(in crate::resources) fn problems(&self) -> Vec<String> {
+    pub(super) fn problems(&self) -> Vec<String> {
         let ok = |text: &str, more: &[u8]| {
             !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || more.contains(&b))
         };
@@ -84,10 +84,7 @@ impl Feed {
         if !ok(&self.user, b"_.-") || self.user.len() > 63 {
             problems.push(format!("`{}` is no name of a role for replication", self.user));
         }
-        let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-        if self.slot.is_empty() || self.slot.len() > 63 || !self.slot.bytes().all(lower) {
-            problems.push(format!("`{}` is no name of a slot: lower-case letters, digits and `_`", self.slot));
-        }
+        problems.extend(slot_problem(&self.slot));
         if self.passfile.as_ref().is_some_and(|path| !path.starts_with('/') || !ok(path, b"/._-")) {
             problems.push("`passfile` is an absolute path without blanks".into());
         }
@@ -103,7 +100,7 @@ impl Feed {
     }
 
     /// The settings of a standby that streams from it.
-    pub(in crate::resources) fn lines(&self) -> String {
+    pub(super) fn lines(&self) -> String {
         format!(
             "primary_conninfo = '{}'\nprimary_slot_name = '{}'\nrecovery_target_timeline = 'latest'\n",
             self.conninfo(),
@@ -112,7 +109,7 @@ impl Feed {
     }
 
     /// Reads [`Feed::lines`], or an administrator's; `None` if there are none. A password in them is not looked at.
-    pub(in crate::resources) fn read(lines: &str) -> Option<Feed> {
+    pub(super) fn read(lines: &str) -> Option<Feed> {
         let value = |key: &str| {
             let line = lines.lines().rev().find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix('='))?;
             Some(line.trim().trim_matches('\'').replace("''", "'"))
@@ -132,7 +129,7 @@ impl Feed {
     }
 
     /// Who the other server is; `Err` in the inner result says why it does not answer.
-    pub(in crate::resources) fn identity(&self, cx: &mut Cx<'_>) -> Result<Result<Identity, String>, Fault> {
+    pub(super) fn identity(&self, cx: &mut Cx<'_>) -> Result<Result<Identity, String>, Fault> {
         Ok(match self.ask("IDENTIFY_SYSTEM;", false, cx)? {
             Err(away) => Err(away),
             Ok(row) => {
@@ -152,11 +149,11 @@ impl Feed {
     ///
     /// # Errors
     /// `NotFound` if it does not; the operator looks at `pg_hba.conf`, `listen_addresses`, the role and the way there.
-    pub(in crate::resources) fn answers(&self, cx: &mut Cx<'_>) -> Result<Identity, Fault> {
+    pub(super) fn answers(&self, cx: &mut Cx<'_>) -> Result<Identity, Fault> {
         self.identity(cx)?.map_err(|away| self.away(away))
     }
 
-    pub(in crate::resources) fn away(&self, said: String) -> Fault {
+    pub(super) fn away(&self, said: String) -> Fault {
         Fault::new(FaultCode::NotFound, said)
             .within(format!("the server {}:{} cannot be asked for its replication", self.address, self.port))
             .hint(format!(
@@ -167,13 +164,13 @@ impl Feed {
     }
 
     /// The major version of the other server.
-    pub(in crate::resources) fn version(&self, cx: &mut Cx<'_>) -> Result<String, Fault> {
+    pub(super) fn version(&self, cx: &mut Cx<'_>) -> Result<String, Fault> {
         let number = self.ask("SHOW server_version_num;", false, cx)?.map_err(|away| self.away(away))?;
         Ok(number.trim().parse::<u32>().map_or_else(|_| number.trim().to_owned(), |n| (n / 10_000).to_string()))
     }
 
     /// The history of the other server's timeline, as its `.history` file has it; the first one has none.
-    pub(in crate::resources) fn history(&self, identity: &Identity, cx: &mut Cx<'_>) -> Result<String, Fault> {
+    pub(super) fn history(&self, identity: &Identity, cx: &mut Cx<'_>) -> Result<String, Fault> {
         if identity.timeline <= 1 {
             return Ok(String::new());
         }
@@ -183,17 +180,12 @@ impl Feed {
     }
 
     /// Where a timeline of the other server's history ended; `None` if it was not part of it.
-    pub(in crate::resources) fn ended(
-        &self,
-        timeline: u32,
-        identity: &Identity,
-        cx: &mut Cx<'_>,
-    ) -> Result<Option<Lsn>, Fault> {
+    pub(super) fn ended(&self, timeline: u32, identity: &Identity, cx: &mut Cx<'_>) -> Result<Option<Lsn>, Fault> {
         Ok(end_of(timeline, &self.history(identity, cx)?))
     }
 
     /// Whether the other server has our slot. Versions below 15 cannot say.
-    pub(in crate::resources) fn has_slot(&self, cx: &mut Cx<'_>) -> Result<bool, Fault> {
+    pub(super) fn has_slot(&self, cx: &mut Cx<'_>) -> Result<bool, Fault> {
         match self.ask(&format!("READ_REPLICATION_SLOT {};", name(&self.slot)), false, cx) {
             Ok(row) => Ok(row.map_err(|away| self.away(away))?.starts_with("physical")),
             Err(fault) if fault.to_string().contains("syntax error") => Ok(false),
@@ -202,7 +194,7 @@ impl Feed {
     }
 
     /// Makes the slot there, unless it has it.
-    pub(in crate::resources) fn make_slot(&self, cx: &mut Cx<'_>) -> Result<(), Fault> {
+    pub(super) fn make_slot(&self, cx: &mut Cx<'_>) -> Result<(), Fault> {
         let sql = format!("CREATE_REPLICATION_SLOT {} PHYSICAL RESERVE_WAL;", name(&self.slot));
         match self.ask(&sql, true, cx) {
             Ok(row) => row.map(|_| ()).map_err(|away| self.away(away)),
@@ -212,7 +204,7 @@ impl Feed {
     }
 
     /// Removes the slot there: nobody else would, and it holds the log back until the disk is full.
-    pub(in crate::resources) fn drop_slot(&self, cx: &mut Cx<'_>) -> Result<(), Fault> {
+    pub(super) fn drop_slot(&self, cx: &mut Cx<'_>) -> Result<(), Fault> {
         match self.ask(&format!("DROP_REPLICATION_SLOT {} WAIT;", name(&self.slot)), true, cx) {
             Ok(Err(_)) if cx.over_drift => Ok(()),
             Ok(row) => row.map(|_| ()).map_err(|away| self.away(away)),
@@ -234,7 +226,7 @@ impl Feed {
 }
 
 /// Where a timeline ended, by a history.
-pub(in crate::resources) fn end_of(timeline: u32, history: &str) -> Option<Lsn> {
+pub(super) fn end_of(timeline: u32, history: &str) -> Option<Lsn> {
     history.lines().find_map(|line| {
         let mut fields = line.split('\t');
         (fields.next()?.trim().parse() == Ok(timeline)).then(|| Lsn::parse(fields.next()?))?
@@ -246,13 +238,13 @@ fn settings(data: &Path) -> PathBuf {
 }
 
 /// The lines of [`SETTINGS`] in a data directory; secrets may be in them.
-pub(in crate::resources) fn lines(data: &Path, cx: &mut Cx<'_>) -> Result<String, Fault> {
+pub(super) fn lines(data: &Path, cx: &mut Cx<'_>) -> Result<String, Fault> {
     let text = read_text(cx.host, &settings(data))?.unwrap_or_default();
     Ok(text.lines().filter(|line| is_ours(line)).flat_map(|line| [line, "\n"]).collect())
 }
 
 /// Makes these lines the only ones of [`SETTINGS`] there.
-pub(in crate::resources) fn set_lines(data: &Path, lines: &str, cx: &mut Cx<'_>) -> Result<(), Fault> {
+pub(super) fn set_lines(data: &Path, lines: &str, cx: &mut Cx<'_>) -> Result<(), Fault> {
     let path = settings(data);
     let text = read_text(cx.host, &path)?.unwrap_or_default();
     let others: String = text.lines().filter(|line| !is_ours(line)).flat_map(|line| [line, "\n"]).collect();
@@ -261,7 +253,7 @@ pub(in crate::resources) fn set_lines(data: &Path, lines: &str, cx: &mut Cx<'_>)
 }
 
 /// Says in a data directory that it is a standby's. The file is empty.
-pub(in crate::resources) fn signal(data: &Path, cx: &mut Cx<'_>) -> Result<(), Fault> {
+pub(super) fn signal(data: &Path, cx: &mut Cx<'_>) -> Result<(), Fault> {
     let path = mark(data);
     if cx.host.lstat(&path)?.is_some() {
         return Ok(());
@@ -270,7 +262,7 @@ pub(in crate::resources) fn signal(data: &Path, cx: &mut Cx<'_>) -> Result<(), F
 }
 
 /// Removes what an agent that was killed has left beside what it was to write.
-pub(in crate::resources) fn sweep(data: &Path, cx: &mut Cx<'_>) -> Result<(), Fault> {
+pub(super) fn sweep(data: &Path, cx: &mut Cx<'_>) -> Result<(), Fault> {
     if cx.host.lstat(data)?.is_none() {
         return Ok(());
     }
@@ -288,7 +280,7 @@ fn is_ours(line: &str) -> bool {
 }
 
 /// The feed of a cluster that is a standby.
-pub(in crate::resources) fn of(cluster: &Cluster, cx: &mut Cx<'_>) -> Result<Option<Feed>, Fault> {
+pub(super) fn of(cluster: &Cluster, cx: &mut Cx<'_>) -> Result<Option<Feed>, Fault> {
     if cluster.standby { Ok(Feed::read(&lines(&cluster.data, cx)?)) } else { Ok(None) }
 }
 
