@@ -1,13 +1,14 @@
 //! The controller: reads a fleet, computes a plan, drives agents over SSH, keeps the run log.
 //!
-//! Arrows between the modules point one way: `calendar`, `content` <- `input` <- `approval` <- `plan` <- `rollout` (all
-//! pure: no clock, file, socket or randomness) <- `drive`, `store`, `show`, `sandbox` <- `cli` <- `main`.
+//! Arrows between the modules point one way: `calendar`, `content` <- `input` <- `approval` <- `plan` <- `rollout` <-
+//! `forecast` (all pure: no clock, file, socket or randomness) <- `drive`, `store`, `show`, `sandbox` <- `cli` <- `main`.
 
 pub mod approval;
 pub mod calendar;
 pub mod cli;
 pub mod content;
 pub mod drive;
+pub mod forecast;
 pub mod input;
 pub mod plan;
 pub mod rollout;

@@ -11,6 +11,7 @@ mod needs;
 pub mod procedure;
 pub mod rules;
 mod saved;
+pub mod takes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,7 @@ use weiche_agent::protocol::{Facts, Fault, Observation, StepId};
 use crate::input::target::{HostName, Watch};
 use procedure::{Action, Probe, Turn};
 use rules::Rules;
+use takes::{Around, Size, Takes};
 
 pub use build::{Tree, build, transfer_outlook};
 pub use saved::{ReadPlanError, read, write};
@@ -55,6 +57,12 @@ pub struct Plan {
     /// The services that are measured throughout.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub meter: Vec<Metered>,
+    /// Most hosts that are worked on at once; 0: not known.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub connections: usize,
+    /// What kind of host each is, as durations are compared among hosts of a kind: `server`, `pc`, `simulated`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub classes: BTreeMap<HostName, String>,
     /// In order.
     pub stages: Vec<Stage>,
 }
@@ -93,6 +101,13 @@ pub struct Stage {
     /// In which waves, and when it stops.
     #[serde(default, skip_serializing_if = "is_default")]
     pub rules: Rules,
+    /// What the machinery around its steps takes; `None`: nothing is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub around: Option<Around>,
+}
+
+fn is_none(number: &usize) -> bool {
+    *number == 0
 }
 
 fn is_default(rules: &Rules) -> bool {
@@ -108,6 +123,9 @@ pub struct Step {
     pub title: String,
     /// What it would change.
     pub outlook: Outlook,
+    /// What it takes; `None`: nothing is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes: Option<Takes>,
 }
 
 /// What a step would change, seen from the time of planning.
@@ -124,6 +142,9 @@ pub struct Outlook {
     /// The contents that the host needs for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contents: Vec<Digest>,
+    /// How much there is to do.
+    #[serde(default, skip_serializing_if = "Size::is_unknown")]
+    pub size: Size,
     /// Digest of the state that was seen; the plan is stale when it no longer holds.
     pub seen: Option<Digest>,
 }

@@ -96,7 +96,7 @@ pub enum PatternFault {
 }
 
 /// One time that a window is open, in milliseconds since 1970, UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Opening {
     /// Its first instant.
     pub start_ms: i64,

@@ -11,6 +11,7 @@ use super::ahead::{Ahead, Found};
 use super::diff::{self, Text};
 use super::needs::{Lack, Needs};
 use super::procedure::{Action, Content, Procedure, Reboot, Transfer};
+use super::takes::Size;
 use super::{Outlook, Plan, Seen, Stage, Step, Unplannable};
 use crate::input::target::HostName;
 
@@ -78,14 +79,16 @@ pub fn build(
                     }
                 };
                 match outlook.and_then(lack) {
-                    Ok(outlook) => steps.push(Step { action: action.clone(), title: title(action), outlook }),
+                    Ok(outlook) => {
+                        steps.push(Step { action: action.clone(), title: title(action), outlook, takes: None })
+                    }
                     Err(fault) => failures.push((host.clone(), action.id().clone(), title(action), fault)),
                 }
             }
             hosts.insert(host.clone(), steps);
         }
         let (name, turns, rules) = (stage.name.clone(), stage.turns.clone(), stage.rules.clone());
-        stages.push(Stage { name, hosts, turns, rules });
+        stages.push(Stage { name, hosts, turns, rules, around: None });
     }
     if !failures.is_empty() {
         return Err(Unplannable(failures));
@@ -102,6 +105,8 @@ pub fn build(
         sites: procedure.sites.clone(),
         meter: procedure.meter.clone(),
         unidentified: seen.iter().filter(|(_, s)| s.unidentified).map(|(host, _)| host.clone()).collect(),
+        connections: 0,
+        classes: BTreeMap::new(),
         stages,
     })
 }
@@ -134,7 +139,18 @@ pub fn transfer_outlook(transfer: &Transfer, tree: Tree<'_>) -> Outlook {
         (true, true) => "remove the tree again",
         (true, false) => "put back the tree as it is now (replaced contents are kept on the host)",
     };
-    Outlook { changes, diff, undo: undo.into(), irreversible: false, contents: Vec::new(), seen: None }
+    let size = Size { bytes, items: files + other + removed };
+    Outlook { changes, diff, undo: undo.into(), irreversible: false, contents: Vec::new(), size, seen: None }
+}
+
+/// How much the contents are; those that are still to be fetched count as things.
+fn size(contents: &[Digest], procedure: &Procedure) -> Size {
+    let bytes = contents.iter().map(|digest| match procedure.contents.get(digest) {
+        Some(Content::Text(text)) => text.len() as u64,
+        Some(Content::File { size, .. }) => *size,
+        Some(Content::Url(_)) | None => 0,
+    });
+    Size { bytes: bytes.sum(), items: contents.len() as u64 }
 }
 
 /// Bytes in a unit that a person reads.
@@ -171,7 +187,8 @@ fn found_outlook(
         }
     }
     let undo = then.undo.replace("what is there now", "what is there then");
-    Outlook { contents, undo, seen: now.seen, ..then }
+    let size = size(&contents, procedure);
+    Outlook { contents, undo, size, seen: now.seen, ..then }
 }
 
 fn resource_outlook(
@@ -200,7 +217,8 @@ fn resource_outlook(
     let undo = undo(step, kind, seen, changes);
     let contents = kind.needs(&step.spec, &seen.state, &seen.wanted).unwrap_or_default();
     let contents = if changes { contents } else { Vec::new() };
-    Outlook { changes, diff, undo, irreversible, contents, seen: Some(Digest::of_json(&seen.state)) }
+    let size = size(&contents, procedure);
+    Outlook { changes, diff, undo, irreversible, contents, size, seen: Some(Digest::of_json(&seen.state)) }
 }
 
 fn undo(
@@ -236,6 +254,7 @@ fn quiet(undo: &str) -> Outlook {
         undo: undo.into(),
         irreversible: false,
         contents: Vec::new(),
+        size: Size::default(),
         seen: None,
     }
 }
@@ -251,7 +270,8 @@ fn later(step: &weiche_agent::protocol::Step, procedure: &Procedure, why: String
     let undo = if irreversible { "none: POINT OF NO RETURN" } else { "put back what is there then" };
     let mut contents = Vec::new();
     named(&step.spec, procedure, &mut contents);
-    Outlook { changes: true, diff: vec![why], undo: undo.into(), irreversible, contents, seen: None }
+    let size = size(&contents, procedure);
+    Outlook { changes: true, diff: vec![why], undo: undo.into(), irreversible, contents, size, seen: None }
 }
 
 /// The contents that a spec names, anywhere in it.
@@ -275,6 +295,7 @@ fn reboot() -> Outlook {
         undo: "nothing to take back; what is taken back of other steps may take another restart to work".into(),
         irreversible: false,
         contents: Vec::new(),
+        size: Size::default(),
         seen: None,
     }
 }

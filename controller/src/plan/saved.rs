@@ -78,6 +78,8 @@ mod tests {
             planner: Default::default(),
             meter: Vec::new(),
             sites: Default::default(),
+            connections: 0,
+            classes: Default::default(),
             stages: Vec::new(),
         }
     }
