@@ -5,6 +5,15 @@
 //! have to change if they do not. It counts on hosts that are there and gates that are open; it says "fits, given bounds
 //! from n runs", never "guaranteed".
 
+mod advice;
+mod assumed;
+mod clockwork;
+mod foresee;
+mod lengths;
+mod model;
+mod weekend;
+mod work;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -14,6 +23,8 @@ use weiche_agent::protocol::StepId;
 use crate::calendar::Opening;
 use crate::input::target::HostName;
 use crate::plan::takes::Basis;
+
+pub use foresee::{Options, of, settle};
 
 /// What a plan takes, and whether it and its way back fit. All times are milliseconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -187,6 +198,8 @@ impl StepForecast {
 pub enum Advice {
     /// Begin the run at this time or earlier, so that what comes before the window is done when it opens.
     StartBy(i64),
+    /// Begin the run at this time, in milliseconds since the epoch, when the window is open for long enough again.
+    StartFrom(i64),
     /// So many technicians.
     Technicians(u32),
     /// So many hosts of the stage at once, and in one wave.
@@ -206,3 +219,6 @@ pub enum Advice {
         by_ms: u64,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,6 +104,21 @@ pub struct Stage {
     /// What the machinery around its steps takes; `None`: nothing is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub around: Option<Around>,
+    /// What it and the way back from it take by their bounds, in milliseconds: it does not begin where that does not fit into
+    /// its window. 0: not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub needs_ms: i64,
+}
+
+impl Stage {
+    /// How it is carried out, with what is known of its length.
+    pub fn rules(&self) -> Rules {
+        Rules { takes_ms: self.rules.takes_ms.max(self.needs_ms), ..self.rules.clone() }
+    }
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 fn is_none(number: &usize) -> bool {

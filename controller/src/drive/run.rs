@@ -139,7 +139,7 @@ pub async fn run(
         let least = if s.turns.is_empty() { 1 } else { s.hosts.len() };
         let at_once = s.rules.at_once.unwrap_or(limit).min(limit).max(least);
         let hosts = s.hosts.keys().cloned().collect();
-        Part { name: s.name.clone(), hosts, rules: Rules { at_once: Some(at_once), ..s.rules.clone() } }
+        Part { name: s.name.clone(), hosts, rules: Rules { at_once: Some(at_once), ..s.rules() } }
     };
     let parts = job.plan.stages.iter().map(part).collect();
     let mut rollout = Rollout::new(parts, job.plan.sites.clone()).planned_by(&job.plan.planner);

@@ -1,0 +1,267 @@
+//! Makes the forecast of a plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weiche_agent::digest::Digest;
+
+use super::advice;
+use super::clockwork::{Clockwork, Played, Times, Trouble};
+use super::lengths::{Lengths, Pace};
+use super::model::{Model, Stage};
+use super::weekend::{Margin, Weekend};
+use super::{Bases, Between, Chance, Forecast, NoReturn, Problem, StageForecast, StepForecast, Technicians};
+use crate::input::target::HostName;
+use crate::plan::Plan;
+use crate::plan::takes::Basis;
+
+/// What a forecast is made for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// When the run is begun, in milliseconds since the epoch.
+    pub start_ms: i64,
+    /// How many persons do manual steps; `None`: as many as it takes.
+    pub technicians: Option<u32>,
+    /// Hosts that are left out.
+    pub without: BTreeSet<HostName>,
+    /// So many weekends are sampled.
+    pub weekends: u32,
+}
+
+/// Foresees the run of a plan.
+pub fn of(plan: &Plan, options: &Options) -> Forecast {
+    let mut model = Model::new(plan, options);
+    model.declare();
+    let lengths = [Pace::Least, Pace::Usual, Pace::Bound].map(|mut pace| Lengths::new(&model, &mut pace));
+    // As if every stage began as soon as its window is open: only so it is seen what does not fit.
+    let weekend = Weekend::of(&model, &lengths[2], options.start_ms);
+    let margins: Vec<Margin> = weekend.margins(&model, &lengths[2]).collect();
+    let problems = problems(&model, &weekend, &margins);
+    let fits = problems.is_empty();
+    let advice = if fits { Vec::new() } else { advice::find(&model, plan, options, &weekend) };
+    let chance = (options.weekends > 0).then(|| chance(plan, &model, options));
+    if fits {
+        // In earnest it does not begin where it does not fit, should it come there earlier than foreseen.
+        model.heed(&margins, &weekend);
+    }
+    let calm = Trouble::default();
+    let played = [0, 1, 2].map(|at| Clockwork::play(&model, &lengths[at], &calm, options.start_ms));
+    let foresight = Foresight { plan, model: &model, played: &played, weekend: &weekend, margins: &margins };
+    let stages: Vec<StageForecast> = (0..weekend.stages.len()).map(|at| foresight.stage(at)).collect();
+    let end = stages.iter().map(|stage| stage.end).next_back();
+    let start = Between { earliest_ms: options.start_ms, usual_ms: options.start_ms, latest_ms: options.start_ms };
+    let at_once = u32::try_from(played[2].persons).unwrap_or(u32::MAX);
+    Forecast {
+        start_ms: options.start_ms,
+        end: end.unwrap_or(start),
+        fits,
+        problems,
+        no_return: foresight.no_return(&stages),
+        chance,
+        technicians: Technicians { available: options.technicians, at_once },
+        basis: bases(&model),
+        stages,
+        advice,
+    }
+}
+
+/// Notes in the plan what each stage and the way back from it take: it will not begin where that does not fit.
+pub fn settle(plan: &mut Plan) {
+    let mut model = Model::new(plan, &Options::default());
+    model.declare();
+    model.stages.iter_mut().for_each(Stage::forget_windows);
+    let lengths = Lengths::new(&model, &mut Pace::Bound);
+    let weekend = Weekend::of(&model, &lengths, 0);
+    for margin in weekend.margins(&model, &lengths) {
+        let needs_ms = &mut plan.stages[margin.stage].needs_ms;
+        *needs_ms = (*needs_ms).max(margin.end_ms + margin.back_ms - weekend.stages[margin.stage].start_ms);
+    }
+    for stage in plan.stages.iter_mut().filter(|stage| stage.rules.windows.is_empty()) {
+        stage.needs_ms = 0;
+    }
+}
+
+fn problems(model: &Model, weekend: &Weekend, margins: &[Margin]) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = Vec::new();
+    for at in 0..weekend.stages.len() {
+        let of = margins.iter().filter(|margin| margin.stage == at && margin.windowed());
+        let late = |ms: i64| u64::try_from(ms).ok().filter(|ms| *ms > 0);
+        let forward = of.clone().filter_map(|margin| late(margin.end_ms - margin.close_ms)).max();
+        let back = of.filter_map(|margin| late(margin.end_ms + margin.back_ms - margin.close_ms)).max();
+        let stage = model.stages[at].name.clone();
+        match (forward, back) {
+            (Some(by_ms), _) => problems.push(Problem::Late { stage, by_ms }),
+            (None, Some(by_ms)) => problems.push(Problem::NoWayBack { stage, by_ms }),
+            (None, None) => {}
+        }
+    }
+    let never = weekend.never.map(|at| Problem::NoWindow { stage: model.stages[at].name.clone() });
+    problems.into_iter().chain(never).collect()
+}
+
+/// What a forecast is put together from.
+struct Foresight<'a> {
+    plan: &'a Plan,
+    model: &'a Model,
+    /// At the least, the usual, and the longest durations.
+    played: &'a [Played; 3],
+    weekend: &'a Weekend,
+    margins: &'a [Margin],
+}
+
+impl Foresight<'_> {
+    fn between(&self, of: impl Fn(&Played) -> Option<i64>) -> Between {
+        let latest_ms = of(&self.played[2]).unwrap_or_default();
+        let [earliest_ms, usual_ms] = [0, 1].map(|at| of(&self.played[at]).unwrap_or(latest_ms));
+        Between { earliest_ms, usual_ms, latest_ms }
+    }
+
+    fn stage(&self, at: usize) -> StageForecast {
+        let (stage, played) = (&self.model.stages[at], &self.weekend.stages[at]);
+        let start = self.between(|played| played.starts[at]);
+        let own: Vec<&Margin> = self.margins.iter().filter(|margin| margin.stage == at).collect();
+        let last = own.last();
+        let hosts = stage.hosts.iter().enumerate();
+        let hosts: BTreeMap<HostName, Vec<StepForecast>> =
+            hosts.map(|(number, host)| (host.clone(), self.host(at, number, &own))).collect();
+        StageForecast {
+            stage: stage.name.clone(),
+            opening: stage.opening(played.start_ms),
+            start,
+            end: self.between(|played| played.ends[at]),
+            hold_ms: stage.rules.hold_ms,
+            back_ms: last.map_or(0, |margin| u64::try_from(margin.back_ms).unwrap_or(0)),
+            latest_abort_ms: last.filter(|margin| margin.windowed()).map(|margin| margin.close_ms - margin.back_ms),
+            delayed_by: delayed_by(stage, &hosts),
+            hosts,
+        }
+    }
+
+    fn host(&self, at: usize, number: usize, margins: &[&Margin]) -> Vec<StepForecast> {
+        let stage = &self.model.stages[at];
+        let Some(steps) = self.plan.stages.get(at).and_then(|of| of.hosts.get(&stage.hosts[number])) else {
+            return Vec::new();
+        };
+        let wave = stage.waves.iter().position(|wave| wave.contains(&number));
+        let margin = wave.and_then(|wave| margins.get(wave));
+        let part_end = |of: &Played| of.steps[at][number].last().map(|(_, end)| *end);
+        let wave_end = wave.map(|wave| self.wave_end(at, &stage.waves[wave])).unwrap_or_default();
+        let slack_ms = match stage.turns.is_empty() {
+            true => part_end(&self.played[2]).map_or(0, |end| u64::try_from(wave_end - end).unwrap_or(0)),
+            false => 0,
+        };
+        let longest = wave.map(|wave| self.longest(at, &stage.waves[wave])).unwrap_or_default();
+        let step = |(n, step): (usize, &crate::plan::Step)| {
+            let of = stage.parts[number].steps[n];
+            let time = |end: bool| {
+                move |of: &Played| of.steps[at][number].get(n).map(|(a, b): &Times| if end { *b } else { *a })
+            };
+            let start = self.between(time(false));
+            let abort_by = |margin: &&Margin| {
+                let rest = (margin.end_ms - start.latest_ms).min(longest).max(0);
+                margin.close_ms - margin.back_ms - rest
+            };
+            StepForecast {
+                step: step.action.id().clone(),
+                start,
+                end: self.between(time(true)),
+                usual_ms: of.forward.usual_ms,
+                bound_ms: of.forward.bound_ms,
+                back_ms: if of.changes { of.back.bound_ms } else { 0 },
+                from: of.forward.from,
+                slack_ms,
+                abort_by_ms: margin.filter(|margin| margin.windowed()).map(|margin| abort_by(margin)),
+            }
+        };
+        steps.iter().enumerate().map(step).collect()
+    }
+
+    /// When the last step of a wave ends.
+    fn wave_end(&self, at: usize, wave: &[usize]) -> i64 {
+        let ends = wave.iter().filter_map(|host| self.played[2].steps[at][*host].last().map(|(_, end)| *end));
+        ends.max().unwrap_or_default()
+    }
+
+    /// How long a host that has begun goes on at most before what it has done can go back.
+    fn longest(&self, at: usize, wave: &[usize]) -> i64 {
+        let around = &self.model.stages[at].around;
+        let rest = [around.first, around.between, around.confirm].iter().map(|of| of.bound_ms).sum::<u64>();
+        let of = |host: &usize| {
+            let steps = &self.played[2].steps[at][*host];
+            steps.last().zip(steps.first()).map_or(0, |((_, end), (start, _))| end - start)
+        };
+        wave.iter().map(of).max().unwrap_or(0) + i64::try_from(rest).unwrap_or(i64::MAX / 2)
+    }
+
+    fn no_return(&self, stages: &[StageForecast]) -> Option<NoReturn> {
+        for (at, stage) in stages.iter().enumerate() {
+            let model = &self.model.stages[at];
+            let irreversible = |host: &HostName, n: usize| {
+                let number = model.hosts.binary_search(host).ok();
+                number.and_then(|number| model.parts[number].steps.get(n)).is_some_and(|step| step.irreversible)
+            };
+            let steps =
+                stage.hosts.iter().flat_map(|(host, steps)| steps.iter().enumerate().map(move |(n, s)| (host, n, s)));
+            let late = |step: &StepForecast| step.abort_by_ms.is_some_and(|by| by < step.start.latest_ms);
+            let found = steps.filter(|(host, n, step)| irreversible(host, *n) || late(step));
+            let first = found.min_by_key(|(_, _, step)| step.start.latest_ms);
+            if let Some((host, n, step)) = first {
+                return Some(NoReturn {
+                    stage: stage.stage.clone(),
+                    host: host.clone(),
+                    step: step.step.clone(),
+                    at: step.start,
+                    irreversible: irreversible(host, n),
+                });
+            }
+        }
+        None
+    }
+}
+
+/// Who the others of the stage wait for, and for how long.
+fn delayed_by(stage: &Stage, hosts: &BTreeMap<HostName, Vec<StepForecast>>) -> Option<(HostName, u64)> {
+    if !stage.turns.is_empty() {
+        return None;
+    }
+    let wave = stage.waves.last().filter(|wave| wave.len() > 1)?;
+    let end = |host: &usize| {
+        let name = &stage.hosts[*host];
+        Some((hosts.get(name)?.last()?.end.latest_ms, name))
+    };
+    let mut ends: Vec<(i64, &HostName)> = wave.iter().filter_map(end).collect();
+    ends.sort_unstable();
+    let ((last, name), (before, _)) = (ends.pop()?, ends.pop()?);
+    u64::try_from(last - before).ok().filter(|ms| *ms > 0).map(|ms| (name.clone(), ms))
+}
+
+fn bases(model: &Model) -> Bases {
+    let mut bases = Bases { fewest: u32::MAX, ..Bases::default() };
+    for step in model.stages.iter().flat_map(Stage::steps).filter(|step| step.changes || step.manual) {
+        match step.forward.from {
+            Basis::Runs(n) => {
+                bases.runs += 1;
+                bases.fewest = bases.fewest.min(n);
+            }
+            Basis::Declared => bases.declared += 1,
+            Basis::Assumed => bases.assumed += 1,
+        }
+    }
+    if bases.runs == 0 {
+        bases.fewest = 0;
+    }
+    bases
+}
+
+/// Plays weekends with durations drawn within the bounds. The same plan always has the same ones.
+fn chance(plan: &Plan, model: &Model, options: &Options) -> Chance {
+    let digest = Digest::of(plan.nonce.as_bytes()).to_string();
+    let seed = digest.bytes().take(16).fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    let mut pace = Pace::Drawn(fastrand::Rng::with_seed(seed));
+    let mut lengths = Lengths::default();
+    let mut fit = 0;
+    for _ in 0..options.weekends {
+        lengths.draw(model, &mut pace);
+        fit += u32::from(Weekend::of(model, &lengths, options.start_ms).fits(model, &lengths));
+    }
+    Chance { weekends: options.weekends, fit }
+}

@@ -1,0 +1,254 @@
+//! A plan as far as time is concerned: hosts and steps as numbers, estimates instead of work.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Options;
+use super::assumed;
+use super::weekend::{self, Margin, Weekend};
+use crate::calendar::Opening;
+use crate::input::target::HostName;
+use crate::plan::procedure::Action;
+use crate::plan::rules::{May, Rules};
+use crate::plan::takes::{Around, Basis, Estimate};
+use crate::plan::{self, Plan};
+use crate::rollout::Part;
+use crate::rollout::rules::{Amount, Over};
+
+/// So many openings of each window are looked at in vain before the window itself is asked.
+const OPENINGS: usize = 12;
+
+/// A plan as far as time is concerned.
+#[derive(Clone, Debug)]
+pub(super) struct Model {
+    pub(super) stages: Vec<Stage>,
+    /// Hosts that are worked on at once, at most.
+    pub(super) connections: usize,
+    /// Manual steps that are done at once, at most.
+    pub(super) technicians: usize,
+    /// By so much windows close later than they do.
+    pub(super) longer_ms: i64,
+    pub(super) sites: BTreeMap<HostName, String>,
+    /// Number of the run's hosts.
+    pub(super) hosts: usize,
+}
+
+/// A stage of it. Hosts are numbered in the order of their names.
+#[derive(Clone, Debug)]
+pub(super) struct Stage {
+    pub(super) name: String,
+    pub(super) rules: Rules,
+    pub(super) hosts: Vec<HostName>,
+    pub(super) parts: Vec<HostPart>,
+    pub(super) waves: Vec<Vec<usize>>,
+    pub(super) at_once: usize,
+    /// Hosts take turns: one after the other, once all have begun.
+    pub(super) turns: Vec<(usize, Vec<usize>)>,
+    pub(super) around: Around,
+    /// For each window, in order.
+    openings: Vec<Vec<Opening>>,
+}
+
+/// A host's part of a stage.
+#[derive(Clone, Debug)]
+pub(super) struct HostPart {
+    /// The run has not touched the host before: it begins with its manifest, and ends its way back with it.
+    pub(super) first: bool,
+    pub(super) steps: Vec<Step>,
+}
+
+/// A step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) forward: Estimate,
+    pub(super) back: Estimate,
+    /// A person does it.
+    pub(super) manual: bool,
+    pub(super) changes: bool,
+    pub(super) irreversible: bool,
+}
+
+impl Model {
+    pub(super) fn new(plan: &Plan, options: &Options) -> Model {
+        let connections = if plan.connections == 0 { usize::MAX } else { plan.connections };
+        let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX).max(1);
+        let mut touched = BTreeSet::new();
+        let stage = |stage| Stage::new(stage, (connections, options), &mut touched);
+        Model {
+            stages: plan.stages.iter().map(stage).collect(),
+            connections,
+            technicians: options.technicians.map_or(usize::MAX, count),
+            longer_ms: 0,
+            sites: plan.sites.clone(),
+            hosts: plan.hosts().iter().filter(|host| !options.without.contains(*host)).count(),
+        }
+    }
+
+    /// Without these hosts.
+    pub(super) fn leave_out(&mut self, gone: &[HostName]) {
+        for stage in &mut self.stages {
+            // Whoever is left keeps its number: parts without steps take no time, and are in no wave.
+            let out: BTreeSet<usize> = gone.iter().filter_map(|host| stage.hosts.binary_search(host).ok()).collect();
+            stage.waves.iter_mut().for_each(|wave| wave.retain(|host| !out.contains(host)));
+            stage.waves.retain(|wave| !wave.is_empty());
+            stage.turns.retain(|(host, _)| !out.contains(host));
+        }
+    }
+
+    /// As the rollout machine wants it. Gates are open: how long people think nobody knows.
+    pub(super) fn parts(&self) -> Vec<Part> {
+        let part = |stage: &Stage| {
+            let waves = stage.waves.iter().map(|wave| wave.iter().map(|host| stage.hosts[*host].clone()).collect());
+            let rules = Rules { at_once: Some(stage.at_once), waves: waves.collect(), ..stage.rules.clone() };
+            Part { name: stage.name.clone(), hosts: stage.hosts.iter().cloned().collect(), rules }
+        };
+        self.stages.iter().map(part).collect()
+    }
+
+    /// Nothing begins any more that does not fit into its window together with its way back.
+    pub(super) fn heed(&mut self, margins: &[Margin], weekend: &Weekend) {
+        for margin in margins {
+            let Some(played) = weekend.stages.get(margin.stage) else { continue };
+            let takes = &mut self.stages[margin.stage].rules.takes_ms;
+            *takes = (*takes).max(margin.end_ms + margin.back_ms - played.start_ms);
+        }
+    }
+
+    /// The estimates' sum for each stage whose author says how long it takes, and some of whose steps nobody has seen yet:
+    /// what the author says counts then.
+    pub(super) fn declare(&mut self) {
+        for at in 0..self.stages.len() {
+            let stage = &self.stages[at];
+            let pauses = stage.rules.pause_ms * i64::try_from(stage.waves.len().saturating_sub(1)).unwrap_or(0);
+            let declared = stage.rules.takes_ms - pauses;
+            if declared <= 0 || stage.steps().all(|step| step.forward.from != Basis::Assumed) {
+                continue;
+            }
+            let Some(natural) = weekend::natural_ms(self, at).map(|ms| ms - pauses).filter(|ms| *ms > 0) else {
+                continue;
+            };
+            let scale = |ms: u64| {
+                let scaled = u128::from(ms) * u128::from(declared.unsigned_abs()) / u128::from(natural.unsigned_abs());
+                u64::try_from(scaled).unwrap_or(u64::MAX)
+            };
+            let declare = |estimate: &mut Estimate| {
+                let bound_ms = scale(estimate.bound_ms);
+                let usual_ms = estimate.usual_ms.min(bound_ms);
+                let from = if estimate.from == Basis::Assumed { Basis::Declared } else { estimate.from };
+                *estimate = Estimate { bound_ms, usual_ms, least_ms: estimate.least_ms.min(usual_ms), from };
+            };
+            let stage = &mut self.stages[at];
+            for step in stage.parts.iter_mut().flat_map(|part| &mut part.steps) {
+                declare(&mut step.forward);
+                declare(&mut step.back);
+            }
+        }
+    }
+}
+
+impl Stage {
+    fn new(stage: &plan::Stage, (connections, options): (usize, &Options), touched: &mut BTreeSet<HostName>) -> Stage {
+        let taken = |host: &&HostName| !options.without.contains(*host);
+        let hosts: Vec<HostName> = stage.hosts.keys().filter(taken).cloned().collect();
+        let number = |host: &HostName| hosts.binary_search(host).ok();
+        let part = |host: &HostName| HostPart {
+            first: touched.insert(host.clone()),
+            steps: stage.hosts.get(host).into_iter().flatten().map(Step::new).collect(),
+        };
+        let parts = hosts.iter().map(part).collect();
+        let mut rules = stage.rules.clone();
+        rules.gate = None;
+        // Whoever is in no wave comes last, as in the machine.
+        let mut rest: BTreeSet<usize> = (0..hosts.len()).collect();
+        let named = std::mem::take(&mut rules.waves).into_iter();
+        let numbered = named.map(|wave| wave.iter().filter_map(number).filter(|host| rest.remove(host)).collect());
+        let mut waves: Vec<Vec<usize>> = numbered.collect();
+        waves.push(rest.into_iter().collect());
+        waves.retain(|wave| !wave.is_empty());
+        let turn = |turn: &plan::procedure::Turn| {
+            let steps = stage.hosts.get(&turn.host)?;
+            let of = |id| steps.iter().position(|step| step.action.id() == id);
+            Some((number(&turn.host)?, turn.steps.iter().filter_map(of).collect()))
+        };
+        let turns: Vec<(usize, Vec<usize>)> = stage.turns.iter().filter_map(turn).collect();
+        let least = if turns.is_empty() { 1 } else { hosts.len() };
+        let at_once = rules.at_once.unwrap_or(connections).min(connections).max(least).max(1);
+        let openings = rules.windows.iter().map(|window| window.openings(options.start_ms).take(OPENINGS).collect());
+        Stage {
+            name: stage.name.clone(),
+            openings: openings.collect(),
+            around: stage.around.unwrap_or(assumed::AROUND),
+            rules,
+            hosts,
+            parts,
+            waves,
+            at_once,
+            turns,
+        }
+    }
+
+    /// As if it had no windows.
+    pub(super) fn forget_windows(&mut self) {
+        self.openings.clear();
+        self.rules.windows.clear();
+    }
+
+    pub(super) fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.parts.iter().flat_map(|part| &part.steps)
+    }
+
+    /// Whether it may begin then, as [`Rules::may_begin`] says, whose windows close so much later.
+    pub(super) fn may_begin(&self, now_ms: i64, longer_ms: i64) -> May {
+        let (mut close_ms, mut later) = (i64::MAX, None);
+        for openings in &self.openings {
+            // The list ends before the window does: then the window itself is asked.
+            let Some(fits) = openings.iter().find(|opening| {
+                let start = opening.start_ms.max(now_ms);
+                opening.end_ms > now_ms && start + self.rules.takes_ms <= opening.close_ms + longer_ms
+            }) else {
+                return self.rules.may_begin(now_ms);
+            };
+            if fits.start_ms <= now_ms {
+                close_ms = close_ms.min(fits.close_ms + longer_ms);
+            } else {
+                later = later.max(Some(fits.start_ms));
+            }
+        }
+        later.map_or(May::Now { close_ms }, May::At)
+    }
+
+    /// What its windows have in common then; `None` if it has none.
+    pub(super) fn opening(&self, at_ms: i64) -> Option<Opening> {
+        let open = |window: &crate::calendar::Window| window.opening(at_ms).filter(|opening| opening.contains(at_ms));
+        let both = |one: Opening, other: Opening| Opening {
+            start_ms: one.start_ms.max(other.start_ms),
+            end_ms: one.end_ms.min(other.end_ms),
+            close_ms: one.close_ms.min(other.close_ms),
+        };
+        self.rules.windows.iter().filter_map(open).reduce(both)
+    }
+
+    /// Hosts of a wave that may fail, and go back while the others work, before the stage stops.
+    pub(super) fn tolerates(&self, wave: usize, run: usize) -> usize {
+        let before = |amount: Amount, whole: usize| match amount {
+            Amount::Hosts(hosts) => hosts.saturating_sub(1),
+            Amount::Percent(_) => (1..=whole).find(|failed| amount.reached(*failed, whole)).map_or(whole, |n| n - 1),
+        };
+        let tolerated = self.rules.stop.iter().map(|rule| match rule.over {
+            Over::Wave => before(rule.failed, wave),
+            Over::Stage => before(rule.failed, self.hosts.len()),
+            Over::Run => before(rule.failed, run),
+            // Counted among few: all of a wave may fail without many of them having failed.
+            Over::Member | Over::Site => wave,
+        });
+        tolerated.min().unwrap_or(0).min(wave)
+    }
+}
+
+impl Step {
+    fn new(step: &plan::Step) -> Step {
+        let takes = step.takes.unwrap_or_else(|| assumed::takes(step));
+        let (changes, irreversible) = (step.outlook.changes, step.outlook.irreversible);
+        let manual = matches!(step.action, Action::Manual(_));
+        Step { forward: takes.forward, back: takes.back, manual, changes, irreversible }
+    }
+}

@@ -1,0 +1,229 @@
+//! A weekend reckoned at once, without the machine: what it does when nothing goes wrong follows from the plan. A test
+//! holds both against one another; ten thousand weekends are reckoned this way.
+
+use super::lengths::{Lengths, Pace, StageLengths};
+use super::model::{Model, Stage};
+use super::work;
+use crate::plan::rules::May;
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Weekend {
+    /// As far as they could begin.
+    pub(super) stages: Vec<Played>,
+    /// The window of this stage never opens for long enough.
+    pub(super) never: Option<usize>,
+}
+
+/// A stage of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Played {
+    pub(super) start_ms: i64,
+    /// Its last host is through, and confirmed.
+    pub(super) end_ms: i64,
+    /// Its window closes, less the reserve; `i64::MAX`: it has none.
+    pub(super) close_ms: i64,
+    /// When each wave is through.
+    pub(super) waves: Vec<i64>,
+}
+
+impl Weekend {
+    /// Reckons it, begun at this time.
+    pub(super) fn of(model: &Model, lengths: &Lengths, start_ms: i64) -> Weekend {
+        let mut weekend = Weekend::default();
+        let mut now = start_ms;
+        for (at, (stage, lengths)) in model.stages.iter().zip(&lengths.stages).enumerate() {
+            let close_ms = loop {
+                match stage.may_begin(now, model.longer_ms) {
+                    May::Now { close_ms } => break close_ms,
+                    May::At(later) => now = later.max(now + 1),
+                    May::Never => {
+                        weekend.never = Some(at);
+                        return weekend;
+                    }
+                }
+            };
+            let (played, next) = stage_of(model, stage, lengths, (now, close_ms));
+            weekend.stages.push(played);
+            now = next;
+        }
+        weekend
+    }
+
+    /// What there is to say of each wave of each stage that has a window.
+    pub(super) fn margins<'a>(&'a self, model: &'a Model, lengths: &'a Lengths) -> impl Iterator<Item = Margin> + 'a {
+        let (mut behind, mut extra) = (0, 0);
+        let of = move |(at, played): (usize, &'a Played)| {
+            let (stage, lengths) = (&model.stages[at], &lengths.stages[at]);
+            let mut changed = vec![false; stage.hosts.len()];
+            let (mut margins, mut own) = (Vec::new(), 0);
+            for (number, (wave, end_ms)) in stage.waves.iter().zip(&played.waves).enumerate() {
+                wave.iter().for_each(|host| changed[*host] = true);
+                own = back_ms(model, at, lengths, &changed);
+                extra += extra_ms(model, at, lengths, wave);
+                let back_ms = behind + own;
+                let (end_ms, close_ms) = (end_ms + extra, played.close_ms);
+                margins.push(Margin { stage: at, wave: number, end_ms, close_ms, back_ms });
+            }
+            behind += own;
+            margins
+        };
+        self.stages.iter().enumerate().flat_map(of)
+    }
+
+    /// Whether every stage and its way back fit.
+    pub(super) fn fits(&self, model: &Model, lengths: &Lengths) -> bool {
+        self.never.is_none() && self.margins(model, lengths).all(|margin| margin.fits())
+    }
+}
+
+/// A wave against its window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Margin {
+    pub(super) stage: usize,
+    pub(super) wave: usize,
+    /// When it is through, also if as many hosts fail as are tolerated.
+    pub(super) end_ms: i64,
+    /// When its window closes, less the reserve; `i64::MAX`: it has none.
+    pub(super) close_ms: i64,
+    /// What taking back everything up to here takes.
+    pub(super) back_ms: i64,
+}
+
+impl Margin {
+    /// Whether it has a window.
+    pub(super) fn windowed(&self) -> bool {
+        self.close_ms != i64::MAX
+    }
+
+    /// Whether everything is back in the window when it is aborted as late as it can be.
+    pub(super) fn fits(&self) -> bool {
+        !self.windowed() || self.end_ms + self.back_ms <= self.close_ms
+    }
+}
+
+/// How much later a wave may be through because hosts fail that are tolerated, and go back while others work.
+fn extra_ms(model: &Model, at: usize, lengths: &StageLengths, wave: &[usize]) -> i64 {
+    let stage = &model.stages[at];
+    let tolerated = stage.tolerates(wave.len(), model.hosts);
+    if tolerated == 0 {
+        return 0;
+    }
+    let mut back: Vec<i64> = wave.iter().map(|host| lengths.back[*host]).collect();
+    back.sort_unstable_by_key(|ms| std::cmp::Reverse(*ms));
+    // A piece more in the list makes its end later by what it takes at most.
+    back.iter().take(tolerated).sum()
+}
+
+/// What taking a stage back takes on the hosts that were changed.
+pub(super) fn back_ms(model: &Model, at: usize, lengths: &StageLengths, changed: &[bool]) -> i64 {
+    let pieces: Vec<i64> =
+        lengths.back.iter().zip(changed).filter(|(_, changed)| **changed).map(|(ms, _)| *ms).collect();
+    match model.stages[at].turns.is_empty() {
+        true => work::last_end(model.connections, 0, pieces.into_iter()),
+        // One after the other.
+        false => pieces.into_iter().sum(),
+    }
+}
+
+/// What a stage takes by its bounds.
+pub(super) fn natural_ms(model: &Model, at: usize) -> Option<i64> {
+    let lengths = Lengths::new(model, &mut Pace::Bound);
+    let (played, _) = stage_of(model, model.stages.get(at)?, &lengths.stages[at], (0, i64::MAX));
+    Some(played.end_ms)
+}
+
+/// How long a host's part may be at work: its guard takes it back then.
+pub(super) fn bounded(stage: &Stage, ms: i64) -> i64 {
+    stage.rules.within_ms.map_or(ms, |within| ms.min(within))
+}
+
+/// Plays a stage that begins at this time; returns when the next one may begin.
+fn stage_of(model: &Model, stage: &Stage, lengths: &StageLengths, (start_ms, close_ms): (i64, i64)) -> (Played, i64) {
+    let mut played = Played { start_ms, end_ms: start_ms, close_ms, waves: Vec::with_capacity(stage.waves.len()) };
+    let rest = |through: i64, rest: i64| {
+        let seen = if stage.rules.probes.is_empty() { through } else { through + lengths.services };
+        seen.max(through + rest)
+    };
+    for wave in &stage.waves {
+        let from = if played.waves.is_empty() { start_ms } else { rest(played.end_ms, stage.rules.pause_ms) };
+        let through = match stage.turns.is_empty() {
+            true => in_parallel(model, stage, lengths, wave, from),
+            false => in_turns(stage, lengths, wave, from),
+        };
+        played.end_ms = confirmed(model, stage, lengths, wave, through);
+        played.waves.push(played.end_ms);
+    }
+    let next = rest(played.end_ms, stage.rules.hold_ms);
+    (played, next)
+}
+
+/// Rounds of work; between two of them persons do what is waited for.
+fn in_parallel(model: &Model, stage: &Stage, lengths: &StageLengths, wave: &[usize], from_ms: i64) -> i64 {
+    let mut rounds: Vec<Rounds<'_>> = wave.iter().map(|host| Rounds::new(stage, lengths, *host)).collect();
+    let first = rounds.iter_mut().map(Rounds::work).collect::<Vec<_>>();
+    let mut now = work::last_end(stage.at_once, from_ms, first.into_iter());
+    loop {
+        let waits: Vec<i64> = rounds.iter_mut().filter_map(Rounds::waits).collect();
+        if waits.is_empty() {
+            return now;
+        }
+        now = work::last_end(model.technicians, now, waits.into_iter());
+        let again: Vec<i64> = rounds.iter_mut().filter(|of| of.again).map(Rounds::work).collect();
+        now = work::last_end(model.connections, now, again.into_iter());
+    }
+}
+
+/// A host's part on its way: work up to the next manual step, a person, work again.
+struct Rounds<'a> {
+    stage: &'a Stage,
+    lengths: &'a StageLengths,
+    host: usize,
+    next: usize,
+    /// It has waited for a person, who is through now.
+    again: bool,
+}
+
+impl<'a> Rounds<'a> {
+    fn new(stage: &'a Stage, lengths: &'a StageLengths, host: usize) -> Rounds<'a> {
+        Rounds { stage, lengths, host, next: 0, again: false }
+    }
+
+    fn work(&mut self) -> i64 {
+        self.again = false;
+        let (steps, begin) = (&self.lengths.steps[self.host], self.lengths.begin[self.host]);
+        let rest = self.stage.parts[self.host].steps[self.next..].iter().zip(&steps[self.next..]);
+        let (mut ms, mut count) = (self.lengths.between[self.host], 0);
+        for (_, step) in rest.take_while(|(step, _)| !step.manual) {
+            ms += step;
+            count += 1;
+        }
+        self.next += count;
+        begin + bounded(self.stage, ms)
+    }
+
+    fn waits(&mut self) -> Option<i64> {
+        let ms = self.lengths.steps[self.host].get(self.next)?;
+        self.next += 1;
+        self.again = true;
+        Some(*ms)
+    }
+}
+
+/// All begin; then one after the other.
+fn in_turns(stage: &Stage, lengths: &StageLengths, wave: &[usize], from_ms: i64) -> i64 {
+    let begin = wave.iter().map(|host| lengths.begin[*host]).max().unwrap_or(0);
+    let turn = |(host, steps): &(usize, Vec<usize>)| {
+        lengths.between[*host] + steps.iter().map(|step| lengths.steps[*host][*step]).sum::<i64>()
+    };
+    from_ms + begin + bounded(stage, stage.turns.iter().map(turn).sum())
+}
+
+/// When the wave is confirmed, if it has to be.
+fn confirmed(model: &Model, stage: &Stage, lengths: &StageLengths, wave: &[usize], through_ms: i64) -> i64 {
+    if !stage.rules.guarded() {
+        return through_ms;
+    }
+    let hands = if stage.turns.is_empty() { model.connections } else { 1 };
+    work::last_end(hands, through_ms, wave.iter().map(|host| lengths.confirm[*host]))
+}
