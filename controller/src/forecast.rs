@@ -24,6 +24,7 @@ use crate::calendar::Opening;
 use crate::input::target::HostName;
 use crate::plan::takes::Basis;
 
+pub use assumed::{AROUND, takes as assumed};
 pub use foresee::{Options, of, settle};
 
 /// What a plan takes, and whether it and its way back fit. All times are milliseconds since the epoch.
@@ -221,4 +222,4 @@ pub enum Advice {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

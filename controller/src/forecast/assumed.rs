@@ -34,8 +34,8 @@ const LOOK_S: u64 = 5;
 /// A step that finds everything as it is to be.
 const SAME: Estimate = assumed(100);
 
-/// See [`Around`].
-pub(super) const AROUND: Around = Around {
+/// What the machinery around steps takes, as far as nobody knows better.
+pub const AROUND: Around = Around {
     begin: assumed(3_000),
     first: assumed(20_000),
     between: assumed(2_000),
@@ -54,7 +54,7 @@ const fn declared(bound_ms: u64) -> Estimate {
 }
 
 /// What a step takes as far as its author or common experience says.
-pub(super) fn takes(step: &Step) -> Takes {
+pub fn takes(step: &Step) -> Takes {
     let ms = |within: std::time::Duration| u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
     let nothing = Estimate::NOTHING;
     let (forward, back) = match &step.action {

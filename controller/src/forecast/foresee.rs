@@ -169,7 +169,7 @@ impl Foresight<'_> {
                 back_ms: if of.changes { of.back.bound_ms } else { 0 },
                 from: of.forward.from,
                 slack_ms,
-                abort_by_ms: margin.filter(|margin| margin.windowed()).map(|margin| abort_by(margin)),
+                abort_by_ms: margin.filter(|margin| margin.windowed()).map(abort_by),
             }
         };
         steps.iter().enumerate().map(step).collect()

@@ -1,4 +1,4 @@
 //! What a forecast promises, held against the machine: on random plans, with random durations and troubles.
 
 mod promise;
-mod scene;
+pub(crate) mod scene;

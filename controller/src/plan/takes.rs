@@ -56,7 +56,7 @@ pub struct Around {
 }
 
 /// How much a step has to move or to install.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Size {
     /// Bytes of contents.
     pub bytes: u64,

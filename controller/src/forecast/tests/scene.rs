@@ -13,19 +13,19 @@ use crate::plan::{Outlook, Plan, Stage, Step};
 use crate::rollout::rules::{Amount, OnStop, Over, Scope, StopRule};
 
 /// 2026-03-27 12:00 UTC, a Friday; clocks are put forward in the night to Sunday.
-pub(super) const FRIDAY_MS: i64 = 1_774_612_800_000;
+pub(crate) const FRIDAY_MS: i64 = 1_774_612_800_000;
 
-pub(super) const MINUTE: i64 = 60_000;
+pub(crate) const MINUTE: i64 = 60_000;
 
 /// Draws of one seed.
-pub(super) struct Draw(pub(super) fastrand::Rng);
+pub(crate) struct Draw(pub(crate) fastrand::Rng);
 
 impl Draw {
-    pub(super) fn chance(&mut self, percent: u32) -> bool {
+    pub(crate) fn chance(&mut self, percent: u32) -> bool {
         self.0.u32(0..100) < percent
     }
 
-    pub(super) fn ms(&mut self, most: u64) -> u64 {
+    pub(crate) fn ms(&mut self, most: u64) -> u64 {
         self.0.u64(0..=most)
     }
 
@@ -163,7 +163,7 @@ fn in_turns(hosts: &BTreeMap<HostName, Vec<Step>>, draw: &mut Draw) -> Vec<Turn>
 }
 
 /// A plan.
-pub(super) fn plan(draw: &mut Draw) -> Plan {
+pub(crate) fn plan(draw: &mut Draw) -> Plan {
     let hosts = draw.0.usize(1..8);
     let stages = (0..draw.0.usize(1..5)).map(|at| stage(at, hosts, draw)).collect();
     Plan {

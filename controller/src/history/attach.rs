@@ -1,0 +1,80 @@
+//! Notes in a plan what its steps are expected to take.
+
+use super::fold::{AROUND, BACK, BEGIN, BETWEEN, CONFIRM, FIRST, SERVICES, VERIFY, what};
+use super::{History, Sought, Way};
+use crate::forecast::{AROUND as ASSUMED, assumed};
+use crate::input::target::HostName;
+use crate::plan::procedure::Action;
+use crate::plan::takes::{Around, Estimate, Size, Takes};
+use crate::plan::{Plan, Stage, Step};
+
+/// Notes it in every step and stage of which something is known.
+pub fn attach(plan: &mut Plan, history: &History) {
+    let classes = std::mem::take(&mut plan.classes);
+    let class = |host: &HostName| classes.get(host).map_or("", String::as_str);
+    for stage in &mut plan.stages {
+        stage.around = around(stage, history, &class);
+        for (host, steps) in &mut stage.hosts {
+            for step in steps {
+                step.takes = takes(step, history, class(host), host.member());
+            }
+        }
+    }
+    plan.classes = classes;
+}
+
+fn takes(step: &Step, history: &History, class: &str, member: &str) -> Option<Takes> {
+    let what = what(step)?;
+    let sought = |way, size| Sought { what, title: &step.title, way, class, member, size };
+    let unknown = assumed(step);
+    let same = !step.outlook.changes && matches!(step.action, Action::Resource(_) | Action::Transfer(_));
+    let forward = history.estimate(&sought(if same { Way::Same } else { Way::Forward }, step.outlook.size));
+    let back = (step.outlook.changes && !step.outlook.irreversible)
+        .then(|| history.estimate(&sought(Way::Back, Size::default())))
+        .flatten();
+    if forward.is_none() && back.is_none() {
+        return None;
+    }
+    let forward = forward.map(|found| limited(found, &step.action));
+    Some(Takes { forward: forward.unwrap_or(unknown.forward), back: back.unwrap_or(unknown.back) })
+}
+
+/// What ends at a limit takes no longer than that.
+fn limited(found: Estimate, action: &Action) -> Estimate {
+    let limit = match action {
+        Action::Check(check) => check.within,
+        Action::Reboot(reboot) => reboot.within,
+        Action::Resource(_) | Action::Transfer(_) | Action::Manual(_) => return found,
+    };
+    let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    let bound_ms = found.bound_ms.min(limit);
+    let usual_ms = found.usual_ms.min(bound_ms);
+    Estimate { least_ms: found.least_ms.min(usual_ms), usual_ms, bound_ms, from: found.from }
+}
+
+/// The machinery around the stage; for hosts of several classes the slower counts.
+fn around<'a>(stage: &Stage, history: &History, class: &impl Fn(&HostName) -> &'a str) -> Option<Around> {
+    let mut places: Vec<(&str, &str)> = stage.hosts.keys().map(|host| (class(host), host.member())).collect();
+    places.sort_unstable();
+    places.dedup();
+    let mut known = false;
+    let mut of = |title: &str, way: Way, unknown: Estimate| {
+        let size = Size::default();
+        let found = places
+            .iter()
+            .filter_map(|(class, member)| history.estimate(&Sought { what: AROUND, title, way, class, member, size }));
+        let slowest = found.max_by_key(|found| found.bound_ms);
+        known |= slowest.is_some();
+        slowest.unwrap_or(unknown)
+    };
+    let around = Around {
+        begin: of(BEGIN, Way::Forward, ASSUMED.begin),
+        first: of(FIRST, Way::Forward, ASSUMED.first),
+        between: of(BETWEEN, Way::Forward, ASSUMED.between),
+        confirm: of(CONFIRM, Way::Forward, ASSUMED.confirm),
+        back: of(BACK, Way::Back, ASSUMED.back),
+        verify: of(VERIFY, Way::Back, ASSUMED.verify),
+        services: of(SERVICES, Way::Forward, ASSUMED.services),
+    };
+    known.then_some(around)
+}

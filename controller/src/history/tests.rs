@@ -1,0 +1,123 @@
+//! Estimates from samples, and samples from run logs.
+
+use weiche_agent::protocol::{StepEvent, StepId, StepOutcome};
+
+use super::*;
+use crate::forecast::tests::scene;
+use crate::input::target::HostName;
+use crate::rollout::Happening;
+
+fn sample(title: &str, class: &str, member: &str, took_ms: u64, at_ms: i64) -> Sample {
+    let (what, size) = ("package".to_owned(), Size::default());
+    let (title, class, member) = (title.to_owned(), class.to_owned(), member.to_owned());
+    Sample { what, title, way: Way::Forward, class, member, size, took_us: took_ms * 1000, at_ms }
+}
+
+fn sought<'a>(title: &'a str, class: &'a str, member: &'a str) -> Sought<'a> {
+    Sought { what: "package", title, way: Way::Forward, class, member, size: Size::default() }
+}
+
+#[test]
+fn three_samples_say_something_and_two_do_not() {
+    let all: Vec<Sample> = (0..3).map(|n| sample("package nginx", "server", "alpha", 1_000 + 730 * n, 10)).collect();
+    assert_eq!(History::new(all[..2].to_vec()).estimate(&sought("package nginx", "server", "alpha")), None);
+    let estimate = History::new(all).estimate(&sought("package nginx", "server", "alpha")).unwrap();
+    assert_eq!(estimate, Estimate { least_ms: 1_000, usual_ms: 1_730, bound_ms: 2_500, from: Basis::Runs(3) });
+}
+
+#[test]
+fn the_nearest_samples_count() {
+    let of = |title: &str, class: &str, member: &str, ms| {
+        (0..3).map(|n| sample(title, class, member, ms, n)).collect::<Vec<_>>()
+    };
+    let all = [
+        of("package nginx", "server", "alpha", 1_000),
+        of("package nginx", "server", "beta", 2_000),
+        of("package samba", "server", "alpha", 3_000),
+        of("package samba", "pc", "alpha", 4_000),
+    ];
+    let history = History::new(all.concat());
+    let bound = |title, class, member| history.estimate(&sought(title, class, member)).map(|found| found.bound_ms);
+    assert_eq!(bound("package nginx", "server", "alpha"), Some(1_000));
+    assert_eq!(bound("package nginx", "server", "gamma"), Some(2_000), "the same package, elsewhere");
+    assert_eq!(bound("package cups", "server", "alpha"), Some(3_000), "any package of that member");
+    assert_eq!(bound("package cups", "pc", "gamma"), Some(4_000), "any package on such a host");
+    assert_eq!(bound("package cups", "simulated", "alpha"), None, "what is simulated says nothing of what is not");
+}
+
+#[test]
+fn only_the_newest_samples_count() {
+    let mut all: Vec<Sample> = (0..20).map(|n| sample("p", "server", "alpha", 1_000, 100 + n)).collect();
+    all.push(sample("p", "server", "alpha", 60_000, 1));
+    assert_eq!(History::new(all).estimate(&sought("p", "server", "alpha")).unwrap().bound_ms, 1_000);
+}
+
+#[test]
+fn what_moves_much_is_latency_and_rate() {
+    // 2 s, and 10 ms for each MiB; once the line was slower.
+    let moved = |mib: u64, ms: u64| Sample {
+        size: Size { bytes: mib << 20, items: 1 },
+        ..sample("mirror /srv", "server", "alpha", ms, 1)
+    };
+    let history = History::new([moved(100, 3_000), moved(200, 4_000), moved(400, 6_000), moved(300, 4_600)]);
+    let at = |mib: u64| {
+        let size = Size { bytes: mib << 20, items: 1 };
+        history.estimate(&Sought { size, ..sought("mirror /srv", "server", "alpha") }).unwrap()
+    };
+    assert_eq!(at(1_000).bound_ms, 12_000);
+    assert_eq!(at(100).bound_ms, 3_000);
+    let usual = at(1_000).usual_ms;
+    assert!((11_000..=12_000).contains(&usual), "{usual}");
+}
+
+#[test]
+fn no_sample_lies_above_its_own_bound() {
+    let mut rng = fastrand::Rng::with_seed(7);
+    for _ in 0..1_000 {
+        let many: Vec<Sample> = (0..rng.usize(3..12))
+            .map(|n| Sample {
+                size: Size { bytes: rng.u64(1..1_000_000_000), items: 1 },
+                ..sample("t", "server", "alpha", rng.u64(0..600_000), n as i64)
+            })
+            .collect();
+        let history = History::new(many.clone());
+        for of in &many {
+            let found = history.estimate(&Sought { size: of.size, ..sought("t", "server", "alpha") }).unwrap();
+            assert!(found.bound_ms * 1000 + 1 >= of.took_us, "{of:?}: {found:?}");
+            assert!(found.least_ms <= found.usual_ms && found.usual_ms <= found.bound_ms, "{found:?}");
+        }
+    }
+}
+
+#[test]
+fn a_run_log_is_folded_into_samples() {
+    let plan = scene::plan(&mut scene::Draw(fastrand::Rng::with_seed(1)));
+    let stage = &plan.stages[0];
+    let (host, steps) = stage.hosts.iter().find(|(_, steps)| !steps.is_empty()).expect("a host with a step");
+    let (host, step): (HostName, StepId) = (host.clone(), steps[0].action.id().clone());
+    let name = stage.name.clone();
+    let event =
+        |what| Happening::Step { host: host.clone(), event: StepEvent { step: step.clone(), what, took_us: 700_000 } };
+    let events = [
+        (0, Happening::StageStarted { stage: name.clone() }),
+        (1_500, Happening::HostBegun { host: host.clone(), stage: name.clone() }),
+        (2_200, event(StepOutcome::Changed)),
+        (2_300, event(StepOutcome::AlreadyDone)),
+        (2_900, Happening::HostDone { host: host.clone(), stage: name }),
+    ];
+    let found = fold(&plan, events.iter().map(|(at, what)| (*at, what)));
+    let told: Vec<(&str, &str, u64)> = found.iter().map(|s| (s.what.as_str(), s.title.as_str(), s.took_us)).collect();
+    assert_eq!(told, [("around", "first", 1_500_000), ("file", "", 700_000), ("around", "between", 700_000)]);
+}
+
+#[test]
+fn a_file_is_read_as_it_was_written_and_names_stay_at_home() {
+    let all = [sample("package nginx", "server", "alpha", 10, 1), sample("package samba", "pc", "beta", 20, 2)];
+    assert_eq!(read(&write(all.iter(), true)).unwrap(), all);
+    let text = write(all.iter(), false);
+    assert!(!text.contains("alpha") && !text.contains("nginx"), "{text}");
+    assert_eq!(read(&text).unwrap().len(), 2);
+    assert!(matches!(read("{}\n"), Err(ReadHistoryError::Header)));
+    let cut = &text[..text.len() - 10];
+    assert!(matches!(read(cut), Err(ReadHistoryError::Line { line: 3, .. })));
+}
