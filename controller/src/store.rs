@@ -1,6 +1,7 @@
 //! The run log: events by (run, sequence number), never edited. [`Store`] is the fence; SQLite is behind it in earnest,
 //! memory in tests.
 
+mod durations;
 mod memory;
 mod sqlite;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
+use crate::history::Sample;
 use crate::rollout::Happening;
 
 pub use memory::MemoryStore;
@@ -78,6 +80,11 @@ pub trait Store: Send + Sync {
     fn release<'a>(&'a self, members: &'a [String], epoch: u64) -> Answer<'a, ()>;
     /// Takes a lease away from a holder that is known to be gone.
     fn expire<'a>(&'a self, lease: &'a Lease) -> Answer<'a, ()>;
+    /// Adds what steps took; what is known already is not added twice, and of like samples only the newest
+    /// [`crate::history::LAST`] are kept.
+    fn add_durations<'a>(&'a self, samples: &'a [Sample]) -> Answer<'a, ()>;
+    /// What steps took, in any order.
+    fn durations(&self) -> Answer<'_, Vec<Sample>>;
 }
 
 /// How long a lease lasts that nobody renews, in milliseconds.

@@ -1,12 +1,13 @@
 //! The run log in memory, for tests and for the planner's dry runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
 use super::{Answer, Event, LEASE_MS, Lease, Run, Store, StoreError};
+use crate::history::{LAST, Sample};
 use crate::rollout::Happening;
 
 /// Forgets everything with the process.
@@ -22,6 +23,7 @@ struct Inner {
     confirmed: BTreeMap<RunId, Vec<String>>,
     orders: BTreeMap<RunId, Vec<(i64, Happening)>>,
     leases: BTreeMap<String, (Lease, u64)>,
+    durations: BTreeSet<Sample>,
 }
 
 impl MemoryStore {
@@ -143,5 +145,21 @@ impl Store for MemoryStore {
             have.until_ms = 0;
         }
         Box::pin(async move { Ok(()) })
+    }
+
+    fn add_durations<'a>(&'a self, samples: &'a [Sample]) -> Answer<'a, ()> {
+        let durations = &mut self.inner().durations;
+        durations.extend(samples.iter().cloned());
+        let like = |a: &Sample, b: &Sample| {
+            (&a.what, a.way, &a.title, &a.class, &a.member) == (&b.what, b.way, &b.title, &b.class, &b.member)
+        };
+        let all = durations.clone();
+        durations.retain(|one| all.iter().filter(|other| like(one, other) && other.at_ms > one.at_ms).count() < LAST);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn durations(&self) -> Answer<'_, Vec<Sample>> {
+        let durations = self.inner().durations.iter().cloned().collect();
+        Box::pin(async { Ok(durations) })
     }
 }

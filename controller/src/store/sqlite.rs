@@ -8,11 +8,12 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
-use super::{Answer, Event, LEASE_MS, Lease, Run, Store, StoreError};
+use super::{Answer, Event, LEASE_MS, Lease, Run, Store, StoreError, durations};
+use crate::history::Sample;
 use crate::rollout::Happening;
 
 /// `user_version` of the database.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// One transaction: one sync instead of one a table.
 const SCHEMA: &str = "
@@ -34,7 +35,12 @@ create table if not exists decision (
 create table if not exists lease (
     member text primary key, holder text not null, epoch integer not null, until_ms integer not null
 ) strict;
-pragma user_version = 2;
+create table if not exists duration (
+    what text not null, title text not null, way text not null, class text not null, member text not null,
+    bytes integer not null, items integer not null, took_us integer not null, at_ms integer not null,
+    primary key (what, way, title, class, member, at_ms, took_us)
+) strict, without rowid;
+pragma user_version = 3;
 commit;
 ";
 
@@ -246,6 +252,14 @@ impl Store for SqliteStore {
             let query = sqlx::query(text).bind(&lease.member).bind(&lease.holder).bind(lease.until_ms);
             query.execute(&self.pool).await.map(drop).map_err(|e| self.fault(e))
         })
+    }
+
+    fn add_durations<'a>(&'a self, samples: &'a [Sample]) -> Answer<'a, ()> {
+        Box::pin(async move { durations::add(&self.pool, samples).await.map_err(|e| self.fault(e)) })
+    }
+
+    fn durations(&self) -> Answer<'_, Vec<Sample>> {
+        Box::pin(async move { durations::all(&self.pool).await.map_err(|e| self.fault(e)) })
     }
 }
 

@@ -112,3 +112,29 @@ async fn a_member_has_one_controller_and_epochs_only_rise() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_steps_took_is_kept_once_and_only_the_newest_of_like_ones() {
+    use crate::history::{LAST, Way};
+    each(async |store: &dyn Store| {
+        let sample = |title: &str, at_ms: i64| Sample {
+            what: "package".into(),
+            title: title.into(),
+            way: Way::Back,
+            class: "server".into(),
+            member: "alpha".into(),
+            size: crate::plan::takes::Size { bytes: 7, items: 2 },
+            took_us: 5,
+            at_ms,
+        };
+        let many: Vec<Sample> = (0..30).map(|at| sample("package nginx", at)).chain([sample("package cups", 1)]).collect();
+        store.add_durations(&many).await.unwrap();
+        store.add_durations(&many[20..]).await.unwrap();
+        let mut found = store.durations().await.unwrap();
+        found.sort_by_key(|sample| (sample.title.clone(), sample.at_ms));
+        let mut expected: Vec<Sample> = vec![sample("package cups", 1)];
+        expected.extend((30 - i64::try_from(LAST).unwrap()..30).map(|at| sample("package nginx", at)));
+        assert_eq!(found, expected);
+    })
+    .await;
+}
