@@ -12,8 +12,10 @@ mod demo;
 mod done;
 mod drift;
 mod exit;
+mod expect;
 mod facts;
 mod go_on;
+mod history;
 mod init;
 mod kind;
 mod lease;
@@ -32,6 +34,7 @@ mod stuck;
 mod tick;
 mod undo;
 mod verify;
+mod whatif;
 mod work;
 
 use std::path::PathBuf;
@@ -73,6 +76,7 @@ enum Command {
     Done(done::Args),
     Drift(drift::Args),
     Facts(facts::Args),
+    History(history::Args),
     Init(init::Args),
     Kind(kind::Args),
     Log(log::Args),
@@ -88,6 +92,7 @@ enum Command {
     Tick(tick::Args),
     Undo(undo::Args),
     Verify(verify::Args),
+    Whatif(whatif::Args),
 }
 
 /// What every command gets.
@@ -122,6 +127,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Done(args) => done::run(args, &context).await,
         Command::Drift(args) => drift::run(args, &context).await,
         Command::Facts(args) => facts::run(args, &context).await,
+        Command::History(args) => history::run(args, &context).await,
         Command::Init(args) => init::run(&args),
         Command::Kind(args) => kind::run(&args),
         Command::Log(args) => log::run(args, &context).await,
@@ -137,5 +143,6 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Tick(args) => tick::run(args, &context).await,
         Command::Undo(args) => undo::run(args, &context).await,
         Command::Verify(args) => verify::run(args, &context).await,
+        Command::Whatif(args) => whatif::run(args, &context).await,
     }
 }

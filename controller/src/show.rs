@@ -1,6 +1,8 @@
 //! What people and programs see of plans and runs. Everything here is a fold or a rendering: it returns text.
 
 pub mod facts;
+pub mod forecast;
+pub mod history;
 pub mod manifest;
 pub mod plan;
 pub mod progress;

@@ -8,6 +8,8 @@ use jiff::civil::{Date, DateTime, Time};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::zone::{Edge, Zone};
+
 /// Days of the week as they are written; 0 is Monday.
 pub(super) const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
@@ -78,6 +80,24 @@ impl Clock {
 impl fmt::Display for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:02}:{:02}", self.0 / 60, self.0 % 60)
+    }
+}
+
+impl Moment {
+    /// The next time that it comes, in milliseconds since 1970, UTC; `None` if it is over, or too far away.
+    pub fn next(&self, zone: &Zone, now_ms: i64) -> Option<i64> {
+        let today = zone.civil(now_ms)?.date();
+        let days = std::iter::successors(Some(today), |date| date.tomorrow().ok()).take(9);
+        let on = |date: Date, clock: Clock| zone.instant(clock.on(date)?, Edge::Begin);
+        let coming = |at: &i64| *at >= now_ms;
+        match *self {
+            Moment::Daily(clock) => days.filter_map(|date| on(date, clock)).find(coming),
+            Moment::Weekly(day, clock) => {
+                let of_week = |date: &Date| i8::try_from(day) == Ok(date.weekday().to_monday_zero_offset());
+                days.filter(of_week).filter_map(|date| on(date, clock)).find(coming)
+            }
+            Moment::Once(date, clock) => on(date, clock).filter(coming),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use weiche_agent::protocol::{Injection, StepId};
 
 use super::Context;
 use super::exit::{Exit, Failure};
+use super::expect::{self, When};
 use super::work::{self, Prepared};
 use crate::drive::clock::now_ms;
 use crate::drive::run::{CrashAfter, Patience, Rehearsal, Start};
@@ -35,6 +36,9 @@ pub(super) struct Args {
     /// Do not print the plan
     #[arg(short, long)]
     quiet: bool,
+    /// Begin although the work or its rollback does not fit: stages wait for a window that is long enough
+    #[arg(long)]
+    even_if_late: bool,
     #[command(flatten)]
     rehearse: Rehearse,
 }
@@ -108,6 +112,14 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     if prepared.plan.changes() == 0 {
         prepared.pool.close().await;
         return Ok(Exit::Done);
+    }
+    let forecast = When::default().forecast(&prepared.plan, &prepared.loaded)?;
+    let zone = prepared.loaded.fleet().zone();
+    if !args.quiet && !context.json {
+        work::print(&crate::show::forecast::text(&forecast, zone));
+    }
+    if !args.even_if_late {
+        expect::refuse(&forecast, zone)?;
     }
     if !args.yes && args.plan.is_none() {
         if !stdin().is_terminal() {

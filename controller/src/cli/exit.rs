@@ -30,6 +30,8 @@ pub enum Exit {
     RolledBack,
     /// Taken back with differences, or stuck.
     Stuck,
+    /// The work or its rollback does not fit into the window.
+    DoesNotFit,
     /// Waits for a person.
     Waiting,
     /// A host could not be reached before the start.
@@ -45,6 +47,7 @@ impl Exit {
             Exit::Pending => 2,
             Exit::RolledBack => 3,
             Exit::Stuck => 4,
+            Exit::DoesNotFit => 5,
             Exit::Waiting => 6,
             Exit::Unreachable => 7,
         }

@@ -14,7 +14,7 @@ use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
 use super::exit::{Exit, Failure};
-use super::{Context, lease, proof, seed};
+use super::{Context, expect, lease, proof, seed};
 use crate::content::cache::Cache;
 use crate::content::fetch;
 use crate::drive::chain;
@@ -98,6 +98,7 @@ pub(super) async fn prepare(
     let pool = Arc::new(pool(&loaded, &hosts_of(&procedure), &procedure.meter)?);
     let mut plan = look(&loaded, &procedure, &pool).await?;
     plan.planner.clone_from(&context.who);
+    expect::expect(context, &loaded, &mut plan).await?;
     Ok(Prepared { loaded, procedure, plan, pool })
 }
 
@@ -183,15 +184,17 @@ pub(super) fn unreachable(errors: &[(HostName, HostError)]) -> Failure {
     hints.into_iter().fold(failure, |failure, hint| failure.hint(hint))
 }
 
+/// Where the run log lies.
+pub(super) fn store_path(context: &Context, loaded: &Loaded) -> PathBuf {
+    context.store.clone().unwrap_or_else(|| loaded.dir().join(loaded.fleet().store()))
+}
+
 /// Opens the run log.
 pub(super) async fn store(context: &Context, loaded: Option<&Loaded>) -> Result<Arc<dyn Store>, Failure> {
     let path = match (&context.store, loaded) {
         (Some(path), _) => path.clone(),
-        (None, Some(loaded)) => loaded.dir().join(loaded.fleet().store()),
-        (None, None) => {
-            let loaded = load_fleet(context)?;
-            loaded.dir().join(loaded.fleet().store())
-        }
+        (None, Some(loaded)) => store_path(context, loaded),
+        (None, None) => store_path(context, &load_fleet(context)?),
     };
     if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
         fs::create_dir_all(parent).map_err(|e| Failure::of(&format!("make {}", parent.display()), &e))?;
@@ -285,8 +288,7 @@ impl Opened {
 
 /// The directory that the run log lies in.
 pub(super) fn store_dir(context: &Context, loaded: &Loaded) -> PathBuf {
-    let path = context.store.clone().unwrap_or_else(|| loaded.dir().join(loaded.fleet().store()));
-    path.parent().map_or_else(PathBuf::new, Path::to_owned)
+    store_path(context, loaded).parent().map_or_else(PathBuf::new, Path::to_owned)
 }
 
 /// Drives a run with progress shown, and tells how it ended.
@@ -298,6 +300,7 @@ pub(super) async fn drive(context: &Context, mut job: Job, start: Start) -> Resu
     let lease = lease::take(store.as_ref(), members.into_iter().collect()).await?;
     pool.set_epoch(lease.epoch);
     job.lease = Some(lease.clone());
+    let plan = job.plan.clone();
     let interactive = stdin().is_terminal() && !context.json;
     let mut confirm =
         |host: &HostName, step: &str, text: &str| interactive && ask(&format!("{host}: {step}: {text}\nDone?"));
@@ -332,6 +335,7 @@ pub(super) async fn drive(context: &Context, mut job: Job, start: Start) -> Resu
     drop(progress);
     pool.close().await;
     store.release(&lease.members, lease.epoch).await.map_err(|e| store_failure(&e))?;
+    expect::remember(store.as_ref(), &plan, &id).await?;
     ending.map_err(|e| store_failure(&e))
 }
 

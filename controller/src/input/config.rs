@@ -26,6 +26,10 @@ pub struct Config {
     /// How much at once.
     #[serde(default)]
     pub limits: Limits,
+    /// How many people do manual steps at once; as many as it takes, if it is not given.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub technicians: Option<std::num::NonZeroU32>,
     /// Where runs are kept: `sqlite:PATH`, absolute or relative to the fleet's directory.
     #[serde(default = "Config::default_store")]
     pub store: String,

@@ -147,6 +147,11 @@ impl Fleet {
         self.config.limits.connections as usize
     }
 
+    /// How many people do manual steps at once, if somebody has said so.
+    pub fn technicians(&self) -> Option<u32> {
+        self.config.technicians.map(std::num::NonZeroU32::get)
+    }
+
     /// Every host, by name.
     pub fn hosts(&self) -> impl Iterator<Item = &Host> {
         self.hosts.values()

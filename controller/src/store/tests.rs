@@ -127,7 +127,8 @@ async fn what_steps_took_is_kept_once_and_only_the_newest_of_like_ones() {
             took_us: 5,
             at_ms,
         };
-        let many: Vec<Sample> = (0..30).map(|at| sample("package nginx", at)).chain([sample("package cups", 1)]).collect();
+        let many: Vec<Sample> =
+            (0..30).map(|at| sample("package nginx", at)).chain([sample("package cups", 1)]).collect();
         store.add_durations(&many).await.unwrap();
         store.add_durations(&many[20..]).await.unwrap();
         let mut found = store.durations().await.unwrap();

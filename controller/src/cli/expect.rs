@@ -1,0 +1,90 @@
+//! What a plan is expected to take: what the store remembers goes into the plan, and what a run took into the store.
+#![expect(clippy::disallowed_methods, reason = "shell")]
+
+use std::collections::BTreeSet;
+
+use weiche_agent::protocol::RunId;
+
+use super::exit::{Exit, Failure};
+use super::{Context, work};
+use crate::calendar::{Moment, Zone};
+use crate::drive::clock::now_ms;
+use crate::forecast::{self, Forecast, Options};
+use crate::history::{self, History};
+use crate::input::fleet::HostKind;
+use crate::input::load::Loaded;
+use crate::input::target::HostName;
+use crate::plan::Plan;
+use crate::store::Store;
+
+/// Weekends that are sampled for one forecast.
+const WEEKENDS: u32 = 1_000;
+
+/// For when a forecast is made, and with whom.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct When {
+    /// The run begins then, in the fleet's time zone [default: now]: `2026-11-27 18:00`, `sat 20:00` or `20:00`, the next one
+    #[arg(long, value_name = "TIME")]
+    start: Option<Moment>,
+    /// So many people do manual steps at once [default: the fleet's `technicians:`, else as many as it takes]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    technicians: Option<u32>,
+}
+
+impl When {
+    pub(super) fn options(&self, loaded: &Loaded, without: BTreeSet<HostName>) -> Result<Options, Failure> {
+        let (now, zone) = (now_ms(), loaded.fleet().zone());
+        let start_ms = match &self.start {
+            None => now,
+            Some(moment) => moment.next(zone, now).ok_or_else(|| {
+                Failure::new(format!("`{moment}` is no time that is yet to come"))
+                    .hint("it is now ".to_owned() + &zone.tell(now))
+            })?,
+        };
+        let technicians = self.technicians.or(loaded.fleet().technicians());
+        Ok(Options { start_ms, technicians, without, weekends: WEEKENDS })
+    }
+
+    /// The forecast of a plan.
+    pub(super) fn forecast(&self, plan: &Plan, loaded: &Loaded) -> Result<Forecast, Failure> {
+        Ok(forecast::of(plan, &self.options(loaded, BTreeSet::new())?))
+    }
+}
+
+/// Notes in a plan what its steps are expected to take. A store that is not there yet remembers nothing.
+pub(super) async fn expect(context: &Context, loaded: &Loaded, plan: &mut Plan) -> Result<(), Failure> {
+    let fleet = loaded.fleet();
+    plan.connections = fleet.connections();
+    let class = |host: &HostName| match fleet.host(host).map(|host| host.kind) {
+        _ if plan.simulated.contains(host) => "simulated",
+        Some(HostKind::Pc) => "pc",
+        Some(HostKind::Server) | None => "server",
+    };
+    plan.classes = plan.hosts().into_iter().map(|host| (host.clone(), class(&host).to_owned())).collect();
+    let history = if work::store_path(context, loaded).exists() {
+        let store = work::store(context, Some(loaded)).await?;
+        store.durations().await.map_err(|e| Failure::of("read the run log", &e))?
+    } else {
+        Vec::new()
+    };
+    history::attach(plan, &History::new(history));
+    forecast::settle(plan);
+    Ok(())
+}
+
+/// Remembers what the steps of a run took.
+pub(super) async fn remember(store: &dyn Store, plan: &Plan, run: &RunId) -> Result<(), Failure> {
+    let events = store.events(run).await.map_err(|e| work::store_failure(&e))?;
+    let samples = history::fold(plan, events.iter().map(|event| (event.at_ms, &event.what)));
+    store.add_durations(&samples).await.map_err(|e| work::store_failure(&e))
+}
+
+/// Refuses a plan that does not fit.
+pub(super) fn refuse(forecast: &Forecast, zone: &Zone) -> Result<(), Failure> {
+    if forecast.fits {
+        return Ok(());
+    }
+    let text = crate::show::forecast::problems(forecast, zone);
+    let failure = Failure::new(format!("the plan does not fit; nothing was changed\n{text}")).exit(Exit::DoesNotFit);
+    Err(failure.hint("weiche whatif tells what would; --even-if-late begins all the same: stages wait for a window that is long enough"))
+}

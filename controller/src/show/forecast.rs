@@ -1,0 +1,164 @@
+//! A forecast as text and JSON: when what happens, whether it fits, until when an abort does.
+
+use std::fmt::Write;
+
+use jiff::SignedDuration;
+use serde::Serialize;
+
+use crate::calendar::Zone;
+use crate::forecast::{Advice, Between, Forecast, Problem, StageForecast};
+use crate::input::target::HostName;
+use crate::plan::Plan;
+use weiche_agent::digest::Digest;
+
+/// Major and minor version of the JSON.
+const VERSION: (u32, u32) = (1, 0);
+
+#[derive(Serialize)]
+struct Told<'a> {
+    weiche_forecast: (u32, u32),
+    plan: Digest,
+    playbook: &'a str,
+    #[serde(flatten)]
+    forecast: &'a Forecast,
+}
+
+/// As JSON.
+pub fn json(plan: &Plan, forecast: &Forecast) -> String {
+    let told = Told { weiche_forecast: VERSION, plan: plan.digest(), playbook: &plan.playbook, forecast };
+    // Strings, numbers and maps with string keys: it always serialises.
+    serde_json::to_string_pretty(&told).unwrap_or_default() + "\n"
+}
+
+/// Renders it; times are told in this zone.
+pub fn text(forecast: &Forecast, zone: &Zone) -> String {
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    let _ = render(forecast, zone, &mut out);
+    out
+}
+
+fn render(forecast: &Forecast, zone: &Zone, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "\nForecast, if the run begins {}", zone.tell(forecast.start_ms))?;
+    let width = forecast.stages.iter().map(|stage| stage.stage.chars().count()).max().unwrap_or(0).max(5);
+    let titles = ["stage", "begins", "through by", "back in", "abort by"];
+    writeln!(out, "  {:width$}  {:24}  {:24}  {:>8}  {}", titles[0], titles[1], titles[2], titles[3], titles[4])?;
+    for stage in &forecast.stages {
+        let abort = stage.latest_abort_ms.map_or_else(|| "-".to_owned(), |at| zone.tell(at));
+        let (begins, through) = (zone.tell(stage.start.latest_ms), zone.tell(stage.end.latest_ms));
+        let back = span(stage.back_ms);
+        writeln!(out, "  {:width$}  {begins:24}  {through:24}  {back:>8}  {abort}", stage.stage)?;
+        usually(stage, zone, width, out)?;
+    }
+    writeln!(
+        out,
+        "  Times are the latest ones; \"abort by\": from then on not everything is back before the window's reserve."
+    )?;
+    for (host, by) in forecast.stages.iter().filter_map(|stage| stage.delayed_by.as_ref()) {
+        writeln!(out, "  {host} is what its wave waits for: {} longer than the next", span(*by))?;
+    }
+    if let Some(point) = &forecast.no_return {
+        let why = if point.irreversible { "it cannot be taken back" } else { "the way back would not fit" };
+        let (at, step) = (zone.tell(point.at.latest_ms), &point.step);
+        writeln!(out, "  Point of no return: {at}, step {step} on {}: {why}", point.host)?;
+    }
+    if forecast.technicians.at_once > 0 {
+        let has = forecast.technicians.available.map(|n| format!(", there are {n}")).unwrap_or_default();
+        writeln!(out, "  Manual steps that wait at once: {}{has}", forecast.technicians.at_once)?;
+    }
+    let basis = &forecast.basis;
+    writeln!(
+        out,
+        "  Bounds: {} step(s) from {} or more earlier runs, {} as declared, {} assumed",
+        basis.runs, basis.fewest, basis.declared, basis.assumed
+    )?;
+    if let Some(chance) = forecast.chance.filter(|_| !forecast.fits) {
+        writeln!(out, "  Of {} weekends with sampled durations {} fit", chance.weekends, chance.fit)?;
+    }
+    if !forecast.fits {
+        return write!(out, "{}", problems(forecast, zone));
+    }
+    let windowed = forecast.stages.iter().any(|stage| stage.opening.is_some());
+    match windowed {
+        true => writeln!(out, "The work and its rollback FIT into the windows, given these bounds."),
+        false => writeln!(out, "No stage has a window."),
+    }
+}
+
+/// When a stage usually begins and is through, where that differs visibly from the latest times.
+fn usually(stage: &StageForecast, zone: &Zone, width: usize, out: &mut String) -> std::fmt::Result {
+    let [begins, through] = [stage.start, stage.end].map(|of| (zone.tell(of.usual_ms), zone.tell(of.latest_ms)));
+    if begins.0 == begins.1 && through.0 == through.1 {
+        return Ok(());
+    }
+    writeln!(out, "  {:width$}  {:24}  {:24}  usually", "", begins.0, through.0)
+}
+
+/// Why it does not fit, and what would help.
+pub fn problems(forecast: &Forecast, zone: &Zone) -> String {
+    let mut out = String::new();
+    for problem in &forecast.problems {
+        let line = match problem {
+            Problem::NoWindow { stage } => format!("the window of stage {stage} never opens for long enough"),
+            Problem::Late { stage, by_ms } => {
+                format!("stage {stage} may be at work {} after its window closes", span(*by_ms))
+            }
+            Problem::NoWayBack { stage, by_ms } => {
+                format!("stage {stage} fits, but the way back from it may end {} too late", span(*by_ms))
+            }
+        };
+        let _ = writeln!(out, "DOES NOT FIT: {line}.");
+    }
+    for advice in &forecast.advice {
+        let line = match advice {
+            Advice::StartBy(at) => format!("begin by {}", zone.tell(*at)),
+            Advice::StartFrom(at) => format!("begin at {}", zone.tell(*at)),
+            Advice::Technicians(n) => format!("{n} people for manual steps"),
+            Advice::AtOnce { stage, hosts } => format!("stage {stage} in one wave, {hosts} host(s) at once"),
+            Advice::Without(hosts) => format!("without {}", names(hosts)),
+            Advice::LongerWindow { stage, by_ms } => format!("the window of stage {stage} {} longer", span(*by_ms)),
+        };
+        let _ = writeln!(out, "  It would fit with: {line}");
+    }
+    if forecast.advice.is_empty() && !forecast.fits {
+        let _ =
+            writeln!(out, "  No single change helps: neither another time, more people, other waves nor fewer hosts.");
+    }
+    out
+}
+
+fn names(hosts: &[HostName]) -> String {
+    hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Every step: when, how long, until when an abort fits.
+pub fn steps(plan: &Plan, forecast: &Forecast, zone: &Zone) -> String {
+    let mut out = String::new();
+    for (stage, planned) in forecast.stages.iter().zip(&plan.stages) {
+        let _ = writeln!(out, "\nStage {}", stage.stage);
+        for (host, steps) in &stage.hosts {
+            let _ = writeln!(out, "  {host}");
+            let titles = planned.hosts.get(host).into_iter().flatten();
+            for (step, title) in steps.iter().zip(titles) {
+                let Between { latest_ms, .. } = step.start;
+                let (usual, bound) = (span(step.usual_ms), span(step.bound_ms));
+                let abort = step.abort_by_ms.map(|at| format!(", abort by {}", zone.tell(at))).unwrap_or_default();
+                let critical = if step.critical() { "!" } else { " " };
+                let _ = writeln!(
+                    out,
+                    "  {critical} {} {}: usually {usual}, at most {bound}{abort}\n      {}",
+                    zone.tell(latest_ms),
+                    step.step,
+                    title.title
+                );
+            }
+        }
+    }
+    out
+}
+
+/// A duration as people tell it, to the second; below a second `0s`.
+pub(crate) fn span(ms: u64) -> String {
+    let seconds = i64::try_from(ms.div_ceil(1000)).unwrap_or(i64::MAX);
+    format!("{:#}", SignedDuration::from_secs(seconds))
+}
