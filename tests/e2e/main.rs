@@ -8,6 +8,7 @@ mod contents;
 mod crash;
 mod direct;
 mod faults;
+mod forecast;
 mod identity;
 mod meter;
 mod parts;

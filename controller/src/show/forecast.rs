@@ -67,11 +67,11 @@ fn render(forecast: &Forecast, zone: &Zone, out: &mut String) -> std::fmt::Resul
         writeln!(out, "  Manual steps that wait at once: {}{has}", forecast.technicians.at_once)?;
     }
     let basis = &forecast.basis;
-    writeln!(
-        out,
-        "  Bounds: {} step(s) from {} or more earlier runs, {} as declared, {} assumed",
-        basis.runs, basis.fewest, basis.declared, basis.assumed
-    )?;
+    let known = (basis.runs > 0).then(|| format!("{} step(s) from {} or more earlier runs", basis.runs, basis.fewest));
+    let declared = (basis.declared > 0).then(|| format!("{} as declared", basis.declared));
+    let assumed = (basis.assumed > 0).then(|| format!("{} assumed, for such steps never ran here", basis.assumed));
+    let parts: Vec<String> = [known, declared, assumed].into_iter().flatten().collect();
+    writeln!(out, "  Bounds: {}", if parts.is_empty() { "no step changes anything".into() } else { parts.join(", ") })?;
     if let Some(chance) = forecast.chance.filter(|_| !forecast.fits) {
         writeln!(out, "  Of {} weekends with sampled durations {} fit", chance.weekends, chance.fit)?;
     }

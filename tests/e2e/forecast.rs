@@ -1,0 +1,110 @@
+//! What a plan is expected to take: learned from runs, held against windows, refused where it does not fit.
+
+use serde_json::Value;
+use weiche_tests::sshd::Sshd;
+use weiche_tests::town::Town;
+
+/// A member whose window is open whenever this test runs, but for the last hours of the 31st of December 2199.
+const ALWAYS: &str = "windows: { always: { from: \"2020-01-01 00:00\", to: \"2199-12-31 20:00\" } }\n";
+
+const PLAYBOOK: &str = "\
+playbook: office
+inputs: { at: host }
+stages:
+  - stage: prepare
+    on: at
+    steps:
+      - package: { name: samba }
+  - stage: change
+    on: at
+    window: always
+    steps:
+      - file: { path: /etc/office.conf, content: \"new\\n\" }
+      - check: { unit: smbd.service }
+";
+
+const APPLY: [&str; 4] = ["apply", "office", "at=fs", "--yes"];
+
+fn town() -> Town {
+    let town = Town::new(&["fs"]);
+    let member = std::fs::read_to_string(town.fleet().join("members/rathaus.yaml")).unwrap();
+    town.write("members/rathaus.yaml", &(member + ALWAYS));
+    town.write("playbooks/office.yaml", PLAYBOOK);
+    town
+}
+
+fn whatif(town: &Town, more: &[&str], code: i32) -> Value {
+    let asked = [&["--json", "whatif", "office", "at=fs"], more].concat();
+    serde_json::from_str(&town.weiche(&asked).expect(code).stdout).unwrap()
+}
+
+fn bounds(forecast: &Value) -> Vec<(&Value, &Value)> {
+    let stages = forecast["stages"].as_array().unwrap().iter();
+    let steps = stages.flat_map(|stage| stage["hosts"]["rathaus/fs"].as_array().unwrap());
+    steps.map(|step| (&step["bound_ms"], &step["from"])).collect()
+}
+
+#[test]
+fn three_runs_tell_what_the_next_one_takes() {
+    if let Err(why) = Sshd::available() {
+        return weiche_tests::skip("three_runs_tell_what_the_next_one_takes", &why);
+    }
+    let town = town();
+    let unknown = whatif(&town, &[], 0);
+    let assumed = bounds(&unknown);
+    assert!(assumed.iter().all(|(_, from)| **from == "assumed"), "{assumed:?}");
+    for _ in 0..3 {
+        town.weiche(&APPLY).expect(0);
+        town.weiche(&["rollback", "latest"]).expect(0);
+    }
+    let told = town.weiche(&["history", "show", "package"]).expect(0).stdout;
+    assert!(told.contains("package (back)") && told.contains("(3 run(s))"), "{told}");
+    let known = whatif(&town, &[], 0);
+    for ((bound, from), (before, _)) in bounds(&known).iter().zip(&assumed) {
+        assert_eq!(**from, serde_json::json!({ "runs": 3 }));
+        assert!(bound.as_u64() < before.as_u64(), "{bound} after three runs, {before} before");
+    }
+
+    // Another provider begins with what was learned here, and is told no names.
+    let exported = town.weiche(&["history", "export"]).expect(0).stdout;
+    assert!(!exported.contains("samba") && !exported.contains("rathaus"), "{exported}");
+    let other = self::town();
+    let file = other.fleet().join("history.jsonl");
+    std::fs::write(&file, &exported).unwrap();
+    other.weiche(&["history", "import", file.to_str().unwrap()]).expect(0);
+    other.weiche(&["history", "import", file.to_str().unwrap()]).expect(0);
+    let forecast = whatif(&other, &[], 0);
+    assert!(bounds(&forecast).iter().all(|(_, from)| **from == serde_json::json!({ "runs": 3 })), "{forecast}");
+    std::fs::write(&file, exported.replace("forward", "sideways")).unwrap();
+    let wrong = other.weiche(&["history", "import", file.to_str().unwrap()]).expect(1);
+    assert!(wrong.stderr.contains("is no sample"), "{}", wrong.stderr);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_what_would_is_told() {
+    if let Err(why) = Sshd::available() {
+        return weiche_tests::skip("what_does_not_fit_is_refused_and_what_would_is_told", &why);
+    }
+    let town = town();
+    let before = town.manifests(&["fs"]);
+    // A minute every night.
+    let member = std::fs::read_to_string(town.fleet().join("members/rathaus.yaml")).unwrap();
+    let minute = "windows: { always: { from: \"00:00\", to: \"00:01\" } }\n";
+    town.write("members/rathaus.yaml", &member.replace(ALWAYS, minute));
+    town.write(
+        "playbooks/office.yaml",
+        &PLAYBOOK.replace("window: always\n    steps:", "window: always\n    steps:\n      - package: { name: nginx }"),
+    );
+    let plan = town.weiche(&["plan", "office", "at=fs"]).expect(5);
+    assert!(plan.stdout.contains("DOES NOT FIT: stage change may be at work"), "{}", plan.stdout);
+    assert!(plan.stdout.contains("the window of stage change"), "{}", plan.stdout);
+    let refused = town.weiche(&APPLY).expect(5);
+    assert!(refused.stderr.contains("nothing was changed"), "{}", refused.stderr);
+    assert_eq!(town.manifests(&["fs"]), before);
+    whatif(&town, &["--without", "fs"], 0);
+    // It begins all the same, and the stage with the window waits for one that is long enough: there is none.
+    let waits = town.weiche(&[&APPLY[..], &["--even-if-late"]].concat()).expect(6);
+    assert!(waits.stderr.contains("no window of stage change opens for long enough"), "{}", waits.stderr);
+    town.weiche(&["rollback", "latest"]).expect(0);
+    assert_eq!(town.manifests(&["fs"]), before);
+}
