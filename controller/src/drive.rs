@@ -12,6 +12,7 @@ pub mod pool;
 mod probe;
 pub mod push;
 mod reboot;
+mod reckon;
 pub mod run;
 pub mod session;
 mod shared;

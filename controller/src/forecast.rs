@@ -10,6 +10,7 @@ mod assumed;
 mod clockwork;
 mod foresee;
 mod lengths;
+mod live;
 mod model;
 mod weekend;
 mod work;
@@ -26,6 +27,7 @@ use crate::plan::takes::Basis;
 
 pub use assumed::{AROUND, takes as assumed};
 pub use foresee::{Options, of, settle};
+pub use live::Live;
 
 /// What a plan takes, and whether it and its way back fit. All times are milliseconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -9,6 +9,7 @@ mod fold;
 mod machine;
 pub mod meter;
 mod probed;
+pub mod reckoning;
 mod stage;
 mod tally;
 mod todo;
@@ -22,6 +23,7 @@ use weiche_agent::protocol::{Difference, Digest, Fault, Manifest, StepEvent, Ste
 use crate::approval::gate::Approval;
 use crate::input::target::HostName;
 use meter::{Blank, Gap, Measure};
+use reckoning::Reckoning;
 use rules::Scope;
 
 pub use crate::plan::rules;
@@ -201,6 +203,11 @@ pub enum Happening {
         vantage: Option<HostName>,
         /// What came of it.
         measure: Measure,
+    },
+    /// How the run lies in time.
+    Reckoned {
+        /// As things stand.
+        reckoning: Reckoning,
     },
     /// The stage has stopped itself; nothing begins until a person decides.
     Held {

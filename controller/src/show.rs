@@ -6,6 +6,7 @@ pub mod history;
 pub mod manifest;
 pub mod plan;
 pub mod progress;
+pub mod reckoning;
 pub mod reference;
 pub mod report;
 mod rules;

@@ -9,6 +9,7 @@ use weiche_agent::protocol::{Fault, Manifest, RunId, StepId, StepOutcome};
 
 use crate::input::target::HostName;
 use crate::rollout::meter::{Blank, Gap, Measure};
+use crate::rollout::reckoning::Reckoning;
 use crate::rollout::{Happening, Outcome, Verdict};
 use crate::store::Event;
 
@@ -31,6 +32,9 @@ pub struct View {
     pub reason: Option<String>,
     /// Why nothing begins any more until a person decides, if so.
     pub halted: Option<String>,
+    /// How it lies in time, as it was reckoned last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reckoning: Option<Reckoning>,
     /// By name.
     pub hosts: BTreeMap<HostName, Host>,
     /// The services that were measured, by name.
@@ -131,6 +135,7 @@ impl View {
             state: State::New,
             reason: None,
             halted: None,
+            reckoning: None,
             hosts: BTreeMap::new(),
             services: BTreeMap::new(),
             last_seq: 0,
@@ -158,6 +163,7 @@ impl View {
                 self.started_ms = event.at_ms;
             }
             Happening::StageStarted { stage } => self.state = State::Forward(stage.clone()),
+            Happening::Reckoned { reckoning } => self.reckoning = Some(reckoning.clone()),
             Happening::ServicesWork { .. } | Happening::ServiceFailed { .. } => {}
             Happening::ServiceAway { service, vantage, gap } => {
                 self.sight(service, vantage.as_ref()).away = Some(gap.clone());
@@ -227,7 +233,10 @@ impl View {
                 host.stuck.clone_from(steps);
                 host.stuck_fault = Some(fault.clone());
             }
-            Happening::RunEnded { outcome } => self.state = State::Ended(*outcome),
+            Happening::RunEnded { outcome } => {
+                self.state = State::Ended(*outcome);
+                self.reckoning = None;
+            }
         }
     }
 

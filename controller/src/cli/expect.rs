@@ -1,5 +1,4 @@
 //! What a plan is expected to take: what the store remembers goes into the plan, and what a run took into the store.
-#![expect(clippy::disallowed_methods, reason = "shell")]
 
 use std::collections::BTreeSet;
 

@@ -2,6 +2,7 @@
 
 use super::exit::{Exit, Failure};
 use super::{Context, work};
+use crate::calendar::Zone;
 use crate::rollout::Happening;
 use crate::show::service::{name as seen, seconds, why};
 
@@ -59,6 +60,9 @@ fn words(what: &Happening) -> String {
         }
         Happening::ServiceMeasured { service, vantage, measure } => {
             crate::show::service::text(&seen(service, vantage.as_ref()), measure)
+        }
+        Happening::Reckoned { reckoning } => {
+            crate::show::reckoning::text(reckoning, &Zone::UTC).trim_start().to_owned()
         }
         Happening::Held { stage, reason } => format!("held in stage {stage}: {reason}"),
         Happening::Approved { stage, approval, .. } => format!("stage {stage} approved by {}", approval.principal),

@@ -279,9 +279,11 @@ impl Opened {
     ) -> Result<Ending, Failure> {
         let pool = Arc::new(pool(&self.loaded, &hosts_of_plan(&self.plan), &self.plan.meter)?);
         let fleet_dir = self.loaded.dir().to_owned();
+        let technicians = self.loaded.fleet().technicians();
         let proof = proof::proof(&self.loaded, &self.id, &self.plan);
         let (run, plan, store) = (self.id, self.plan, self.store);
-        let job = Job { run, plan, contents, fleet_dir, pool, store, rehearsal, patience, lease: None, proof };
+        let job =
+            Job { run, plan, contents, fleet_dir, pool, store, rehearsal, patience, lease: None, proof, technicians };
         drive(context, job, start).await
     }
 }
@@ -386,9 +388,10 @@ pub(super) fn job(
     patience: Patience,
 ) -> Job {
     let fleet_dir = prepared.loaded.dir().to_owned();
+    let technicians = prepared.loaded.fleet().technicians();
     let proof = proof::proof(&prepared.loaded, &run, &prepared.plan);
     let (plan, contents, pool) = (prepared.plan, prepared.procedure.contents, prepared.pool);
-    Job { run, plan, contents, fleet_dir, pool, store, rehearsal, patience, lease: None, proof }
+    Job { run, plan, contents, fleet_dir, pool, store, rehearsal, patience, lease: None, proof, technicians }
 }
 
 /// Asks a yes-or-no question on the terminal; anything but yes is no.

@@ -15,6 +15,7 @@ use weiche_agent::protocol::RunId;
 use super::clock::now_ms;
 use super::meter::Meters;
 use super::pool::Pool;
+use super::reckon::Reckoner;
 use super::shared::{Events, Shared, Told};
 use super::turns::Turns;
 use super::watch::Watch;
@@ -60,6 +61,8 @@ pub struct Job {
     pub lease: Option<Held>,
     /// Whether an approval in the run log counts.
     pub proof: Proof,
+    /// How many people do manual steps at once, as far as is known.
+    pub technicians: Option<u32>,
 }
 
 /// Whether the signature of an approval of a stage is what the run log says it is.
@@ -189,7 +192,10 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     let mut asked = BTreeMap::new();
     // What the machine knows and the run log does not have yet: written in one go, before anything comes of it.
-    let mut unwritten = Unwritten::default();
+    let start_ms = past.first().map_or_else(now_ms, |event| event.at_ms);
+    let reckoner = Reckoner::new(&shared.plan, start_ms, job.technicians);
+    let mut unwritten = Unwritten { happenings: Vec::new(), waiting: Vec::new(), reckoner };
+    past.iter().for_each(|event| unwritten.reckoner.on(event.at_ms, &event.what));
     let mut told: Vec<Told> = Vec::new();
     if let Some(happening) = first {
         unwritten.take(happening, &mut rollout);
@@ -253,6 +259,9 @@ pub async fn run(
                     }
                 }
             }
+        }
+        if let Some(reckoned) = unwritten.reckoner.look(&rollout, now_ms()) {
+            unwritten.take(reckoned, &mut rollout);
         }
         log.write(&mut unwritten, sink).await?;
         watch.follow(rollout.probing(), &shared, &events);
@@ -323,10 +332,10 @@ pub async fn run(
 }
 
 /// What has happened and is not in the run log yet, and who waits for it to be there.
-#[derive(Default)]
 struct Unwritten {
     happenings: Vec<(i64, Happening)>,
     waiting: Vec<oneshot::Sender<()>>,
+    reckoner: Reckoner,
 }
 
 impl Unwritten {
@@ -334,6 +343,7 @@ impl Unwritten {
     fn take(&mut self, happening: Happening, rollout: &mut Rollout) {
         let now = now_ms();
         rollout.on(now, &happening);
+        self.reckoner.on(now, &happening);
         self.happenings.push((now, happening));
     }
 }

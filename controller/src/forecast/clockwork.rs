@@ -37,6 +37,15 @@ enum Event {
     Abort,
 }
 
+/// How far a host is with its part of a stage.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Through {
+    /// So many steps are through.
+    pub(super) steps: usize,
+    /// The next one has been at work for so long.
+    pub(super) spent_ms: i64,
+}
+
 /// What a host's connection is used for.
 #[derive(Clone, Copy, Debug)]
 struct Task {
@@ -55,8 +64,8 @@ pub(super) struct Clockwork<'a> {
     number: usize,
     busy: usize,
     waiting: VecDeque<Task>,
-    /// The next step of each host's part of each stage.
-    next: Vec<Vec<usize>>,
+    /// How far each host is with its part of each stage.
+    next: Vec<Vec<Through>>,
     probed: Option<(usize, usize)>,
     pub(super) played: Played,
 }
@@ -86,15 +95,15 @@ impl<'a> Clockwork<'a> {
         Clockwork::resume(model, lengths, trouble, (rollout, start_ms), Vec::new())
     }
 
-    /// Goes on with a run, of which so many steps of each host's part of each stage are through.
+    /// Goes on with a run, whose hosts are so far with their part of each stage.
     pub(super) fn resume(
         model: &'a Model,
         lengths: &'a Lengths,
         trouble: &'a Trouble,
         (rollout, now): (Rollout, i64),
-        through: Vec<Vec<usize>>,
+        through: Vec<Vec<Through>>,
     ) -> Played {
-        let none = || model.stages.iter().map(|stage| vec![0; stage.hosts.len()]).collect();
+        let none = || model.stages.iter().map(|stage| vec![Through::default(); stage.hosts.len()]).collect();
         let steps = model.stages.iter().map(|stage| vec![Vec::new(); stage.hosts.len()]).collect();
         let unknown = vec![None; model.stages.len()];
         let mut clockwork = Clockwork {
@@ -179,13 +188,13 @@ impl<'a> Clockwork<'a> {
         let last = work::ends(model.technicians, now, pieces.iter().copied(), |end| ends.push(end));
         for (((stage, host), end), piece) in waits.iter().zip(ends).zip(pieces) {
             self.played.steps[*stage][*host].push((end - piece, end));
-            self.next[*stage][*host] += 1;
+            self.next[*stage][*host] = Through { steps: self.next[*stage][*host].steps + 1, spent_ms: 0 };
         }
         self.at(last, Event::Persons);
     }
 
     fn step_ms(&self, stage: usize, host: usize) -> i64 {
-        self.lengths.stages[stage].steps[host].get(self.next[stage][host]).copied().unwrap_or(0)
+        self.lengths.stages[stage].steps[host].get(self.next[stage][host].steps).copied().unwrap_or(0)
     }
 
     fn find(&self, host: &HostName, step: &StepId) -> Option<(usize, usize)> {
@@ -257,11 +266,14 @@ impl<'a> Clockwork<'a> {
     /// How far a host's work goes, and what that takes: to the next manual step, to one that fails, or to the end.
     fn ahead(&self, stage: usize, host: usize) -> (usize, i64) {
         let fails = self.trouble.fails.get(&(stage, host)).map_or(usize::MAX, |step| step + 1);
-        let from = self.next[stage][host];
         let steps = &self.model.stages[stage].parts[host].steps;
+        let Through { steps: from, spent_ms } = self.next[stage][host];
+        let from = from.min(steps.len());
         let manual = steps[from..].iter().position(|step| step.manual).map_or(steps.len(), |n| from + n);
         let to = manual.min(fails).max(from);
-        (to, self.lengths.stages[stage].steps[host][from..to].iter().sum())
+        let rest = &self.lengths.stages[stage].steps[host][from..to];
+        let spent = rest.first().map_or(0, |first| spent_ms.min(*first));
+        (to, rest.iter().sum::<i64>() - spent)
     }
 
     fn work(&mut self, stage: usize, host: usize) {
@@ -277,7 +289,7 @@ impl<'a> Clockwork<'a> {
         let of = &self.lengths.stages[stage];
         let mut at = begun_ms + of.begin[host];
         let limit = self.model.stages[stage].rules.within_ms.map_or(i64::MAX, |within| at.saturating_add(within));
-        for ms in &of.steps[host][self.next[stage][host]..to] {
+        for ms in &of.steps[host][self.next[stage][host].steps.min(to)..to] {
             self.played.steps[stage][host].push((at.min(limit), (at + ms).min(limit)));
             at += ms;
         }
@@ -290,8 +302,10 @@ impl<'a> Clockwork<'a> {
         let mut at = self.now + begin;
         let limit = model.rules.within_ms.map_or(i64::MAX, |within| at.saturating_add(within));
         'turns: for (host, steps) in &model.turns {
-            for step in steps {
+            let Through { steps: through, spent_ms } = self.next[stage][*host];
+            for step in steps.iter().filter(|step| **step >= through) {
                 let ms = of.steps[*host][*step];
+                let ms = if *step == through { ms - spent_ms.min(ms) } else { ms };
                 self.played.steps[stage][*host].push((at.min(limit), (at + ms).min(limit)));
                 at += ms;
                 if self.trouble.fails.get(&(stage, *host)) == Some(step) {
@@ -334,7 +348,7 @@ impl<'a> Clockwork<'a> {
                 } else {
                     self.trouble.fails.get(&(at, number)).is_some_and(|step| step + 1 == to)
                 };
-                self.next[at][number] = to;
+                self.next[at][number] = Through { steps: to, spent_ms: 0 };
                 self.played.ends[at] = Some(self.now);
                 if failed {
                     Happening::HostFailed { host, stage, fault: Fault::new(FaultCode::Unknown, "played") }

@@ -73,7 +73,7 @@ impl Rollout {
             }
             // What is measured decides nothing.
             Happening::ServiceAway { .. } | Happening::ServiceBack { .. } | Happening::ServiceMeasured { .. } => {}
-            Happening::ServiceUntold { .. } | Happening::ServiceTold { .. } => {}
+            Happening::ServiceUntold { .. } | Happening::ServiceTold { .. } | Happening::Reckoned { .. } => {}
             Happening::Held { reason, .. } => {
                 if let Phase::Back { stage, .. } = self.phase {
                     self.set_aside(stage);

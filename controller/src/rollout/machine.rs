@@ -228,6 +228,19 @@ impl Rollout {
         }
     }
 
+    /// The stage that is at work, or between its waves; `None` before and behind stages, and on the way back.
+    pub fn stage(&self) -> Option<usize> {
+        match self.phase {
+            Phase::Wave(stage, _) => Some(stage),
+            _ => None,
+        }
+    }
+
+    /// As if nobody had to be waited for any more before a stage: for reckoning what is left.
+    pub fn open_gates(&mut self) {
+        self.stages.iter_mut().for_each(|stage| stage.rules.gate = None);
+    }
+
     /// Whether the run is going backward.
     pub fn turning_back(&self) -> bool {
         matches!(self.phase, Phase::Back { .. })

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use weiche_agent::protocol::{Fault, StepOutcome};
 
 use super::service::{name as seen, seconds, why};
+use crate::calendar::Zone;
 use crate::plan::Plan;
 use crate::rollout::{Happening, Outcome};
 use crate::store::Event;
@@ -31,6 +32,8 @@ pub struct Progress {
     titles: std::collections::BTreeMap<(String, String), String>,
     /// Hosts of which a failed step was the last that was said.
     told: std::collections::BTreeSet<String>,
+    /// Where people look at their clocks.
+    zone: Zone,
 }
 
 impl Progress {
@@ -45,7 +48,7 @@ impl Progress {
         });
         let titles =
             plan.steps().map(|(_, host, s)| ((host.to_string(), s.action.id().to_string()), s.title.clone())).collect();
-        Progress { style, bar, titles, told: Default::default() }
+        Progress { style, bar, titles, told: Default::default(), zone: super::reckoning::zone(plan) }
     }
 
     /// Shows one event.
@@ -112,6 +115,7 @@ impl Progress {
             Happening::ServiceMeasured { service, vantage, measure } => {
                 format!("   {}", super::service::text(&seen(service, vantage.as_ref()), measure))
             }
+            Happening::Reckoned { reckoning } => super::reckoning::text(reckoning, &self.zone),
             Happening::Held { stage, reason } => format!("== HELD in stage {stage}: {reason}"),
             Happening::Approved { stage, approval, .. } => {
                 format!("== stage {stage}: approved by {}", approval.principal)

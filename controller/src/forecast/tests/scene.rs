@@ -183,3 +183,25 @@ pub(crate) fn plan(draw: &mut Draw) -> Plan {
         stages,
     }
 }
+
+/// A plan for many PCs: a canary, then a tenth, then the rest, at most 50 at once; a package stage and one in a window.
+pub(crate) fn big(hosts: usize, steps: usize, draw: &mut Draw) -> Plan {
+    let names: Vec<HostName> = (0..hosts).map(|n| HostName(format!("m/pc-{n:03}"))).collect();
+    let stage = |at: usize, windowed: bool, draw: &mut Draw| {
+        let name = format!("s{at}");
+        let of_host = |host: &HostName| {
+            let steps = (0..steps / 2).map(|n| step(&name, n, false, draw)).collect::<Vec<_>>();
+            (host.clone(), steps)
+        };
+        let hosts: BTreeMap<HostName, Vec<Step>> = names.iter().map(of_host).collect();
+        let rules = Rules {
+            waves: vec![names[..1].to_vec(), names[1..=names.len() / 10].to_vec()],
+            stop: vec![StopRule { failed: Amount::Percent(5), over: Over::Stage }],
+            windows: if windowed { vec![window(&mut Draw(fastrand::Rng::with_seed(0)))] } else { Vec::new() },
+            ..Rules::default()
+        };
+        Stage { name, hosts, turns: Vec::new(), rules, around: None, needs_ms: 0 }
+    };
+    let stages = vec![stage(0, false, draw), stage(1, true, draw)];
+    Plan { connections: 50, sites: BTreeMap::new(), stages, ..plan(draw) }
+}
