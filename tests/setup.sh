@@ -26,6 +26,7 @@ mtree-netbsd:mtree
 nftables:nft
 openssh-client:ssh
 openssh-server:sshd
+python3-icalendar:/usr/lib/python3/dist-packages/icalendar
 python3-pytest:/usr/lib/python3/dist-packages/pytest
 python3-testinfra:/usr/lib/python3/dist-packages/testinfra
 rpm:rpmbuild

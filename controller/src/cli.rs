@@ -5,6 +5,7 @@
 mod abort;
 mod apply;
 mod approve;
+mod calendar;
 mod catch_up;
 mod check;
 mod completions;
@@ -68,6 +69,7 @@ enum Command {
     Abort(abort::Args),
     Apply(apply::Args),
     Approve(approve::Args),
+    Calendar(calendar::Args),
     CatchUp(catch_up::Args),
     Check(check::Args),
     Completions(completions::Args),
@@ -119,6 +121,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Abort(args) => abort::run(args, &context).await,
         Command::Apply(args) => apply::run(args, &context).await,
         Command::Approve(args) => approve::run(args, &context).await,
+        Command::Calendar(args) => calendar::run(args, &context).await,
         Command::CatchUp(args) => catch_up::run(args, &context).await,
         Command::Check(args) => check::run(&args, &context),
         Command::Completions(args) => completions::run(&args),

@@ -6,6 +6,7 @@
 //! from n runs", never "guaranteed".
 
 mod advice;
+pub mod agenda;
 mod assumed;
 mod clockwork;
 mod foresee;

@@ -1,5 +1,6 @@
 //! What people and programs see of plans and runs. Everything here is a fold or a rendering: it returns text.
 
+pub mod agenda;
 pub mod facts;
 pub mod forecast;
 pub mod history;

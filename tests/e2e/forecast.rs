@@ -108,3 +108,53 @@ fn what_does_not_fit_is_refused_and_what_would_is_told() {
     town.weiche(&["rollback", "latest"]).expect(0);
     assert_eq!(town.manifests(&["fs"]), before);
 }
+
+/// Reads an iCalendar file with another's parser; a line for each event.
+fn events(path: &std::path::Path) -> Vec<String> {
+    let program = "import sys, icalendar\n\
+        calendar = icalendar.Calendar.from_ical(open(sys.argv[1], 'rb').read())\n\
+        for event in calendar.walk('VEVENT'):\n    \
+            print(event['UID'], event['SUMMARY'], event['DTSTART'].dt.isoformat(), event['DTEND'].dt > event['DTSTART'].dt, sep='|')\n";
+    let ran = std::process::Command::new("/usr/bin/python3").args(["-c", program]).arg(path).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_calendar_shows_what_collides_and_other_calendars_read_it() {
+    let reads = std::process::Command::new("/usr/bin/python3").args(["-c", "import icalendar"]).status();
+    if !reads.is_ok_and(|status| status.success()) {
+        return weiche_tests::skip(
+            "the_calendar_shows_what_collides_and_other_calendars_read_it",
+            "no python3-icalendar",
+        );
+    }
+    if let Err(why) = Sshd::available() {
+        return weiche_tests::skip("the_calendar_shows_what_collides_and_other_calendars_read_it", &why);
+    }
+    let town = town();
+    let member = std::fs::read_to_string(town.fleet().join("members/rathaus.yaml")).unwrap();
+    // Open for two days at Christmas every year that a test can be run in.
+    let christmas = "windows: { always: { from: \"2199-12-24 18:00\", to: \"2199-12-26 20:00\", reserve: 2h } }\n";
+    town.write("members/rathaus.yaml", &member.replace(ALWAYS, christmas));
+    let fleet = std::fs::read_to_string(town.fleet().join("weiche.yaml")).unwrap();
+    town.write("weiche.yaml", &(fleet + "holidays: DE-ST\ntechnicians: 1\n"));
+    let ics = town.fleet().join("weiche.ics");
+    let calendar = ["calendar", "--ics", ics.to_str().unwrap()];
+    let empty = town.weiche(&calendar).expect(0);
+    assert!(empty.stdout.contains("No plan needs a window"), "{}", empty.stdout);
+    assert!(events(&ics).is_empty());
+    town.write("plans/.keep", "");
+    let plan = |name: &str| town.fleet().join("plans").join(name).to_str().unwrap().to_owned();
+    town.weiche(&["plan", "office", "at=fs", "--output", &plan("one.json")]).expect(2);
+    let one = town.weiche(&calendar).expect(0).stdout;
+    assert!(one.contains("2199-12-25 1. Weihnachtstag"), "{one}");
+    assert!(one.contains("rathaus: office (change)"), "{one}");
+    town.weiche(&["plan", "office", "at=fs", "--output", &plan("two.json")]).expect(2);
+    let two = town.weiche(&calendar).expect(5).stdout;
+    assert!(two.contains("CONFLICT between 1 and 2: one weiche at a time works for rathaus"), "{two}");
+    assert!(two.contains("2 people are needed at once, there are 1"), "{two}");
+    let events = events(&ics);
+    assert_eq!(events.len(), 2, "{events:?}");
+    assert!(events[0].contains("|office: rathaus|2199-12-24T17:00:00+00:00|True"), "{events:?}");
+}

@@ -125,11 +125,16 @@ impl Fleet {
         &self.signers
     }
 
+    /// Its public holidays, if it has some.
+    pub fn holidays(&self) -> Option<Holidays> {
+        self.config.holidays.as_deref().and_then(|code| Holidays::find(code))
+    }
+
     /// A window of a member.
     pub fn window(&self, member: &str, name: &str) -> Option<Window> {
         let windows = &self.members.get(member)?.windows;
         let (_, form) = windows.iter().find(|(known, _)| ***known == *name)?;
-        form.window(&self.zone, self.config.holidays.as_deref().and_then(|code| Holidays::find(code)))
+        form.window(&self.zone, self.holidays())
     }
 
     /// Its name.

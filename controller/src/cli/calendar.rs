@@ -1,0 +1,97 @@
+//! `weiche calendar`: which members need which windows for what, and where that collides.
+#![expect(clippy::disallowed_methods, reason = "shell")]
+
+use std::path::{Path, PathBuf};
+
+use super::exit::{Exit, Failure};
+use super::{Context, work};
+use crate::drive::clock::now_ms;
+use crate::forecast::agenda::{Entry, conflicts, entries};
+use crate::forecast::{self, Options};
+use crate::input::load::Loaded;
+use crate::plan::Plan;
+use crate::show::agenda::{self, Agenda};
+use crate::view::{State, View};
+
+/// Where plans lie that are to be in the calendar, below the fleet's directory.
+const PLANS: &str = "plans";
+
+/// Show which members need which windows, with how many people, and what collides (exit code 5 if anything)
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Saved plans [default: those in the fleet's `plans/`, and the runs that have not ended]
+    plans: Vec<PathBuf>,
+    /// Write an iCalendar file too
+    #[arg(long, value_name = "FILE")]
+    ics: Option<PathBuf>,
+}
+
+pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let loaded = work::load_fleet(context)?;
+    let fleet = loaded.fleet();
+    let now = now_ms();
+    let mut found: Vec<Entry> = Vec::new();
+    for (plan, start_ms) in plans(&args, context, &loaded, now).await? {
+        let options = Options { start_ms, technicians: fleet.technicians(), ..Options::default() };
+        found.extend(entries(&plan, &forecast::of(&plan, &options)));
+    }
+    found.retain(|entry| entry.opening.end_ms > now);
+    found.sort_by(|a, b| (a.opening, a.from_ms, &a.members).cmp(&(b.opening, b.from_ms, &b.members)));
+    found.iter_mut().for_each(|entry| entry.holidays = holidays(&loaded, entry));
+    let conflicts = conflicts(&found, fleet.technicians());
+    let collides = !conflicts.is_empty() || found.iter().any(|entry| !entry.fits);
+    let agenda = Agenda { entries: found, conflicts };
+    if let Some(path) = &args.ics {
+        let text = agenda::ics(&agenda, fleet.zone(), now);
+        std::fs::write(path, text).map_err(|e| Failure::of(&format!("write {}", path.display()), &e))?;
+    }
+    work::print(&if context.json { agenda::json(&agenda) } else { agenda::text(&agenda, fleet.zone()) });
+    Ok(if collides { Exit::DoesNotFit } else { Exit::Done })
+}
+
+/// The plans, and when each begins or began.
+async fn plans(args: &Args, context: &Context, loaded: &Loaded, now: i64) -> Result<Vec<(Plan, i64)>, Failure> {
+    if !args.plans.is_empty() {
+        return args.plans.iter().map(|path| Ok((read(path)?, now))).collect();
+    }
+    let mut found = Vec::new();
+    let dir = loaded.dir().join(PLANS);
+    if let Ok(listed) = std::fs::read_dir(&dir) {
+        let mut paths: Vec<PathBuf> = listed.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.retain(|path| path.extension().is_some_and(|e| e == "json"));
+        paths.sort();
+        for path in paths {
+            found.push((read(&path)?, now));
+        }
+    }
+    if work::store_path(context, loaded).exists() {
+        let store = work::store(context, Some(loaded)).await?;
+        let failed = |e| Failure::of("read the run log", &e);
+        for run in store.runs().await.map_err(failed)? {
+            let view = View::of(&run.id, &store.events(&run.id).await.map_err(failed)?);
+            if let (State::New | State::Forward(_), Ok(plan)) = (&view.state, crate::plan::read(&run.plan)) {
+                found.retain(|(other, _): &(Plan, i64)| other.digest() != plan.digest());
+                found.push((plan, if view.started_ms > 0 { view.started_ms } else { now }));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn read(path: &Path) -> Result<Plan, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::of(&format!("read {}", path.display()), &e))?;
+    crate::plan::read(&text).map_err(|e| Failure::of(&format!("{} cannot be used", path.display()), &e))
+}
+
+/// The public holidays that an entry's window touches.
+fn holidays(loaded: &Loaded, entry: &Entry) -> Vec<String> {
+    let fleet = loaded.fleet();
+    let Some(holidays) = fleet.holidays() else { return Vec::new() };
+    let day = |ms: i64| fleet.zone().civil(ms).map(|at| at.date());
+    let (Some(first), Some(last)) = (day(entry.opening.start_ms), day(entry.opening.end_ms - 1)) else {
+        return Vec::new();
+    };
+    let days =
+        std::iter::successors(Some(first), |date| date.tomorrow().ok()).take_while(|date| *date <= last).take(31);
+    days.filter_map(|date| Some(format!("{date} {}", holidays.name_of(date)?))).collect()
+}

@@ -1,0 +1,130 @@
+//! Which members need which windows for what, with how many people, and where that cannot all be: the forecasts of several
+//! plans beside one another.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use weiche_agent::digest::Digest;
+
+use super::{Forecast, StageForecast};
+use crate::calendar::Opening;
+use crate::input::target::HostName;
+use crate::plan::Plan;
+
+/// Work of one plan in one opening of a window. Times are milliseconds since the epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Entry {
+    /// Digest of the plan.
+    pub plan: Digest,
+    /// Its playbook.
+    pub playbook: String,
+    /// The members whose hosts are worked on.
+    pub members: BTreeSet<String>,
+    /// The stages.
+    pub stages: Vec<String>,
+    /// The hosts.
+    pub hosts: BTreeSet<HostName>,
+    /// The window.
+    pub opening: Opening,
+    /// From when to when is worked, at the latest.
+    pub from_ms: i64,
+    /// See there.
+    pub to_ms: i64,
+    /// Everything is back by then, should it have to be.
+    pub back_by_ms: i64,
+    /// People who are needed at once: one who looks on, or as many as have something to do.
+    pub people: u32,
+    /// Whether it fits.
+    pub fits: bool,
+    /// Public holidays that the window touches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holidays: Vec<String>,
+}
+
+/// Two pieces of work, or more, that cannot be at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Conflict {
+    /// Numbers of the entries, from 0.
+    pub entries: Vec<usize>,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why work cannot be at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// One weiche at a time works on these members' hosts.
+    Members(BTreeSet<String>),
+    /// More people are needed than there are.
+    People {
+        /// At once.
+        needed: u32,
+        /// The fleet's `technicians`.
+        there_are: u32,
+    },
+}
+
+/// The work of a plan, an entry for each opening that its stages share.
+pub fn entries(plan: &Plan, forecast: &Forecast) -> Vec<Entry> {
+    let mut found: Vec<Entry> = Vec::new();
+    for stage in &forecast.stages {
+        let Some(opening) = stage.opening else { continue };
+        let back_by_ms = stage.end.latest_ms + i64::try_from(stage.back_ms).unwrap_or(0);
+        let same = found.last_mut().filter(|entry| entry.opening.end_ms == opening.end_ms);
+        let entry = match same {
+            Some(entry) => entry,
+            None => {
+                found.push(entry(plan, forecast, stage, opening));
+                let Some(entry) = found.last_mut() else { continue };
+                entry
+            }
+        };
+        entry.stages.push(stage.stage.clone());
+        entry.hosts.extend(stage.hosts.keys().cloned());
+        entry.members.extend(stage.hosts.keys().map(|host| host.member().to_owned()));
+        (entry.to_ms, entry.back_by_ms) = (stage.end.latest_ms, back_by_ms);
+    }
+    found
+}
+
+fn entry(plan: &Plan, forecast: &Forecast, stage: &StageForecast, opening: Opening) -> Entry {
+    Entry {
+        plan: plan.digest(),
+        playbook: plan.playbook.clone(),
+        members: BTreeSet::new(),
+        stages: Vec::new(),
+        hosts: BTreeSet::new(),
+        opening,
+        from_ms: stage.start.latest_ms,
+        to_ms: stage.end.latest_ms,
+        back_by_ms: stage.end.latest_ms,
+        people: forecast.technicians.at_once.max(1),
+        fits: forecast.fits,
+        holidays: Vec::new(),
+    }
+}
+
+/// What cannot be at once: one weiche at a time works for a member, and people are in one place.
+pub fn conflicts(entries: &[Entry], technicians: Option<u32>) -> Vec<Conflict> {
+    let mut found = Vec::new();
+    for (at, one) in entries.iter().enumerate() {
+        let during = |other: &&(usize, &Entry)| other.1.from_ms < one.back_by_ms && one.from_ms < other.1.back_by_ms;
+        for (n, other) in entries.iter().enumerate().skip(at + 1).filter(|other| during(&other)) {
+            let both: BTreeSet<String> = one.members.intersection(&other.members).cloned().collect();
+            if !both.is_empty() && one.plan != other.plan {
+                found.push(Conflict { entries: vec![at, n], why: Why::Members(both) });
+            }
+        }
+        // Whatever begins while others are at work: the most that are needed at once, are needed when something begins.
+        let at_once = |other: &(usize, &Entry)| other.1.from_ms <= one.from_ms && one.from_ms < other.1.back_by_ms;
+        let busy: Vec<(usize, &Entry)> = entries.iter().enumerate().filter(at_once).collect();
+        let needed: u32 = busy.iter().map(|(_, entry)| entry.people).sum();
+        if let Some(there_are) = technicians.filter(|there_are| needed > *there_are) {
+            let why = Why::People { needed, there_are };
+            found.push(Conflict { entries: busy.iter().map(|(n, _)| *n).collect(), why });
+        }
+    }
+    found
+}

@@ -1,0 +1,38 @@
+//! Work of several plans beside one another.
+
+use crate::calendar::Opening;
+use crate::forecast::agenda::{Conflict, Entry, Why, conflicts};
+use weiche_agent::digest::Digest;
+
+fn entry(plan: &str, member: &str, (from_ms, back_by_ms): (i64, i64), people: u32) -> Entry {
+    Entry {
+        plan: Digest::of(plan.as_bytes()),
+        playbook: plan.into(),
+        members: [member.to_owned()].into(),
+        stages: Vec::new(),
+        hosts: Default::default(),
+        opening: Opening { start_ms: 0, end_ms: 100, close_ms: 90 },
+        from_ms,
+        to_ms: from_ms + 1,
+        back_by_ms,
+        people,
+        fits: true,
+        holidays: Vec::new(),
+    }
+}
+
+#[test]
+fn a_member_has_one_weiche_at_a_time_and_people_are_in_one_place() {
+    let entries = [
+        entry("a", "alpha", (0, 20), 1),
+        entry("b", "beta", (10, 30), 2),
+        entry("c", "alpha", (15, 40), 1),
+        // The others are over, their way back included.
+        entry("d", "alpha", (40, 50), 3),
+    ];
+    let members = |entries: Vec<usize>| Conflict { entries, why: Why::Members(["alpha".to_owned()].into()) };
+    assert_eq!(conflicts(&entries, None), [members(vec![0, 2])]);
+    let people = |entries: Vec<usize>, needed| Conflict { entries, why: Why::People { needed, there_are: 3 } };
+    assert_eq!(conflicts(&entries, Some(3)), [members(vec![0, 2]), people(vec![0, 1, 2], 4)]);
+    assert_eq!(conflicts(&entries, Some(4)), [members(vec![0, 2])]);
+}
