@@ -18,8 +18,10 @@ mod init;
 mod kind;
 mod lease;
 mod log;
+mod outbox;
 mod pause;
 mod plan;
+mod post;
 mod proof;
 mod report;
 mod resume;
@@ -76,6 +78,7 @@ enum Command {
     Init(init::Args),
     Kind(kind::Args),
     Log(log::Args),
+    Outbox(outbox::Args),
     Pause(pause::Args),
     Plan(plan::Args),
     Report(report::Args),
@@ -125,6 +128,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Init(args) => init::run(&args),
         Command::Kind(args) => kind::run(&args),
         Command::Log(args) => log::run(args, &context).await,
+        Command::Outbox(args) => outbox::run(args, &context).await,
         Command::Pause(args) => pause::run(args, &context).await,
         Command::Plan(args) => plan::run(args, &context).await,
         Command::Report(args) => report::run(args, &context).await,

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod content;
 pub mod drive;
 pub mod input;
+pub mod notice;
 pub mod plan;
 pub mod rollout;
 pub mod sandbox;

@@ -16,3 +16,4 @@ mod steps;
 mod swap;
 mod vantage;
 mod waits;
+mod webhook;

@@ -14,7 +14,7 @@ use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
 use super::exit::{Exit, Failure};
-use super::{Context, lease, proof, seed};
+use super::{Context, lease, post, proof, seed};
 use crate::content::cache::Cache;
 use crate::content::fetch;
 use crate::drive::chain;
@@ -277,8 +277,10 @@ impl Opened {
         let pool = Arc::new(pool(&self.loaded, &hosts_of_plan(&self.plan), &self.plan.meter)?);
         let fleet_dir = self.loaded.dir().to_owned();
         let proof = proof::proof(&self.loaded, &self.id, &self.plan);
+        let receivers = post::receivers(&self.loaded);
         let (run, plan, store) = (self.id, self.plan, self.store);
-        let job = Job { run, plan, contents, fleet_dir, pool, store, rehearsal, patience, lease: None, proof };
+        let lease = None;
+        let job = Job { run, plan, contents, fleet_dir, pool, store, rehearsal, patience, lease, proof, receivers };
         drive(context, job, start).await
     }
 }
@@ -304,6 +306,7 @@ pub(super) async fn drive(context: &Context, mut job: Job, start: Start) -> Resu
     let mut sink = |event: &Event| progress.take(event);
     // From here on: none that comes in between two looks is lost.
     let mut interrupts = signal(SignalKind::interrupt()).map_err(|e| Failure::of("listen for Ctrl-C", &e))?;
+    let delivery = post::Delivery::start(post::post(&store, job.receivers.clone()));
     let mut driving = Box::pin(run(job, start, &mut sink, &mut confirm));
     // Beside the driving, which may be using the run log's only connection.
     let mut pausing = JoinSet::new();
@@ -332,6 +335,7 @@ pub(super) async fn drive(context: &Context, mut job: Job, start: Start) -> Resu
     drop(progress);
     pool.close().await;
     store.release(&lease.members, lease.epoch).await.map_err(|e| store_failure(&e))?;
+    delivery.end().await;
     ending.map_err(|e| store_failure(&e))
 }
 
@@ -383,8 +387,9 @@ pub(super) fn job(
 ) -> Job {
     let fleet_dir = prepared.loaded.dir().to_owned();
     let proof = proof::proof(&prepared.loaded, &run, &prepared.plan);
+    let (receivers, lease) = (post::receivers(&prepared.loaded), None);
     let (plan, contents, pool) = (prepared.plan, prepared.procedure.contents, prepared.pool);
-    Job { run, plan, contents, fleet_dir, pool, store, rehearsal, patience, lease: None, proof }
+    Job { run, plan, contents, fleet_dir, pool, store, rehearsal, patience, lease, proof, receivers }
 }
 
 /// Asks a yes-or-no question on the terminal; anything but yes is no.

@@ -8,11 +8,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
-use super::{Answer, Event, LEASE_MS, Lease, Run, Store, StoreError};
+use super::{Answer, Event, LEASE_MS, Lease, Letter, Mailbox, Run, Store, StoreError, Waiting, outbox};
 use crate::rollout::Happening;
 
 /// `user_version` of the database.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// One transaction: one sync instead of one a table.
 const SCHEMA: &str = "
@@ -34,7 +34,13 @@ create table if not exists decision (
 create table if not exists lease (
     member text primary key, holder text not null, epoch integer not null, until_ms integer not null
 ) strict;
-pragma user_version = 2;
+create table if not exists outbox (
+    n integer primary key autoincrement, webhook text not null, key text not null, body text not null,
+    tries integer not null default 0, next_ms integer not null default 0, said text not null default '',
+    delivered_ms integer, unique (webhook, key)
+) strict;
+create index if not exists outbox_waiting on outbox (webhook, n) where delivered_ms is null;
+pragma user_version = 3;
 commit;
 ";
 
@@ -75,6 +81,13 @@ impl SqliteStore {
         Ok(store)
     }
 
+    /// As an earlier weiche left it.
+    #[cfg(test)]
+    pub(super) async fn back_to_version_2(&self) {
+        let text = "drop table outbox; pragma user_version = 2;";
+        sqlx::raw_sql(text).execute(&self.pool).await.expect("an older database");
+    }
+
     fn fault(&self, source: sqlx::Error) -> StoreError {
         database(&self.place, source)
     }
@@ -94,7 +107,7 @@ impl Store for SqliteStore {
         })
     }
 
-    fn append<'a>(&'a self, events: &'a [Event]) -> Answer<'a, ()> {
+    fn append_with<'a>(&'a self, events: &'a [Event], letters: &'a [Letter]) -> Answer<'a, ()> {
         Box::pin(async move {
             let mut transaction = self.pool.begin().await.map_err(|e| self.fault(e))?;
             for event in events {
@@ -109,8 +122,25 @@ impl Store for SqliteStore {
                     e => self.fault(e),
                 })?;
             }
+            outbox::put(&mut transaction, letters).await.map_err(|e| self.fault(e))?;
             transaction.commit().await.map_err(|e| self.fault(e))
         })
+    }
+
+    fn mailboxes(&self) -> Answer<'_, Vec<Mailbox>> {
+        Box::pin(async move { outbox::mailboxes(&self.pool).await.map_err(|e| self.fault(e)) })
+    }
+
+    fn first_letter<'a>(&'a self, webhook: &'a str) -> Answer<'a, Option<Waiting>> {
+        Box::pin(async move { outbox::first(&self.pool, webhook).await.map_err(|e| self.fault(e)) })
+    }
+
+    fn delivered(&self, letter: i64, at_ms: i64) -> Answer<'_, ()> {
+        Box::pin(async move { outbox::delivered(&self.pool, letter, at_ms).await.map_err(|e| self.fault(e)) })
+    }
+
+    fn refused<'a>(&'a self, letter: i64, why: &'a str, next_ms: i64) -> Answer<'a, ()> {
+        Box::pin(async move { outbox::refused(&self.pool, letter, why, next_ms).await.map_err(|e| self.fault(e)) })
     }
 
     fn events<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<Event>> {
