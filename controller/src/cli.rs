@@ -18,7 +18,9 @@ mod init;
 mod kind;
 mod lease;
 mod log;
+mod metrics;
 mod outbox;
+mod output;
 mod pause;
 mod plan;
 mod post;
@@ -78,6 +80,7 @@ enum Command {
     Init(init::Args),
     Kind(kind::Args),
     Log(log::Args),
+    Metrics(metrics::Args),
     Outbox(outbox::Args),
     Pause(pause::Args),
     Plan(plan::Args),
@@ -128,6 +131,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Init(args) => init::run(&args),
         Command::Kind(args) => kind::run(&args),
         Command::Log(args) => log::run(args, &context).await,
+        Command::Metrics(args) => metrics::run(args, &context).await,
         Command::Outbox(args) => outbox::run(args, &context).await,
         Command::Pause(args) => pause::run(args, &context).await,
         Command::Plan(args) => plan::run(args, &context).await,

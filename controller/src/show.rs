@@ -1,9 +1,13 @@
 //! What people and programs see of plans and runs. Everything here is a fold or a rendering: it returns text.
 
 pub mod facts;
+pub mod junit;
 pub mod manifest;
+pub mod markdown;
+pub mod metrics;
 pub mod plan;
 pub mod progress;
+pub mod quality;
 pub mod reference;
 pub mod report;
 mod rules;

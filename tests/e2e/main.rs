@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod certificate;
+mod ci;
 mod contents;
 mod crash;
 mod direct;

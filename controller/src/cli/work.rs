@@ -108,7 +108,9 @@ pub(super) async fn look(loaded: &Loaded, procedure: &Procedure, pool: &Arc<Pool
         let lines: Vec<String> =
             steps.iter().map(|(host, step, title, fault)| format!("  {host}: {step} {title}: {fault}")).collect();
         let hints: BTreeSet<&String> = steps.iter().filter_map(|(.., fault)| fault.hint.as_ref()).collect();
+        let parts = steps.iter().map(|(host, step, title, fault)| (host.0.clone(), format!("{step} {title}: {fault}")));
         let failure = Failure::new(format!("{} step(s) cannot be planned\n{}", steps.len(), lines.join("\n")));
+        let failure = failure.parts(parts.collect());
         hints.into_iter().fold(failure, |failure, hint| failure.hint(hint))
     })
 }
@@ -179,7 +181,8 @@ pub(super) fn unreachable(errors: &[(HostName, HostError)]) -> Failure {
         }
     }
     let message = format!("{} host(s) cannot be worked on; nothing was changed\n{}", errors.len(), lines.join("\n"));
-    let failure = Failure::new(message).exit(if connect { Exit::Unreachable } else { Exit::Error });
+    let parts = errors.iter().map(|(host, error)| (host.0.clone(), chain(error))).collect();
+    let failure = Failure::new(message).parts(parts).exit(if connect { Exit::Unreachable } else { Exit::Error });
     hints.into_iter().fold(failure, |failure, hint| failure.hint(hint))
 }
 
