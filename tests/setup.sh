@@ -28,6 +28,7 @@ nftables:nft
 openssh-client:ssh
 openssh-server:sshd
 prometheus:promtool
+python3-jsonschema:/usr/lib/python3/dist-packages/jsonschema
 python3-junitparser:/usr/lib/python3/dist-packages/junitparser
 python3-pytest:/usr/lib/python3/dist-packages/pytest
 python3-testinfra:/usr/lib/python3/dist-packages/testinfra

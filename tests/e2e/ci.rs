@@ -41,6 +41,30 @@ fn promtool(path: &Path) {
     assert!(said.status.success() && out.is_empty() && err.is_empty(), "{out}{err}\n{text}");
 }
 
+/// Checks documents against what `weiche schema` says of them, by Python's jsonschema.
+pub(crate) fn valid(town: &Town, schema: &str, documents: &[Value]) {
+    assert!(!documents.is_empty(), "nothing of {schema}");
+    let directory = tempfile::tempdir().expect("a directory");
+    let (schema_file, file) = (directory.path().join("schema"), directory.path().join("documents"));
+    let of = town.weiche(&["schema", schema]).expect(0).stdout;
+    assert!(of.contains(&format!("urn:weiche:{schema}:1.0")) || schema == "facts", "{of}");
+    fs::write(&schema_file, of).expect("write");
+    fs::write(&file, Value::from(documents).to_string()).expect("write");
+    let program = "import json, sys, jsonschema\n\
+                   schema, documents = (json.load(open(name)) for name in sys.argv[1:])\n\
+                   jsonschema.Draft202012Validator.check_schema(schema)\n\
+                   check = jsonschema.Draft202012Validator(schema)\n\
+                   assert not check.is_valid(None), 'anything is valid'\n\
+                   for document in documents: check.validate(document)\n";
+    let said =
+        Command::new("/usr/bin/python3").args(["-c", program]).args([&schema_file, &file]).output().expect("python3");
+    assert!(said.status.success(), "{schema}: {}", String::from_utf8_lossy(&said.stderr));
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
@@ -87,6 +111,8 @@ fn a_check_in_a_pipeline() {
         assert!(issue["location"]["lines"]["begin"].as_u64() > Some(0), "{issue}");
         assert!(["critical", "minor"].contains(&issue["severity"].as_str().expect("a severity")), "{issue}");
     }
+    let problems = town.weiche(&["--json", "check"]).expect(1).stdout;
+    valid(&town, "problems", &[serde_json::from_str(&problems).expect("JSON")]);
     assert!(read(&md).contains("members/rathaus.yaml:2"), "{}", read(&md));
     assert!(!read(&md).contains("<b>"), "{}", read(&md));
     // Nothing but what was asked for.
@@ -146,6 +172,14 @@ fn a_plan_and_a_run_in_a_pipeline() {
     assert_eq!(junit(&report("junit", "run.xml"))[2], 1, "a run that was cut off has not ended");
     town.weiche(&["rollback", "latest"]).expect(0);
 
+    for run in lines(&town.weiche(&["--json", "status"]).expect(0).stdout) {
+        let log = town.weiche(&["--json", "log", run["run"].as_str().expect("a run")]).expect(0).stdout;
+        valid(&town, "event", &lines(&log));
+        valid(&town, "status", &[run]);
+    }
+    let facts: Value = serde_json::from_str(&town.weiche(&["--json", "facts"]).expect(0).stdout).expect("JSON");
+    valid(&town, "facts", &facts.as_object().expect("by host").values().cloned().collect::<Vec<_>>());
+
     town.weiche(&["metrics", "--output", &text("weiche.prom")]).expect(0);
     promtool(&at("weiche.prom"));
     let metrics = read(&at("weiche.prom"));
@@ -160,4 +194,97 @@ fn a_plan_and_a_run_in_a_pipeline() {
     town.weiche(&["drift", "--metrics", &text("drift.prom")]).expect(2);
     promtool(&at("drift.prom"));
     assert!(read(&at("drift.prom")).contains("weiche_drift_resources{host=\"rathaus/fs\"} 1\n"));
+}
+
+/// Runs a line of a pipeline where a fleet's repository is checked out.
+fn line(script: &str, repository: &Path, variables: &Value) -> i32 {
+    let weiche = weiche_tests::town::weiche();
+    let path = format!("{}:/usr/bin:/bin", weiche.parent().expect("a directory").display());
+    let mut bash = Command::new("bash");
+    bash.args(["-e", "-o", "pipefail", "-c", script]).current_dir(repository).env("PATH", path);
+    bash.env("GITHUB_STEP_SUMMARY", repository.join("summary.md")).env_remove("SSH_AUTH_SOCK");
+    for (name, value) in variables.as_object().into_iter().flatten() {
+        bash.env(name, value.as_str().expect("a text"));
+    }
+    let said = bash.output().expect("bash");
+    println!("{script}: {}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    said.status.code().expect("an exit code")
+}
+
+fn example(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("docs/ci").join(name);
+    serde_yaml::from_str(&read(&path)).expect("YAML")
+}
+
+/// The example fleet, and a town that playbook `motd` of its repository changes.
+fn repositories() -> (tempfile::TempDir, Town) {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let copy = tempfile::tempdir().expect("a directory");
+    let cp = Command::new("cp").arg("-r").arg(top.join("examples/kitu")).arg(copy.path().join("kitu")).status();
+    assert!(cp.expect("cp").success());
+    let town = Town::new(&["fs"]);
+    town.write("playbooks/motd.yaml", MOTD);
+    (copy, town)
+}
+
+fn scripts(job: &Value) -> Vec<&str> {
+    job["script"].as_array().expect("a script").iter().map(|line| line.as_str().expect("a line")).collect()
+}
+
+#[test]
+fn the_example_for_gitlab_does_what_it_says() {
+    if let Err(why) = Sshd::available() {
+        return weiche_tests::skip("the_example_for_gitlab_does_what_it_says", &why);
+    }
+    let (copy, town) = repositories();
+    let (kitu, example) = (copy.path().join("kitu"), example("gitlab-ci.yml"));
+    for script in scripts(&example["check"]) {
+        assert_eq!(line(script, &kitu, &Value::Null), 0, "{script}");
+    }
+    let made = |job: &str, repository: &Path| {
+        let artifacts = &example[job]["artifacts"];
+        let reports = artifacts["reports"].as_object().into_iter().flatten().map(|(_, path)| path);
+        for path in artifacts["paths"].as_array().into_iter().flatten().chain(reports) {
+            assert!(repository.join(path.as_str().expect("a path")).is_file(), "{job} leaves no {path}");
+        }
+    };
+    made("check", &kitu);
+    junit(&kitu.join("check.xml"));
+    let variables = serde_json::json!({ "PLAYBOOK": "motd", "INPUTS": "on=rathaus/fs" });
+    let names = |value: &Value| value.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
+    assert_eq!(names(&variables), names(&example["plan"]["variables"]));
+    for script in scripts(&example["plan"]) {
+        assert_eq!(
+            Some(i64::from(line(script, &town.fleet(), &variables))),
+            example["plan"]["allow_failure"]["exit_codes"].as_i64()
+        );
+    }
+    made("plan", &town.fleet());
+    let plan = town.fleet().join("plan.json");
+    town.weiche(&["apply", "--plan", &plan.display().to_string(), "--yes"]).expect(0);
+}
+
+#[test]
+fn the_example_for_github_does_what_it_says() {
+    if let Err(why) = Sshd::available() {
+        return weiche_tests::skip("the_example_for_github_does_what_it_says", &why);
+    }
+    let (copy, town) = repositories();
+    let (kitu, example) = (copy.path().join("kitu"), example("github.yml"));
+    let variables = serde_json::json!({ "PLAYBOOK": "motd", "INPUTS": "on=rathaus/fs" });
+    for (job, repository) in [("check", kitu.as_path()), ("plan", &town.fleet())] {
+        let steps = example["jobs"][job]["steps"].as_array().expect("steps");
+        for script in steps.iter().filter_map(|step| step["run"].as_str()) {
+            assert_eq!(line(script, repository, &variables), 0, "{script}");
+        }
+        for paths in steps.iter().filter_map(|step| step["with"]["path"].as_str()) {
+            assert!(paths.lines().all(|path| repository.join(path).is_file()), "{job} leaves no {paths}");
+        }
+        assert!(read(&repository.join("summary.md")).contains("Exit code"), "{job}");
+    }
+    // A plan that fails stays a failure.
+    let steps = example["jobs"]["plan"]["steps"].as_array().expect("steps");
+    let script = steps.iter().find_map(|step| step["run"].as_str()).expect("a line");
+    let wrong = serde_json::json!({ "PLAYBOOK": "motd", "INPUTS": "on=rathaus/nobody" });
+    assert_eq!(line(script, &town.fleet(), &wrong), 1);
 }

@@ -205,6 +205,7 @@ fn a_receiver_that_works_has_everything_when_the_run_is_over_and_a_secret_is_ask
     assert_eq!(receiver.accepted(), expected(&town, "latest"));
     let bodies: Vec<serde_json::Value> =
         receiver.got().iter().map(|got| serde_json::from_str(&got.body).expect("JSON")).collect();
+    super::ci::valid(&town, "notice", &bodies);
     let says: Vec<&str> = bodies.iter().filter_map(|body| body["says"].as_str()).collect();
     assert_eq!(says.first(), Some(&"A run of motd has begun."));
     assert_eq!(says.last(), Some(&"The run is done."));
