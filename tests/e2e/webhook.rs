@@ -107,6 +107,12 @@ fn a_receiver_that_refuses_is_named_so_and_nothing_is_sent_before_it_is_due() {
             assert!(first.said.contains("REFUSES") && first.said.contains("401"), "{first:?}");
             assert_eq!(first.tries, 1, "it was tried before it was due");
         }
+        // The clock is set back by years: what was due then is due.
+        let first = store.first_letter("ops").await.expect("the store").expect("a letter");
+        store.refused(first.n, "before", i64::MAX).await.expect("the store");
+        receiver.answer(&[503]);
+        patient.go(false).await.expect("the store");
+        assert_eq!(receiver.got().len(), 2);
         // A person who says `send` does not wait.
         assert_eq!(patient.go(true).await.expect("the store").remove("ops"), Some(Went::Empty));
         assert_eq!(receiver.accepted(), keys(0..2));
@@ -210,4 +216,25 @@ fn a_receiver_that_works_has_everything_when_the_run_is_over_and_a_secret_is_ask
     assert_eq!(says.first(), Some(&"A run of motd has begun."));
     assert_eq!(says.last(), Some(&"The run is done."));
     assert_eq!(bodies.last().map(|body| body["outcome"].clone()), Some("done".into()));
+}
+
+#[test]
+fn a_stage_that_waits_for_people_is_told_once_however_often_it_is_found_waiting() {
+    if let Err(why) = Sshd::available() {
+        let name = "a_stage_that_waits_for_people_is_told_once_however_often_it_is_found_waiting";
+        return weiche_tests::skip(name, &why);
+    }
+    let town = Town::new(&["fs"]);
+    let mut receiver = Receiver::down();
+    receiver.start(&[]);
+    told(&town, &receiver);
+    let gated = MOTD.replace("  - stage: second\n", "  - stage: second\n    gate: { checklist: [doors are shut] }\n");
+    town.write("playbooks/motd.yaml", &gated);
+    weiche(&town, &["apply", "motd", "on=rathaus/fs", "--yes"]).expect(6);
+    weiche(&town, &["resume", "latest"]).expect(6);
+    let waits = |got: &Got| got.body.contains("\"waits_for_people\"") && got.body.contains("doors are shut");
+    assert_eq!(receiver.got().iter().filter(|got| waits(got)).count(), 1, "{receiver:?}");
+    weiche(&town, &["tick", "latest", "second", "doors are shut"]).expect(0);
+    weiche(&town, &["rollback", "latest"]).expect(0);
+    assert!(receiver.got().iter().any(|got| got.body.contains("\"ticked\"")), "{receiver:?}");
 }

@@ -110,7 +110,7 @@ impl Post {
 
     async fn deliver(&self, receiver: &Receiver, now: bool) -> Result<Went, StoreError> {
         let Some(first) = self.store.first_letter(&receiver.name).await? else { return Ok(Went::Empty) };
-        if !now && first.next_ms > now_ms() {
+        if !now && !self.is_due(&first) {
             return Ok(Went::Waits(first));
         }
         let Some(secret) = &receiver.secret else { return Ok(Went::NoSecret) };
@@ -128,6 +128,12 @@ impl Post {
         went
     }
 
+    /// Also where the next try is further away than any pause: the clock was set back since.
+    fn is_due(&self, first: &Waiting) -> bool {
+        let left = first.next_ms.saturating_sub(now_ms());
+        left <= 0 || u128::from(left.unsigned_abs()) > self.pace.most.as_millis()
+    }
+
     async fn in_order(
         &self,
         receiver: &Receiver,
@@ -143,7 +149,7 @@ impl Post {
             }
             // Read under the claim: whoever had it before has noted what was received.
             let Some(first) = self.store.first_letter(&receiver.name).await? else { return Ok(Went::Empty) };
-            if !now && first.next_ms > now_ms() {
+            if !now && !self.is_due(&first) {
                 return Ok(Went::Waits(first));
             }
             let tried = match &client {
