@@ -21,12 +21,16 @@ faketime:faketime
 gnupg:gpg
 iproute2:ip
 libcap2-bin:setcap
+libxml2-utils:xmllint
 mount:mount
 mtree-netbsd:mtree
 nftables:nft
 openssh-client:ssh
 openssh-server:sshd
 python3-icalendar:/usr/lib/python3/dist-packages/icalendar
+prometheus:promtool
+python3-jsonschema:/usr/lib/python3/dist-packages/jsonschema
+python3-junitparser:/usr/lib/python3/dist-packages/junitparser
 python3-pytest:/usr/lib/python3/dist-packages/pytest
 python3-testinfra:/usr/lib/python3/dist-packages/testinfra
 rpm:rpmbuild

@@ -21,8 +21,12 @@ mod init;
 mod kind;
 mod lease;
 mod log;
+mod metrics;
+mod outbox;
+mod output;
 mod pause;
 mod plan;
+mod post;
 mod proof;
 mod report;
 mod resume;
@@ -82,6 +86,8 @@ enum Command {
     Init(init::Args),
     Kind(kind::Args),
     Log(log::Args),
+    Metrics(metrics::Args),
+    Outbox(outbox::Args),
     Pause(pause::Args),
     Plan(plan::Args),
     Report(report::Args),
@@ -134,6 +140,8 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Init(args) => init::run(&args),
         Command::Kind(args) => kind::run(&args),
         Command::Log(args) => log::run(args, &context).await,
+        Command::Metrics(args) => metrics::run(args, &context).await,
+        Command::Outbox(args) => outbox::run(args, &context).await,
         Command::Pause(args) => pause::run(args, &context).await,
         Command::Plan(args) => plan::run(args, &context).await,
         Command::Report(args) => report::run(args, &context).await,

@@ -9,6 +9,7 @@ mod lost;
 mod meter;
 pub mod observe;
 pub mod pool;
+pub mod post;
 mod probe;
 pub mod push;
 mod reboot;

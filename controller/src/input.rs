@@ -27,6 +27,7 @@ pub mod source;
 pub mod suggest;
 pub mod target;
 pub mod template;
+pub mod webhook;
 pub mod window;
 pub mod yaml;
 

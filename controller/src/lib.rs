@@ -11,6 +11,7 @@ pub mod drive;
 pub mod forecast;
 pub mod history;
 pub mod input;
+pub mod notice;
 pub mod plan;
 pub mod rollout;
 pub mod sandbox;

@@ -3,6 +3,7 @@
 
 mod durations;
 mod memory;
+mod outbox;
 mod sqlite;
 
 use std::future::Future;
@@ -17,6 +18,7 @@ use crate::history::Sample;
 use crate::rollout::Happening;
 
 pub use memory::MemoryStore;
+pub use outbox::{Letter, Mailbox, Waiting};
 pub use sqlite::SqliteStore;
 
 /// Major version of [`Event`] as JSON: raised when a reader of the old form would be wrong.
@@ -56,7 +58,20 @@ pub trait Store: Send + Sync {
     /// Adds a run; `false` (and nothing added) if a run has used that plan already.
     fn add_run<'a>(&'a self, run: &'a Run, plan: &'a Digest) -> Answer<'a, bool>;
     /// Appends events, all or none, durably. A sequence number that exists is an error: someone else writes this run.
-    fn append<'a>(&'a self, events: &'a [Event]) -> Answer<'a, ()>;
+    fn append<'a>(&'a self, events: &'a [Event]) -> Answer<'a, ()> {
+        self.append_with(events, &[])
+    }
+    /// The same, and what is to be sent of them goes into the outbox with them: all or none. A letter that was put there
+    /// before is not put there again.
+    fn append_with<'a>(&'a self, events: &'a [Event], letters: &'a [Letter]) -> Answer<'a, ()>;
+    /// The outbox's webhooks that have letters waiting, by name.
+    fn mailboxes(&self) -> Answer<'_, Vec<Mailbox>>;
+    /// The first letter that waits for this webhook.
+    fn first_letter<'a>(&'a self, webhook: &'a str) -> Answer<'a, Option<Waiting>>;
+    /// Notes that a letter was received. Its body is forgotten, its key is not.
+    fn delivered(&self, letter: i64, at_ms: i64) -> Answer<'_, ()>;
+    /// Notes that a try to send a letter failed: why, and when the next one is due.
+    fn refused<'a>(&'a self, letter: i64, why: &'a str, next_ms: i64) -> Answer<'a, ()>;
     /// All events of a run, in order.
     fn events<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<Event>>;
     /// All runs, the one that was added last first.

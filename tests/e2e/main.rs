@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod certificate;
+mod ci;
 mod contents;
 mod crash;
 mod direct;
@@ -17,3 +18,4 @@ mod steps;
 mod swap;
 mod vantage;
 mod waits;
+mod webhook;

@@ -15,6 +15,7 @@ pub mod disk;
 pub mod fleet;
 pub mod hall;
 pub mod lab;
+pub mod receiver;
 pub mod sshd;
 pub mod town;
 

@@ -133,6 +133,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         let now = work::look(&prepared.loaded, &prepared.procedure, &prepared.pool).await?;
         refuse_stale(&prepared, &now)?;
     }
+    super::post::check(&prepared.loaded)?;
     let fleet = prepared.loaded.dir().to_owned();
     work::fetch(&prepared.plan, &mut prepared.procedure.contents, &fleet).await?;
     let store = work::store(context, Some(&prepared.loaded)).await?;

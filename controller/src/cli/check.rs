@@ -1,22 +1,50 @@
 //! `weiche check`: reads the whole fleet and says everything that is wrong with it.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::exit::{Exit, Failure};
+use super::output::{self, Files};
 use super::{Context, work};
+use crate::input::diagnostic::Problems;
+use crate::show;
 
 /// Check the fleet's files: all problems at once
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The fleet's directory, instead of -C
     directory: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
+    /// Write GitLab's code-quality report (JSON)
+    #[arg(long, value_name = "FILE")]
+    code_quality: Option<PathBuf>,
+}
+
+impl Args {
+    /// Writes the files that were asked for.
+    fn write(&self, name: &str, problems: &Problems, below: &str) -> Result<(), Failure> {
+        self.files.write(|| show::junit::check(problems), || show::markdown::check(name, problems))?;
+        self.code_quality.iter().try_for_each(|path| output::whole(path, &show::quality::json(problems, below)))
+    }
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let directory = args.directory.clone().unwrap_or_else(|| context.fleet.clone());
     let context = Context { fleet: directory, ..context.clone() };
-    let loaded = match crate::input::load::load(&context.fleet) {
+    // Pipelines run at the top of the repository, and name files from there.
+    let below = match &context.fleet {
+        fleet if fleet.is_absolute() || fleet == Path::new(".") => String::new(),
+        fleet => format!("{}/", fleet.strip_prefix("./").unwrap_or(fleet).display()).replace("//", "/"),
+    };
+    args.files.begin("weiche check")?;
+    args.code_quality.iter().try_for_each(|path| output::whole(path, &show::quality::running(&below)))?;
+    let result = crate::input::load::load(&context.fleet);
+    match &result {
+        Ok(loaded) => args.write(loaded.fleet().name(), &loaded.warnings, &below)?,
+        Err(failure) => args.write("", &failure.problems, &below)?,
+    }
+    let loaded = match result {
         Ok(loaded) => loaded,
         Err(failure) if context.json => {
             work::print(&(serde_json::to_string_pretty(&failure.problems).unwrap_or_default() + "\n"));

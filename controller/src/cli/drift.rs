@@ -1,9 +1,11 @@
 //! `weiche drift`: what others have changed since the last run wrote it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::exit::{Exit, Failure};
-use super::{Context, work};
+use super::{Context, output, work};
+use crate::drive::clock::now_ms;
 use crate::drive::observe;
 use crate::drive::witness::LOOK;
 use crate::input::target::HostName;
@@ -16,6 +18,9 @@ pub(super) struct Args {
     /// Only hosts of this member
     #[arg(long)]
     member: Option<String>,
+    /// Write metrics for Prometheus into this file: whole, and renamed
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
@@ -35,6 +40,11 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let pool = Arc::new(work::pool(&loaded, &hosts.iter().cloned().collect(), &[])?);
     let (found, errors) = observe::ask(hosts, &pool, |session| Box::pin(session.drift(LOOK))).await;
     pool.close().await;
+    if let Some(path) = &args.metrics {
+        let counts = found.iter().map(|(host, drifts)| (host.clone(), drifts.len())).collect();
+        let silent: Vec<HostName> = errors.iter().map(|(host, _)| host.clone()).collect();
+        output::whole(path, &crate::show::metrics::drift(&counts, &silent, now_ms()))?;
+    }
     let drifted = found.values().any(|drifts| !drifts.is_empty());
     if context.json {
         work::print(&(serde_json::to_string_pretty(&found).unwrap_or_default() + "\n"));

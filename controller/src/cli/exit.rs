@@ -72,12 +72,14 @@ pub struct Failure {
     pub message: String,
     /// What can be done about it.
     pub hints: Vec<String>,
+    /// The same by place, for reports: a host or a file, and what is wrong there.
+    pub parts: Vec<(String, String)>,
 }
 
 impl Failure {
     /// An error before any change.
     pub(super) fn new(message: impl Into<String>) -> Failure {
-        Failure { exit: Exit::Error, message: message.into(), hints: Vec::new() }
+        Failure { exit: Exit::Error, message: message.into(), hints: Vec::new(), parts: Vec::new() }
     }
 
     /// An error before any change, with its chain of causes.
@@ -88,6 +90,12 @@ impl Failure {
     /// With another exit code.
     pub(super) fn exit(mut self, exit: Exit) -> Failure {
         self.exit = exit;
+        self
+    }
+
+    /// With what is wrong where.
+    pub(super) fn parts(mut self, parts: Vec<(String, String)>) -> Failure {
+        self.parts = parts;
         self
     }
 

@@ -32,7 +32,7 @@ pub(super) async fn take(store: &dyn Store, members: Vec<String>) -> Result<Held
 }
 
 /// `NODE process PID of START`: enough to know whether it still runs.
-fn holder() -> String {
+pub(super) fn holder() -> String {
     let pid = std::process::id();
     format!("{} process {pid} of {}", node(), started(pid).unwrap_or_default())
 }
@@ -49,7 +49,7 @@ fn started(pid: u32) -> Option<String> {
 }
 
 /// Whether a holder was a process of this machine that runs no more.
-fn is_gone(lease: &Lease) -> bool {
+pub(super) fn is_gone(lease: &Lease) -> bool {
     let parse = || {
         let (name, rest) = lease.holder.split_once(" process ")?;
         let (pid, start) = rest.split_once(" of ")?;

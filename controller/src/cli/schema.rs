@@ -1,20 +1,57 @@
-//! `weiche schema`: JSON Schemas of the YAML files, for editors.
+//! `weiche schema`: JSON Schemas of the YAML files, for editors, and of what `--json` prints, for programs.
+
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde_json::Value;
 
 use super::exit::{Exit, Failure};
+use crate::input::diagnostic::Problems;
 use crate::input::schema::{Document, schema};
+use crate::notice::{self, Notice};
+use crate::store::{EVENT_VERSION, Event};
+use crate::view::View;
 
-/// Print the JSON Schema of a kind of file, for editors
+/// Print the JSON Schema of a kind of file, for editors, or of what `--json` prints
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// fleet (weiche.yaml), member, playbook or profile; or facts, what `weiche facts --json` prints of a host
+    /// fleet (weiche.yaml), member, playbook or profile; or of JSON: event (a line of `weiche log`), facts (of a host, by
+    /// `weiche facts`), notice (what webhooks get), problems (`weiche check`), status (a line of `weiche status`)
     document: String,
 }
 
+/// Name, version, and what makes the schema.
+type Output = (&'static str, (u32, u32), fn() -> Value);
+
+/// What programs read, by name, with its version.
+const OUTPUTS: [Output; 4] = [
+    ("event", (EVENT_VERSION, 0), output::<Event>),
+    ("notice", notice::VERSION, output::<Notice>),
+    ("problems", (1, 0), output::<Problems>),
+    ("status", (1, 0), output::<View>),
+];
+
+/// The schema of a type as it is written.
+fn output<T: JsonSchema>() -> Value {
+    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>().to_value()
+}
+
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let found = Document::ALL.iter().find(|(name, _)| *name == args.document);
-    let names: Vec<&str> = Document::ALL.iter().map(|(name, _)| *name).collect();
-    let bad = || Failure::new(format!("there is no file kind `{}`", args.document)).hint(names.join(", "));
-    let (_, document) = found.ok_or_else(bad)?;
-    super::work::print(&(serde_json::to_string_pretty(&schema(*document)).unwrap_or_default() + "\n"));
+    let mut names: Vec<&str> = Document::ALL.iter().map(|(name, _)| *name).chain(OUTPUTS.map(|of| of.0)).collect();
+    names.sort_unstable();
+    let document = Document::ALL.iter().find(|(name, _)| *name == args.document);
+    let output = OUTPUTS.iter().find(|(name, ..)| *name == args.document);
+    let found = match (document, output) {
+        (Some((_, document)), _) => schema(*document),
+        (None, Some((name, (major, minor), make))) => {
+            let mut schema = make();
+            schema["$id"] = format!("urn:weiche:{name}:{major}.{minor}").into();
+            schema
+        }
+        (None, None) => {
+            let failure = Failure::new(format!("there is no schema of `{}`", args.document));
+            return Err(failure.hint(names.join(", ")));
+        }
+    };
+    super::work::print(&(serde_json::to_string_pretty(&found).unwrap_or_default() + "\n"));
     Ok(Exit::Done)
 }

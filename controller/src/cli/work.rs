@@ -14,7 +14,7 @@ use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
 use super::exit::{Exit, Failure};
-use super::{Context, expect, lease, proof, seed};
+use super::{Context, expect, lease, post, proof, seed};
 use crate::content::cache::Cache;
 use crate::content::fetch;
 use crate::drive::chain;
@@ -109,7 +109,9 @@ pub(super) async fn look(loaded: &Loaded, procedure: &Procedure, pool: &Arc<Pool
         let lines: Vec<String> =
             steps.iter().map(|(host, step, title, fault)| format!("  {host}: {step} {title}: {fault}")).collect();
         let hints: BTreeSet<&String> = steps.iter().filter_map(|(.., fault)| fault.hint.as_ref()).collect();
+        let parts = steps.iter().map(|(host, step, title, fault)| (host.0.clone(), format!("{step} {title}: {fault}")));
         let failure = Failure::new(format!("{} step(s) cannot be planned\n{}", steps.len(), lines.join("\n")));
+        let failure = failure.parts(parts.collect());
         hints.into_iter().fold(failure, |failure, hint| failure.hint(hint))
     })
 }
@@ -180,7 +182,8 @@ pub(super) fn unreachable(errors: &[(HostName, HostError)]) -> Failure {
         }
     }
     let message = format!("{} host(s) cannot be worked on; nothing was changed\n{}", errors.len(), lines.join("\n"));
-    let failure = Failure::new(message).exit(if connect { Exit::Unreachable } else { Exit::Error });
+    let parts = errors.iter().map(|(host, error)| (host.0.clone(), chain(error))).collect();
+    let failure = Failure::new(message).parts(parts).exit(if connect { Exit::Unreachable } else { Exit::Error });
     hints.into_iter().fold(failure, |failure, hint| failure.hint(hint))
 }
 
@@ -281,9 +284,23 @@ impl Opened {
         let fleet_dir = self.loaded.dir().to_owned();
         let technicians = self.loaded.fleet().technicians();
         let proof = proof::proof(&self.loaded, &self.id, &self.plan);
+        let receivers = post::receivers(&self.loaded);
         let (run, plan, store) = (self.id, self.plan, self.store);
-        let job =
-            Job { run, plan, contents, fleet_dir, pool, store, rehearsal, patience, lease: None, proof, technicians };
+        let lease = None;
+        let job = Job {
+            run,
+            plan,
+            contents,
+            fleet_dir,
+            pool,
+            store,
+            rehearsal,
+            patience,
+            lease,
+            proof,
+            technicians,
+            receivers,
+        };
         drive(context, job, start).await
     }
 }
@@ -309,6 +326,7 @@ pub(super) async fn drive(context: &Context, mut job: Job, start: Start) -> Resu
     let mut sink = |event: &Event| progress.take(event);
     // From here on: none that comes in between two looks is lost.
     let mut interrupts = signal(SignalKind::interrupt()).map_err(|e| Failure::of("listen for Ctrl-C", &e))?;
+    let delivery = post::Delivery::start(post::post(&store, job.receivers.clone()));
     let mut driving = Box::pin(run(job, start, &mut sink, &mut confirm));
     // Beside the driving, which may be using the run log's only connection.
     let mut pausing = JoinSet::new();
@@ -338,6 +356,7 @@ pub(super) async fn drive(context: &Context, mut job: Job, start: Start) -> Resu
     pool.close().await;
     store.release(&lease.members, lease.epoch).await.map_err(|e| store_failure(&e))?;
     expect::remember(store.as_ref(), &plan, &id).await?;
+    delivery.end().await;
     ending.map_err(|e| store_failure(&e))
 }
 
@@ -390,8 +409,9 @@ pub(super) fn job(
     let fleet_dir = prepared.loaded.dir().to_owned();
     let technicians = prepared.loaded.fleet().technicians();
     let proof = proof::proof(&prepared.loaded, &run, &prepared.plan);
+    let (receivers, lease) = (post::receivers(&prepared.loaded), None);
     let (plan, contents, pool) = (prepared.plan, prepared.procedure.contents, prepared.pool);
-    Job { run, plan, contents, fleet_dir, pool, store, rehearsal, patience, lease: None, proof, technicians }
+    Job { run, plan, contents, fleet_dir, pool, store, rehearsal, patience, lease, proof, technicians, receivers }
 }
 
 /// Asks a yes-or-no question on the terminal; anything but yes is no.

@@ -15,6 +15,7 @@ use weiche_agent::protocol::RunId;
 use super::clock::now_ms;
 use super::meter::Meters;
 use super::pool::Pool;
+use super::post::Receiver;
 use super::reckon::Reckoner;
 use super::shared::{Events, Shared, Told};
 use super::turns::Turns;
@@ -22,11 +23,12 @@ use super::watch::Watch;
 use super::{guard, host};
 use crate::approval::Approval;
 use crate::input::target::HostName;
+use crate::notice::{self, Notice};
 use crate::plan::Plan;
 use crate::plan::procedure::Content;
 use crate::rollout::rules::{Rules, Scope};
 use crate::rollout::{Action, Fate, Happening, Outcome, Part, Rollout, Standing};
-use crate::store::{EVENT_VERSION, Event, LEASE_MS, Store, StoreError};
+use crate::store::{EVENT_VERSION, Event, LEASE_MS, Letter, Store, StoreError};
 
 pub use super::shared::{CrashAfter, Rehearsal};
 
@@ -63,6 +65,8 @@ pub struct Job {
     pub proof: Proof,
     /// How many people do manual steps at once, as far as is known.
     pub technicians: Option<u32>,
+    /// Who else is told.
+    pub receivers: Vec<Receiver>,
 }
 
 /// Whether the signature of an approval of a stage is what the run log says it is.
@@ -154,6 +158,9 @@ pub async fn run(
         seq: past.last().map_or(0, |event| event.seq),
         store: Arc::clone(&job.store),
         crash_after: job.rehearsal.crash_after_event.clone(),
+        of: of(&job.plan),
+        receivers: job.receivers,
+        last_ms: past.last().map_or(0, |event| event.at_ms),
     };
     let first = match start {
         _ if past.is_empty() => {
@@ -328,7 +335,16 @@ pub async fn run(
         unwritten.take(measured, &mut rollout);
     }
     log.write(&mut unwritten, sink).await?;
+    if let Ending::Waiting(Standing::Gate { stage, missing }) = &ending {
+        log.waits(stage, missing).await?;
+    }
     Ok(ending)
+}
+
+/// What notices say of the plan.
+fn of(plan: &Plan) -> notice::Of {
+    let members = plan.hosts().iter().map(|host| host.member().to_owned()).collect();
+    notice::Of { fleet: plan.fleet.clone(), playbook: plan.playbook.clone(), members }
 }
 
 /// What has happened and is not in the run log yet, and who waits for it to be there.
@@ -353,6 +369,9 @@ struct Log {
     seq: u64,
     store: Arc<dyn Store>,
     crash_after: Option<CrashAfter>,
+    of: notice::Of,
+    receivers: Vec<Receiver>,
+    last_ms: i64,
 }
 
 impl Log {
@@ -377,13 +396,32 @@ impl Log {
         let last = events.last().map_or(self.seq, |event| event.seq);
         if let Some(crash) = self.crash_after.as_ref().and_then(|crash| crash.found(&events)) {
             let part: Vec<Event> = events.into_iter().filter(|event| event.seq <= crash).collect();
-            self.store.append(&part).await?;
+            self.store.append_with(&part, &self.letters(&part)).await?;
             // The rehearsal of a controller that dies here: no destructor, no goodbye.
             std::process::abort();
         }
-        self.store.append(&events).await?;
+        self.store.append_with(&events, &self.letters(&events)).await?;
+        self.last_ms = events.last().map_or(self.last_ms, |event| event.at_ms);
         self.seq = last;
         events.iter().for_each(sink);
         Ok(())
+    }
+
+    /// What webhooks are told of events.
+    fn letters(&self, events: &[Event]) -> Vec<Letter> {
+        if self.receivers.is_empty() {
+            return Vec::new();
+        }
+        events.iter().filter_map(|event| self.of.notice(event)).flat_map(|notice| self.to_all(&notice)).collect()
+    }
+
+    fn to_all(&self, notice: &Notice) -> Vec<Letter> {
+        notice::letters(notice, self.receivers.iter().map(|to| (to.name.as_str(), &to.on))).collect()
+    }
+
+    /// Tells webhooks, once, that a stage waits for people.
+    async fn waits(&self, stage: &str, missing: &[String]) -> Result<(), StoreError> {
+        let notice = self.of.waits((&self.run, self.seq, self.last_ms), stage, missing);
+        self.store.append_with(&[], &self.to_all(&notice)).await
     }
 }

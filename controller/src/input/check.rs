@@ -18,7 +18,7 @@ use super::scalar::address_problem;
 use super::signer::{self, Signers};
 use super::source::{Source, Sources, Span};
 use super::yaml::{self, decode};
-use super::{playbook as playbooks, profile as profiles, shipped, suggest};
+use super::{playbook as playbooks, profile as profiles, shipped, suggest, webhook};
 use crate::calendar::{Holidays, Zone};
 
 /// The texts of a fleet, by their part in it.
@@ -163,6 +163,7 @@ fn config(source: Option<&Source>, problems: &mut Problems) -> (Config, bool) {
             problems.add(Diagnostic::new(source, span, format!("unknown store `{}`", config.store)).hint(hint));
         }
         calendar(source, &config, problems);
+        webhook::check(source, &config, problems);
         Some(config)
     });
     let sound = read.is_some();

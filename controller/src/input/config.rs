@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::scalar::{Name, Period};
 use super::target::{AgentPlace, Become};
+use super::webhook::Webhook;
 use super::yaml::Located;
 
 /// What holds for the whole fleet.
@@ -36,6 +37,9 @@ pub struct Config {
     /// OpenSSH `allowed_signers` file, relative to the fleet's directory.
     #[serde(default)]
     pub approvers: Option<Located<String>>,
+    /// Who else is told of what happens in runs.
+    #[serde(default)]
+    pub webhooks: Vec<Webhook>,
 }
 
 impl Config {

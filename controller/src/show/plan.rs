@@ -48,38 +48,50 @@ fn render(plan: &Plan, out: &mut String) -> std::fmt::Result {
             writeln!(out, "    then nobody waits for turn {number}, of {}", turn.host)?;
         }
         for (host, steps) in turns(stage) {
-            let shown = |step: &&Step| {
-                step.outlook.changes || !matches!(step.action, Action::Resource(_) | Action::Transfer(_))
-            };
-            let quiet = steps.iter().copied().filter(|step| !shown(step)).count();
+            let quiet = steps.iter().filter(|step| !shown(step)).count();
             writeln!(
                 out,
                 "  {host}{}",
                 if quiet > 0 { format!("  ({quiet} step(s) already as wanted)") } else { String::new() }
             )?;
-            for step in steps.iter().copied().filter(shown) {
+            for step in steps.iter().copied().filter(|step| shown(step)) {
                 self::step(step, out)?;
             }
         }
     }
-    let limits = limits(plan);
+    let limits = limits_told(plan);
     if !limits.is_empty() {
-        writeln!(out, "\nBest effort means:")?;
-        limits.iter().try_for_each(|(kind, text)| writeln!(out, "  {kind}: {text}"))?;
+        write!(out, "\n{limits}")?;
     }
+    writeln!(out, "\n{}", sum(plan))
+}
+
+/// Whether a step is listed: those that are as wanted are counted only.
+pub(super) fn shown(step: &Step) -> bool {
+    step.outlook.changes || !matches!(step.action, Action::Resource(_) | Action::Transfer(_))
+}
+
+/// What the undo of the plan's kinds does not cover, a line each; empty if it covers all.
+pub(super) fn limits_told(plan: &Plan) -> String {
+    let lines: String = limits(plan).iter().map(|(kind, text)| format!("  {kind}: {text}\n")).collect();
+    if lines.is_empty() { lines } else { format!("Best effort means:\n{lines}") }
+}
+
+/// How much changes, and whether it can be taken back.
+pub(super) fn sum(plan: &Plan) -> String {
     let changes = plan.changes();
     let irreversible = plan.steps().filter(|(_, _, s)| s.outlook.irreversible).count();
-    writeln!(out)?;
-    match changes {
-        0 => writeln!(out, "Nothing to change on {} host(s).", plan.hosts().len())?,
-        n => writeln!(out, "{n} step(s) will change {} host(s).", changed_hosts(plan))?,
-    }
+    let first = match changes {
+        0 => format!("Nothing to change on {} host(s).", plan.hosts().len()),
+        n => format!("{n} step(s) will change {} host(s).", changed_hosts(plan)),
+    };
     if irreversible > 0 {
-        writeln!(out, "{irreversible} step(s) cannot be taken back: look for POINT OF NO RETURN above.")?;
+        format!("{first}\n{irreversible} step(s) cannot be taken back: look for POINT OF NO RETURN above.")
     } else if changes > 0 {
-        writeln!(out, "Every step can be taken back.")?;
+        format!("{first}\nEvery step can be taken back.")
+    } else {
+        first
     }
-    Ok(())
 }
 
 /// From where services are measured besides the controller.

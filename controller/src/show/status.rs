@@ -139,7 +139,8 @@ fn next(view: &View) -> Vec<String> {
     }
 }
 
-fn state(view: &View) -> String {
+/// Where it stands, in words.
+pub(super) fn state(view: &View) -> String {
     match &view.state {
         State::New => "not begun".into(),
         State::Forward(stage) if view.halted.is_some() => format!("HALTED in stage {stage}"),

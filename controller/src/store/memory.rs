@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
-use super::{Answer, Event, LEASE_MS, Lease, Run, Store, StoreError};
+use super::{Answer, Event, LEASE_MS, Lease, Letter, Mailbox, Run, Store, StoreError, Waiting};
 use crate::history::{LAST, Sample};
 use crate::rollout::Happening;
 
@@ -24,6 +24,7 @@ struct Inner {
     orders: BTreeMap<RunId, Vec<(i64, Happening)>>,
     leases: BTreeMap<String, (Lease, u64)>,
     durations: BTreeSet<Sample>,
+    letters: Vec<(Waiting, bool)>,
 }
 
 impl MemoryStore {
@@ -42,7 +43,7 @@ impl Store for MemoryStore {
         Box::pin(async move { Ok(fresh) })
     }
 
-    fn append<'a>(&'a self, events: &'a [Event]) -> Answer<'a, ()> {
+    fn append_with<'a>(&'a self, events: &'a [Event], letters: &'a [Letter]) -> Answer<'a, ()> {
         let mut inner = self.inner();
         let clash =
             events.iter().find(|e| inner.events.get(&e.run).is_some_and(|old| old.iter().any(|o| o.seq == e.seq)));
@@ -50,10 +51,50 @@ impl Store for MemoryStore {
             Some(event) => Err(StoreError::Contended { run: event.run.clone(), seq: event.seq }),
             None => {
                 events.iter().for_each(|e| inner.events.entry(e.run.clone()).or_default().push(e.clone()));
+                for letter in letters {
+                    let same =
+                        |(w, _): &(Waiting, bool)| w.letter.webhook == letter.webhook && w.letter.key == letter.key;
+                    if !inner.letters.iter().any(same) {
+                        let n = i64::try_from(inner.letters.len()).unwrap_or(i64::MAX);
+                        let waiting = Waiting { n, letter: letter.clone(), tries: 0, next_ms: 0, said: String::new() };
+                        inner.letters.push((waiting, false));
+                    }
+                }
                 Ok(())
             }
         };
         Box::pin(async move { result })
+    }
+
+    fn mailboxes(&self) -> Answer<'_, Vec<Mailbox>> {
+        let mut found: BTreeMap<String, Mailbox> = BTreeMap::new();
+        for (waiting, _) in self.inner().letters.iter().filter(|(_, gone)| !gone) {
+            let first = || Mailbox { webhook: waiting.letter.webhook.clone(), waiting: 0, first: waiting.clone() };
+            found.entry(waiting.letter.webhook.clone()).or_insert_with(first).waiting += 1;
+        }
+        Box::pin(async move { Ok(found.into_values().collect()) })
+    }
+
+    fn first_letter<'a>(&'a self, webhook: &'a str) -> Answer<'a, Option<Waiting>> {
+        let inner = self.inner();
+        let first = inner.letters.iter().find(|(waiting, gone)| !gone && waiting.letter.webhook == webhook);
+        let first = first.map(|(waiting, _)| waiting.clone());
+        Box::pin(async move { Ok(first) })
+    }
+
+    fn delivered(&self, letter: i64, _at_ms: i64) -> Answer<'_, ()> {
+        if let Some((_, gone)) = self.inner().letters.iter_mut().find(|(waiting, _)| waiting.n == letter) {
+            *gone = true;
+        }
+        Box::pin(async move { Ok(()) })
+    }
+
+    fn refused<'a>(&'a self, letter: i64, why: &'a str, next_ms: i64) -> Answer<'a, ()> {
+        if let Some((waiting, _)) = self.inner().letters.iter_mut().find(|(waiting, _)| waiting.n == letter) {
+            (waiting.tries, waiting.next_ms) = (waiting.tries + 1, next_ms);
+            waiting.said = why.to_owned();
+        }
+        Box::pin(async move { Ok(()) })
     }
 
     fn events<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<Event>> {

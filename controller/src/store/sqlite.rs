@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
-use super::{Answer, Event, LEASE_MS, Lease, Run, Store, StoreError, durations};
+use super::{Answer, Event, LEASE_MS, Lease, Letter, Mailbox, Run, Store, StoreError, Waiting, durations, outbox};
 use crate::history::Sample;
 use crate::rollout::Happening;
 
@@ -40,6 +40,12 @@ create table if not exists duration (
     bytes integer not null, items integer not null, took_us integer not null, at_ms integer not null,
     primary key (what, way, title, class, member, at_ms, took_us)
 ) strict, without rowid;
+create table if not exists outbox (
+    n integer primary key autoincrement, webhook text not null, key text not null, body text not null,
+    tries integer not null default 0, next_ms integer not null default 0, said text not null default '',
+    delivered_ms integer, unique (webhook, key)
+) strict;
+create index if not exists outbox_waiting on outbox (webhook, n) where delivered_ms is null;
 pragma user_version = 3;
 commit;
 ";
@@ -81,6 +87,13 @@ impl SqliteStore {
         Ok(store)
     }
 
+    /// As an earlier weiche left it.
+    #[cfg(test)]
+    pub(super) async fn back_to_version_2(&self) {
+        let text = "drop table outbox; drop table duration; pragma user_version = 2;";
+        sqlx::raw_sql(text).execute(&self.pool).await.expect("an older database");
+    }
+
     fn fault(&self, source: sqlx::Error) -> StoreError {
         database(&self.place, source)
     }
@@ -100,7 +113,7 @@ impl Store for SqliteStore {
         })
     }
 
-    fn append<'a>(&'a self, events: &'a [Event]) -> Answer<'a, ()> {
+    fn append_with<'a>(&'a self, events: &'a [Event], letters: &'a [Letter]) -> Answer<'a, ()> {
         Box::pin(async move {
             let mut transaction = self.pool.begin().await.map_err(|e| self.fault(e))?;
             for event in events {
@@ -115,8 +128,25 @@ impl Store for SqliteStore {
                     e => self.fault(e),
                 })?;
             }
+            outbox::put(&mut transaction, letters).await.map_err(|e| self.fault(e))?;
             transaction.commit().await.map_err(|e| self.fault(e))
         })
+    }
+
+    fn mailboxes(&self) -> Answer<'_, Vec<Mailbox>> {
+        Box::pin(async move { outbox::mailboxes(&self.pool).await.map_err(|e| self.fault(e)) })
+    }
+
+    fn first_letter<'a>(&'a self, webhook: &'a str) -> Answer<'a, Option<Waiting>> {
+        Box::pin(async move { outbox::first(&self.pool, webhook).await.map_err(|e| self.fault(e)) })
+    }
+
+    fn delivered(&self, letter: i64, at_ms: i64) -> Answer<'_, ()> {
+        Box::pin(async move { outbox::delivered(&self.pool, letter, at_ms).await.map_err(|e| self.fault(e)) })
+    }
+
+    fn refused<'a>(&'a self, letter: i64, why: &'a str, next_ms: i64) -> Answer<'a, ()> {
+        Box::pin(async move { outbox::refused(&self.pool, letter, why, next_ms).await.map_err(|e| self.fault(e)) })
     }
 
     fn events<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<Event>> {

@@ -139,3 +139,42 @@ async fn what_steps_took_is_kept_once_and_only_the_newest_of_like_ones() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn letters_come_with_their_events_or_not_at_all() {
+    each(async |store: &dyn Store| {
+        let a = run("a", 1);
+        store.add_run(&a, &Digest::of(b"a")).await.unwrap();
+        let letter = |to: &str, key: &str| Letter { webhook: to.into(), key: key.into(), body: format!("of {key}") };
+        store.append_with(&[event(&a, 1)], &[letter("x", "a-1"), letter("y", "a-1")]).await.unwrap();
+        store.append_with(&[event(&a, 2)], &[letter("x", "a-2")]).await.unwrap();
+        store.append_with(&[event(&a, 2)], &[letter("x", "a-3")]).await.expect_err("somebody else's event");
+        // What waits is said again by whoever finds it waiting, and kept once.
+        store.append_with(&[], &[letter("x", "a-2")]).await.unwrap();
+        let boxes: Vec<_> = store.mailboxes().await.unwrap().into_iter().map(|m| (m.webhook, m.waiting)).collect();
+        assert_eq!(boxes, [("x".to_owned(), 2), ("y".to_owned(), 1)]);
+        let first = store.first_letter("x").await.unwrap().unwrap();
+        assert_eq!((first.letter.key.as_str(), first.letter.body.as_str(), first.tries), ("a-1", "of a-1", 0));
+        store.refused(first.n, "503", 77).await.unwrap();
+        let again = store.first_letter("x").await.unwrap().unwrap();
+        assert_eq!((again.n, again.tries, again.next_ms, again.said.as_str()), (first.n, 1, 77, "503"));
+        store.delivered(first.n, 5).await.unwrap();
+        assert_eq!(store.first_letter("x").await.unwrap().unwrap().letter.key, "a-2");
+        // What was received is not put there again.
+        store.append_with(&[], &[letter("x", "a-1")]).await.unwrap();
+        assert_eq!(store.mailboxes().await.unwrap()[0].waiting, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_log_of_before_gets_what_is_new() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("weiche.db");
+    let store = SqliteStore::open(&path).await.expect("a database");
+    store.back_to_version_2().await;
+    drop(store);
+    let store = SqliteStore::open(&path).await.expect("a database of before");
+    assert_eq!(store.mailboxes().await.unwrap(), []);
+    assert_eq!(store.durations().await.unwrap(), []);
+}
