@@ -5,6 +5,7 @@
 //! have to change if they do not. It counts on hosts that are there and gates that are open; it says "fits, given bounds
 //! from n runs", never "guaranteed".
 
+pub mod actual;
 mod advice;
 pub mod agenda;
 mod assumed;

@@ -112,22 +112,27 @@ impl History {
 
     /// What is expected of something, from the samples that are nearest to it; `None`: there are too few.
     pub fn estimate(&self, sought: &Sought<'_>) -> Option<Estimate> {
-        let of = self.0.get(&(sought.what.to_owned(), sought.way))?;
-        let title = |sample: &Sample| sample.title == sought.title && !sample.title.is_empty();
-        let class = |sample: &Sample| sample.class == sought.class;
-        let member = |sample: &Sample| sample.member == sought.member && !sample.member.is_empty();
         // Parts of the machinery have nothing in common.
         let apart = sought.what == fold::AROUND;
-        let near: [&dyn Fn(&Sample) -> bool; 4] = [
-            &|sample| title(sample) && class(sample) && member(sample),
-            &|sample| title(sample) && class(sample),
-            &|sample| !apart && class(sample) && member(sample),
-            &|sample| !apart && class(sample),
-        ];
-        near.iter().find_map(|is_near| {
-            let samples: Vec<&Sample> = of.iter().filter(|sample| is_near(sample)).take(LAST).collect();
-            (samples.len() >= LEAST).then(|| bound::estimate(&samples, sought.size))
-        })
+        let class = |sample: &Sample| !apart && sample.class == sought.class;
+        let member = |sample: &Sample| sample.member == sought.member && !sample.member.is_empty();
+        let of_class =
+            || self.near(sought, |sample| class(sample) && member(sample)).or_else(|| self.near(sought, class));
+        self.of_title(sought).or_else(of_class)
+    }
+
+    /// The same, from samples of the same title only.
+    pub fn of_title(&self, sought: &Sought<'_>) -> Option<Estimate> {
+        let title =
+            |sample: &Sample| sample.title == sought.title && !sample.title.is_empty() && sample.class == sought.class;
+        let member = |sample: &Sample| sample.member == sought.member && !sample.member.is_empty();
+        self.near(sought, |sample| title(sample) && member(sample)).or_else(|| self.near(sought, title))
+    }
+
+    fn near(&self, sought: &Sought<'_>, is_near: impl Fn(&Sample) -> bool) -> Option<Estimate> {
+        let of = self.0.get(&(sought.what.to_owned(), sought.way))?;
+        let samples: Vec<&Sample> = of.iter().filter(|sample| is_near(sample)).take(LAST).collect();
+        (samples.len() >= LEAST).then(|| bound::estimate(&samples, sought.size))
     }
 
     /// Every group of like samples with its estimate, for people.

@@ -135,7 +135,7 @@ fn a_plan_and_a_run_in_a_pipeline() {
         town.weiche(&arguments)
     };
     plan("on=rathaus/fs").expect(2);
-    assert_eq!(junit(&at("plan.xml")), [2, 0, 0]);
+    assert_eq!(junit(&at("plan.xml")), [3, 0, 0]);
     let markdown = read(&at("plan.md"));
     assert!(markdown.contains("undo:") && markdown.contains("Exit code 2: changes are pending"), "{markdown}");
     assert!(markdown.contains("\n`````text\n"), "a fence that the content cannot close: {markdown}");

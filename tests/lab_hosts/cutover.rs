@@ -27,7 +27,7 @@ fn rows(host: &LabHost) -> BTreeSet<u32> {
 }
 
 /// The stages of a swap; without a freeze, and with a pause where it would have mattered.
-fn playbook(fleet: &Fleet, name: &str, freeze: bool) {
+pub(crate) fn playbook(fleet: &Fleet, name: &str, freeze: bool) {
     let hold = |on: &str, rest: &str| match freeze {
         true => format!("      - hold: {{ name: rows, {rest} }}\n        on: {on}\n"),
         false => format!("      - check: {{ command: [sleep, \"1\"] }}\n        on: {on}\n"),
@@ -47,7 +47,7 @@ fn playbook(fleet: &Fleet, name: &str, freeze: bool) {
 }
 
 /// A town hall with two servers, of which the first has the service.
-fn town(lab: &Lab) -> (Vec<LabHost>, Fleet<'_>) {
+pub(crate) fn town(lab: &Lab) -> (Vec<LabHost>, Fleet<'_>) {
     let hosts = lab.boot_all(&["old", "new"].map(HostOptions::named));
     std::thread::scope(|scope| {
         for host in &hosts {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
+mod back_test;
 mod centre_move;
 mod cutover;
 mod fleet;

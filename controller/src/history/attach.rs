@@ -28,7 +28,11 @@ fn takes(step: &Step, history: &History, class: &str, member: &str) -> Option<Ta
     let sought = |way, size| Sought { what, title: &step.title, way, class, member, size };
     let unknown = assumed(step);
     let same = !step.outlook.changes && matches!(step.action, Action::Resource(_) | Action::Transfer(_));
-    let forward = history.estimate(&sought(if same { Way::Same } else { Way::Forward }, step.outlook.size));
+    let (way, other) = if same { (Way::Same, Way::Forward) } else { (Way::Forward, Way::Same) };
+    let size = step.outlook.size;
+    // What was said to change and never did, or the other way round, has taken what it took.
+    let forward = history.of_title(&sought(way, size)).or_else(|| history.of_title(&sought(other, size)));
+    let forward = forward.or_else(|| history.estimate(&sought(way, size)));
     let back = (step.outlook.changes && !step.outlook.irreversible)
         .then(|| history.estimate(&sought(Way::Back, Size::default())))
         .flatten();

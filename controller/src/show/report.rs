@@ -3,6 +3,7 @@
 use serde::Serialize;
 use weiche_agent::protocol::StepOutcome;
 
+use crate::forecast::actual::{StageActual, actual};
 use crate::plan::Plan;
 use crate::rollout::Happening;
 use crate::store::Event;
@@ -20,6 +21,8 @@ struct Report<'a> {
     summary: crate::view::Counts,
     #[serde(flatten)]
     view: View,
+    /// The forecast beside what happened.
+    forecast: Vec<StageActual>,
     events: Vec<&'a Event>,
 }
 
@@ -39,6 +42,7 @@ pub fn json(plan: &Plan, events: &[Event]) -> String {
         simulated: &plan.simulated,
         summary: view.counts(),
         view,
+        forecast: actual(plan, events.iter().map(|event| (event.at_ms, &event.what))),
         events: events.iter().filter(|event| !is_told(event)).collect(),
     };
     // A report consists of strings, numbers and maps with string keys: it always serialises.
