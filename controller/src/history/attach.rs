@@ -31,11 +31,13 @@ fn takes(step: &Step, history: &History, class: &str, member: &str) -> Option<Ta
     let (way, other) = if same { (Way::Same, Way::Forward) } else { (Way::Forward, Way::Same) };
     let size = step.outlook.size;
     // What was said to change and never did, or the other way round, has taken what it took.
-    let forward = history.of_title(&sought(way, size)).or_else(|| history.of_title(&sought(other, size)));
-    let forward = forward.or_else(|| history.estimate(&sought(way, size)));
-    let back = (step.outlook.changes && !step.outlook.irreversible)
-        .then(|| history.estimate(&sought(Way::Back, Size::default())))
-        .flatten();
+    let usual = history.of_title(&sought(way, size));
+    let unusual = if usual.is_none() { history.of_title(&sought(other, size)) } else { None };
+    let idle = unusual.filter(|_| other == Way::Same).map(|found| Estimate { from: found.from, ..Estimate::NOTHING });
+    let forward = usual.or(unusual).or_else(|| history.estimate(&sought(way, size)));
+    let taken_back = sought(Way::Back, Size::default());
+    let back = history.of_title(&taken_back).or(idle).or_else(|| history.estimate(&taken_back));
+    let back = back.filter(|_| step.outlook.changes && !step.outlook.irreversible);
     if forward.is_none() && back.is_none() {
         return None;
     }
