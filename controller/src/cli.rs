@@ -18,6 +18,7 @@ mod init;
 mod kind;
 mod lease;
 mod log;
+mod paper;
 mod pause;
 mod plan;
 mod proof;
@@ -76,6 +77,7 @@ enum Command {
     Init(init::Args),
     Kind(kind::Args),
     Log(log::Args),
+    Paper(paper::Args),
     Pause(pause::Args),
     Plan(plan::Args),
     Report(report::Args),
@@ -125,6 +127,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Init(args) => init::run(&args),
         Command::Kind(args) => kind::run(&args),
         Command::Log(args) => log::run(args, &context).await,
+        Command::Paper(args) => paper::run(args, &context).await,
         Command::Pause(args) => pause::run(args, &context).await,
         Command::Plan(args) => plan::run(args, &context).await,
         Command::Report(args) => report::run(args, &context).await,

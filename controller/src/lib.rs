@@ -1,7 +1,7 @@
 //! The controller: reads a fleet, computes a plan, drives agents over SSH, keeps the run log.
 //!
 //! Arrows between the modules point one way: `calendar`, `content` <- `input` <- `approval` <- `plan` <- `rollout` <-
-//! `forecast` (all pure: no clock, file, socket or randomness) <- `drive`, `store`, `show`, `sandbox` <- `cli` <- `main`.
+//! `forecast` (all pure: no clock, file, socket or randomness) <- `drive`, `store`, `show`, `paper`, `sandbox` <- `cli` <- `main`.
 
 pub mod approval;
 pub mod calendar;
@@ -10,6 +10,7 @@ pub mod content;
 pub mod drive;
 pub mod forecast;
 pub mod input;
+pub mod paper;
 pub mod plan;
 pub mod rollout;
 pub mod sandbox;

@@ -1,8 +1,11 @@
 //! `weiche.yaml`: what holds for the whole fleet.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
+use super::paper::{Language, Person};
 use super::scalar::{Name, Period};
 use super::target::{AgentPlace, Become};
 use super::yaml::Located;
@@ -32,6 +35,12 @@ pub struct Config {
     /// OpenSSH `allowed_signers` file, relative to the fleet's directory.
     #[serde(default)]
     pub approvers: Option<Located<String>>,
+    /// Language of papers.
+    #[serde(default)]
+    pub language: Language,
+    /// Who has to do with runs, by the short name that a manual step's `by` may give.
+    #[serde(default)]
+    pub people: BTreeMap<Name, Person>,
 }
 
 impl Config {
