@@ -239,7 +239,9 @@ impl Chart {
             );
         }
         for (n, at) in self.ticks(9).into_iter().enumerate() {
-            let y = if n % 2 == 0 { TOP - 12.0 } else { TOP - 2.0 };
+            let y = if n % 2 == 0 { bottom + 11.0 } else { bottom + 21.0 };
+            // At the right edge there is no room for half of it.
+            let anchor = if x(at) > WIDE - 60.0 { "end" } else { "middle" };
             let _ = writeln!(
                 out,
                 "<path d=\"M{0:.1} {TOP}V{bottom:.1}\" stroke=\"#aaa\" stroke-dasharray=\"1 3\"/>",
@@ -247,9 +249,8 @@ impl Chart {
             );
             let _ = writeln!(
                 out,
-                "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\" font-size=\"10\">{}</text>",
+                "<text x=\"{:.1}\" y=\"{y}\" text-anchor=\"{anchor}\" font-size=\"10\">{}</text>",
                 x(at),
-                if y < TOP - 5.0 { bottom + 11.0 } else { bottom + 21.0 },
                 escaped(&when.day_and_clock(at))
             );
         }

@@ -62,22 +62,23 @@ impl When {
 
     /// `45 s`, `12 min`, `2 h 05 min`, `3 d 4 h`: rounded up, nobody is told that there is more time than there is.
     pub fn span(&self, ms: u64) -> String {
-        let (days, hours) = if self.language == Language::De { ("T", "Std.") } else { ("d", "h") };
+        let days = if self.language == Language::De { "T" } else { "d" };
         match ms.div_ceil(1000) {
             0..1 => "0 s".to_owned(),
             seconds @ 1..60 => format!("{seconds} s"),
             seconds => match seconds.div_ceil(60) {
                 minutes @ 0..60 => format!("{minutes} min"),
-                minutes @ 60..2880 => format!("{} {hours} {:02} min", minutes / 60, minutes % 60),
-                minutes => format!("{} {days} {} {hours}", minutes.div_ceil(60) / 24, minutes.div_ceil(60) % 24),
+                minutes @ 60..2880 => format!("{} h {:02} min", minutes / 60, minutes % 60),
+                minutes => format!("{} {days} {} h", minutes.div_ceil(60) / 24, minutes.div_ceil(60) % 24),
             },
         }
     }
 
-    /// A measured time to a tenth of a second: `12.3 s`, `12,3 s`.
+    /// A measured time to a tenth of a second, rounded up: `12.3 s`, `12,3 s`.
     pub fn measured(&self, ms: u64) -> String {
         let point = if self.language == Language::De { ',' } else { '.' };
-        if ms < 60_000 { format!("{}{point}{} s", ms / 1000, ms % 1000 / 100) } else { self.span(ms) }
+        let tenths = ms.div_ceil(100);
+        if tenths < 600 { format!("{}{point}{} s", tenths / 10, tenths % 10) } else { self.span(ms) }
     }
 
     fn zone(&self, at_ms: i64) -> String {
