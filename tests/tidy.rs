@@ -123,7 +123,7 @@ fn the_controllers_arrows_point_one_way() {
             &["forecast", "history"],
             &["store"],
             &["notice", "view"],
-            &["drive", "show", "sandbox"],
+            &["drive", "paper", "show", "sandbox"],
             &["cli"],
         ],
     );
@@ -136,7 +136,7 @@ fn the_pure_layers_have_no_shell_but_where_they_say_so() {
         .filter(|(path, text)| path.starts_with("controller/src") && text.contains("reason = \"shell\""))
         .map(|(path, _)| path.display().to_string())
         .filter(|path| {
-            ["approval", "calendar", "forecast", "history", "input", "notice", "plan", "rollout", "view"]
+            ["approval", "calendar", "forecast", "history", "input", "notice", "paper", "plan", "rollout", "view"]
                 .iter()
                 .any(|layer| path.contains(&format!("src/{layer}")))
         })

@@ -24,6 +24,7 @@ mod log;
 mod metrics;
 mod outbox;
 mod output;
+mod paper;
 mod pause;
 mod plan;
 mod post;
@@ -88,6 +89,7 @@ enum Command {
     Log(log::Args),
     Metrics(metrics::Args),
     Outbox(outbox::Args),
+    Paper(paper::Args),
     Pause(pause::Args),
     Plan(plan::Args),
     Report(report::Args),
@@ -142,6 +144,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Log(args) => log::run(args, &context).await,
         Command::Metrics(args) => metrics::run(args, &context).await,
         Command::Outbox(args) => outbox::run(args, &context).await,
+        Command::Paper(args) => paper::run(args, &context).await,
         Command::Pause(args) => pause::run(args, &context).await,
         Command::Plan(args) => plan::run(args, &context).await,
         Command::Report(args) => report::run(args, &context).await,

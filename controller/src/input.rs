@@ -12,6 +12,7 @@ pub mod files;
 pub mod fleet;
 pub mod load;
 pub mod member;
+pub mod paper;
 pub mod playbook;
 pub mod probe;
 pub mod profile;

@@ -72,6 +72,12 @@ impl Zone {
         Some(offset.to_timestamp(civil).ok()?.as_millisecond())
     }
 
+    /// What the offset of an instant is called there: `CET`. Empty beyond the years -9999 to 9999.
+    pub fn abbreviation(&self, at_ms: i64) -> String {
+        let at = Timestamp::from_millisecond(at_ms).ok();
+        at.map(|at| self.0.to_offset_info(at).abbreviation().to_owned()).unwrap_or_default()
+    }
+
     /// An instant for people: `Fri 2026-11-27 18:00 CET`.
     pub fn tell(&self, at_ms: i64) -> String {
         match Timestamp::from_millisecond(at_ms) {

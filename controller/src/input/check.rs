@@ -18,7 +18,7 @@ use super::scalar::address_problem;
 use super::signer::{self, Signers};
 use super::source::{Source, Sources, Span};
 use super::yaml::{self, decode};
-use super::{playbook as playbooks, profile as profiles, shipped, suggest, webhook};
+use super::{paper, playbook as playbooks, profile as profiles, shipped, suggest, webhook};
 use crate::calendar::{Holidays, Zone};
 
 /// The texts of a fleet, by their part in it.
@@ -32,6 +32,8 @@ pub struct Documents {
     pub profiles: Vec<Source>,
     /// `playbooks/*.yaml`.
     pub playbooks: Vec<Source>,
+    /// `papers/*.hbs`.
+    pub papers: Vec<Source>,
     /// The file of approvers, if `weiche.yaml` names one.
     pub approvers: Option<Source>,
     /// There are files besides these that could not be read, which was said already.
@@ -87,7 +89,9 @@ pub fn read(
         hosts: BTreeMap::new(),
         profiles: BTreeMap::new(),
         playbooks: BTreeMap::new(),
+        papers: documents.papers.iter().map(template).collect(),
     };
+    paper::check(&documents.papers, &mut problems);
     let mut gaps = Gaps { hosts: documents.unread, profiles: documents.unread, playbooks: documents.unread };
     for source in shipped::profiles().iter().chain(&documents.profiles) {
         sources.add(source.clone());
@@ -142,6 +146,10 @@ pub fn read(
     profile::check(&fleet, files, &later, gaps, sources, &mut problems);
     playbook::check(&mut fleet, files, gaps, &mut problems);
     problems.or(fleet)
+}
+
+fn template(source: &Source) -> (String, String) {
+    (source.name().trim_start_matches("papers/").to_owned(), source.text().to_owned())
 }
 
 /// Reads `weiche.yaml`; says whether that is what is returned.

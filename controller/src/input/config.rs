@@ -1,8 +1,11 @@
 //! `weiche.yaml`: what holds for the whole fleet.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
+use super::paper::{Language, Person};
 use super::scalar::{Name, Period};
 use super::target::{AgentPlace, Become};
 use super::webhook::Webhook;
@@ -40,6 +43,12 @@ pub struct Config {
     /// Who else is told of what happens in runs.
     #[serde(default)]
     pub webhooks: Vec<Webhook>,
+    /// Language of papers.
+    #[serde(default)]
+    pub language: Language,
+    /// Who has to do with runs, by the short name that a manual step's `by` may give.
+    #[serde(default)]
+    pub people: BTreeMap<Name, Person>,
 }
 
 impl Config {

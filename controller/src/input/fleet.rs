@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::config::{Config, SshOverride};
 use super::member::{Lease, Member};
+use super::paper::Person;
 use super::playbook::Playbook;
 use super::profile::{Parameter, Profile};
 use super::signer::Signers;
@@ -40,6 +41,7 @@ pub struct Fleet {
     pub(super) hosts: BTreeMap<HostName, Host>,
     pub(super) profiles: BTreeMap<String, Profile>,
     pub(super) playbooks: BTreeMap<String, Playbook>,
+    pub(super) papers: BTreeMap<String, String>,
 }
 
 /// What relative paths are relative to; the shell knows it.
@@ -135,6 +137,17 @@ impl Fleet {
         let windows = &self.members.get(member)?.windows;
         let (_, form) = windows.iter().find(|(known, _)| ***known == *name)?;
         form.window(&self.zone, self.holidays())
+    }
+
+    /// Who has to do with runs on this member, by short name: the fleet's people and its own.
+    pub fn people(&self, member: &str) -> BTreeMap<&str, &Person> {
+        let own = self.members.get(member).into_iter().flat_map(|member| &member.people);
+        self.config.people.iter().chain(own).map(|(name, person)| (&**name, person)).collect()
+    }
+
+    /// Templates of papers that take the place of shipped ones, by file name below `papers/`.
+    pub fn papers(&self) -> &BTreeMap<String, String> {
+        &self.papers
     }
 
     /// Its name.

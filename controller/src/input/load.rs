@@ -82,17 +82,18 @@ pub fn load(directory: &Path) -> Result<Loaded, Box<LoadFailure>> {
         unread |= source.is_none();
         source
     };
-    let mut folder = |folder: &str, problems: &mut Problems| {
-        let names = list(directory, folder, problems);
+    let mut folder = |folder: &str, endings: &[&str], problems: &mut Problems| {
+        let names = list(directory, folder, endings, problems);
         names.iter().filter_map(|name| document(name, problems)).collect::<Vec<_>>()
     };
-    let (members, profiles, playbooks) =
-        (folder("members", &mut problems), folder("profiles", &mut problems), folder("playbooks", &mut problems));
+    let [members, profiles, playbooks] =
+        ["members", "profiles", "playbooks"].map(|name| folder(name, &[".yaml", ".yml"], &mut problems));
+    let papers = folder("papers", &[".hbs"], &mut problems);
     let config = document("weiche.yaml", &mut problems);
     // One that is there but cannot be read was reported already.
     let missing = config.is_none() && problems.iter().any(|problem| problem.file == "weiche.yaml");
     let approvers = approvers(directory, config.as_ref(), &mut sources, &mut problems);
-    let documents = Documents { config, members, profiles, playbooks, approvers, unread };
+    let documents = Documents { config, members, profiles, playbooks, papers, approvers, unread };
     let base = Base { directory: directory.to_owned(), home: std::env::home_dir() };
     let files = DiskFiles::new(directory);
     let result = check::read(&documents, &files, base, &mut sources);
@@ -134,8 +135,8 @@ fn approvers(
     read(directory, name, sources, problems)
 }
 
-/// The YAML files of a folder, in order; none if there is no such folder.
-fn list(directory: &Path, folder: &str, problems: &mut Problems) -> Vec<String> {
+/// The files of a folder with one of these endings, in order; none if there is no such folder.
+fn list(directory: &Path, folder: &str, endings: &[&str], problems: &mut Problems) -> Vec<String> {
     let entries = match std::fs::read_dir(directory.join(folder)) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
@@ -147,7 +148,7 @@ fn list(directory: &Path, folder: &str, problems: &mut Problems) -> Vec<String> 
     let mut names = Vec::new();
     for entry in entries {
         match entry.map(|entry| entry.file_name().into_string()) {
-            Ok(Ok(name)) if !name.starts_with('.') && (name.ends_with(".yaml") || name.ends_with(".yml")) => {
+            Ok(Ok(name)) if !name.starts_with('.') && endings.iter().any(|ending| name.ends_with(ending)) => {
                 names.push(format!("{folder}/{name}"));
             }
             Ok(Ok(_)) => {}

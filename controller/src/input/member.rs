@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::config::SshOverride;
+use super::paper::{Language, Person};
 use super::probe::ProbeForm;
 use super::scalar::{Name, Period};
 use super::target::AgentPlace;
@@ -45,6 +46,12 @@ pub struct Member {
     /// What is left out of that.
     #[serde(default)]
     pub unwatched: Vec<Located<String>>,
+    /// Language of its papers; the fleet's if it is not given.
+    #[serde(default)]
+    pub language: Option<Language>,
+    /// Its own people, by short name; one of the fleet of the same name is not meant then.
+    #[serde(default)]
+    pub people: BTreeMap<Name, Person>,
     /// Its servers.
     #[serde(default)]
     pub servers: Vec<Device>,

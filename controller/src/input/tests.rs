@@ -76,6 +76,7 @@ pub(crate) fn read(texts: &Texts) -> (Result<(Fleet, Problems), Problems>, Sourc
             Some("allowed_signers") => documents.approvers = Some(source),
             Some("members") => documents.members.push(source),
             Some("profiles") => documents.profiles.push(source),
+            Some("papers") => documents.papers.push(source),
             Some("playbooks") => documents.playbooks.push(source),
             _ => {}
         }

@@ -89,6 +89,8 @@ fn stand_in(source: &Source) -> Member {
         vantage: None,
         watch: Vec::new(),
         unwatched: Vec::new(),
+        language: None,
+        people: BTreeMap::new(),
         servers: Vec::new(),
         pcs: Vec::new(),
         printers: Vec::new(),

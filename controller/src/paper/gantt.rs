@@ -1,0 +1,279 @@
+//! The weekend as a picture: for each host what was planned and what came, for each service when it was away; as SVG and
+//! as lines of text. The axis counts instants, not clock times: the night in which clocks change is as long as it is.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::when::When;
+use crate::calendar::Opening;
+use crate::forecast::Forecast;
+use crate::input::target::HostName;
+use crate::rollout::Happening;
+use crate::store::Event;
+use crate::view::View;
+
+/// What is drawn. Times are milliseconds since the epoch.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Chart {
+    /// Left edge.
+    pub from_ms: i64,
+    /// Right edge.
+    pub to_ms: i64,
+    /// Stages with the time in which each is planned.
+    pub stages: Vec<(String, i64, i64)>,
+    /// Windows.
+    pub windows: Vec<Opening>,
+    /// From top to bottom.
+    pub lines: Vec<Line>,
+}
+
+/// A host or a service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Line {
+    /// Its name.
+    pub label: String,
+    /// From, usual end, latest end.
+    pub planned: Vec<(i64, i64, i64)>,
+    /// As it came.
+    pub actual: Vec<(i64, i64)>,
+    /// Away.
+    pub gaps: Vec<(i64, i64)>,
+}
+
+/// Collects what is to be drawn; without events the plan alone.
+pub fn chart(forecast: &Forecast, events: &[Event], view: Option<&View>) -> Chart {
+    let mut lines: Vec<Line> = Vec::new();
+    for stage in &forecast.stages {
+        for (host, steps) in &stage.hosts {
+            let (Some(first), Some(last)) = (steps.first(), steps.last()) else { continue };
+            let bar = (first.start.usual_ms, last.end.usual_ms, last.end.latest_ms);
+            line(&mut lines, &host.0).planned.push(bar);
+        }
+    }
+    let mut begun: Vec<(&HostName, &str, i64)> = Vec::new();
+    for event in events {
+        let (host, stage) = match &event.what {
+            Happening::HostBegun { host, stage } => {
+                begun.push((host, stage, event.at_ms));
+                continue;
+            }
+            Happening::HostDone { host, stage }
+            | Happening::HostFailed { host, stage, .. }
+            | Happening::HostUndone { host, stage } => (host, stage),
+            _ => continue,
+        };
+        if let Some(at) = begun.iter().position(|(other, of, _)| *other == host && of == stage) {
+            let (_, _, from_ms) = begun.remove(at);
+            line(&mut lines, &host.0).actual.push((from_ms, event.at_ms));
+        }
+    }
+    let now_ms = events.last().map_or(i64::MIN, |event| event.at_ms);
+    for (host, _, from_ms) in begun {
+        line(&mut lines, &host.0).actual.push((from_ms, now_ms));
+    }
+    for (name, service) in view.into_iter().flat_map(|view| &view.services) {
+        let gaps = service
+            .here
+            .measure
+            .told
+            .iter()
+            .map(|gap| (gap.start_ms, gap.start_ms.saturating_add_unsigned(gap.away_ms)));
+        lines.push(Line { label: name.clone(), gaps: gaps.collect(), ..Line::default() });
+    }
+    let times = |line: &Line| {
+        let planned = line.planned.iter().flat_map(|(a, _, b)| [*a, *b]);
+        planned.chain(line.actual.iter().chain(&line.gaps).flat_map(|(a, b)| [*a, *b])).collect::<Vec<_>>()
+    };
+    let all: Vec<i64> = lines.iter().flat_map(times).chain([forecast.start_ms, forecast.end.latest_ms]).collect();
+    let mut windows: Vec<Opening> = Vec::new();
+    for opening in forecast.stages.iter().filter_map(|stage| stage.opening) {
+        if !windows.contains(&opening) {
+            windows.push(opening);
+        }
+    }
+    let from_ms = all.iter().copied().min().unwrap_or(0);
+    let to_ms = all.iter().copied().chain(windows.iter().map(|window| window.end_ms)).max().unwrap_or(0);
+    let stages = forecast.stages.iter().map(|stage| (stage.stage.clone(), stage.start.usual_ms, stage.end.usual_ms));
+    Chart { from_ms, to_ms: to_ms.max(from_ms + 60_000), stages: stages.collect(), windows, lines }
+}
+
+fn line<'a>(lines: &'a mut Vec<Line>, label: &str) -> &'a mut Line {
+    let at = lines.iter().position(|line| line.label == label).unwrap_or_else(|| {
+        lines.push(Line { label: label.to_owned(), ..Line::default() });
+        lines.len() - 1
+    });
+    &mut lines[at]
+}
+
+const MINUTE: i64 = 60_000;
+
+/// Distances of marks on the axis, in minutes.
+const STEPS: [i64; 10] = [5, 15, 30, 60, 120, 180, 360, 720, 1440, 10_080];
+
+impl Chart {
+    /// Instants for the axis, `most` at most.
+    fn ticks(&self, most: i64) -> Vec<i64> {
+        let length = self.to_ms - self.from_ms;
+        let step = STEPS.iter().map(|step| step * MINUTE).find(|step| length / step < most).unwrap_or(length.max(1));
+        let first = self.from_ms.div_euclid(step) * step + step;
+        (0..most).map(|n| first + n * step).take_while(|at| *at <= self.to_ms).collect()
+    }
+
+    /// As lines of text, none longer than `width` characters.
+    pub fn text(&self, when: &When, width: usize) -> String {
+        let width = width.max(1);
+        let label = self.lines.iter().map(|line| line.label.chars().count()).max().unwrap_or(0).min(width / 4);
+        let columns = width.saturating_sub(label + 1).max(1);
+        let column = |at_ms: i64| {
+            let along = (at_ms - self.from_ms).clamp(0, self.to_ms - self.from_ms);
+            usize::try_from(i128::from(along) * (columns as i128 - 1) / i128::from(self.to_ms - self.from_ms))
+                .unwrap_or(0)
+        };
+        let mut out = String::new();
+        let mut put = |name: &str, cells: &[char]| {
+            let name: String = name.chars().map(|c| if c.is_control() { ' ' } else { c }).take(label).collect();
+            let row = format!("{name:<label$} {}", cells.iter().collect::<String>());
+            let row: String = row.trim_end().chars().take(width).collect();
+            out.push_str(&row);
+            out.push('\n');
+        };
+        let (mut axis, mut free) = (vec![' '; columns], 0);
+        for at in self.ticks(8) {
+            let text: Vec<char> = format!("|{}", when.day_and_clock(at)).chars().collect();
+            let from = column(at);
+            if from >= free && from + text.len() <= columns {
+                axis[from..from + text.len()].copy_from_slice(&text);
+                free = from + text.len() + 1;
+            }
+        }
+        put("", &axis);
+        for line in &self.lines {
+            let mut plan = vec![' '; columns];
+            for (from, usual, latest) in &line.planned {
+                plan[column(*from)..=column(*latest)].fill('·');
+                plan[column(*from)..=column(*usual)].fill('─');
+            }
+            let mut actual = vec![' '; columns];
+            line.actual.iter().for_each(|(from, to)| actual[column(*from)..=column(*to)].fill('█'));
+            line.gaps.iter().for_each(|(from, to)| actual[column(*from)..=column(*to)].fill('x'));
+            if !line.planned.is_empty() {
+                put(&line.label, &plan);
+            }
+            if line.planned.is_empty() || !line.actual.is_empty() {
+                put(if line.planned.is_empty() { &line.label } else { "" }, &actual);
+            }
+        }
+        out
+    }
+
+    /// As SVG; everything that comes from data is escaped.
+    pub fn svg(&self, when: &When) -> String {
+        const LEFT: f64 = 190.0;
+        const WIDE: f64 = 1000.0;
+        const TOP: f64 = 56.0;
+        const HIGH: f64 = 26.0;
+        let bottom = TOP + HIGH * precise(self.lines.len() as i64);
+        let x = |at_ms: i64| {
+            let along =
+                precise(at_ms.clamp(self.from_ms, self.to_ms) - self.from_ms) / precise(self.to_ms - self.from_ms);
+            LEFT + along * (WIDE - LEFT - 10.0)
+        };
+        let mut out = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDE} {}\" font-family=\"sans-serif\" font-size=\"12\">\n\
+             <defs><pattern id=\"hatch\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
+             <path d=\"M0 0V6\" stroke=\"#888\" stroke-width=\"1\"/></pattern></defs>\n",
+            bottom + 24.0
+        );
+        let mut rect = |from: i64, to: i64, y: f64, high: f64, look: &str| {
+            let wide = (x(to) - x(from)).max(1.5);
+            // Writing to a string does not fail.
+            let _ = writeln!(
+                out,
+                "<rect x=\"{:.1}\" y=\"{y:.1}\" width=\"{wide:.1}\" height=\"{high:.1}\" {look}/>",
+                x(from)
+            );
+        };
+        let mut open_from = self.from_ms;
+        let mut windows = self.windows.clone();
+        windows.sort_by_key(|window| window.start_ms);
+        for window in &windows {
+            if window.start_ms > open_from {
+                rect(open_from, window.start_ms, TOP, bottom - TOP, "fill=\"url(#hatch)\"");
+            }
+            rect(window.close_ms, window.end_ms, TOP, bottom - TOP, "fill=\"url(#hatch)\" stroke=\"#000\"");
+            open_from = open_from.max(window.end_ms);
+        }
+        if !windows.is_empty() && open_from < self.to_ms {
+            rect(open_from, self.to_ms, TOP, bottom - TOP, "fill=\"url(#hatch)\"");
+        }
+        for (n, line) in (0i64..).zip(&self.lines) {
+            let y = TOP + HIGH * precise(n);
+            for (from, usual, latest) in &line.planned {
+                rect(*usual, *latest, y + 4.0, 9.0, "fill=\"#fff\" stroke=\"#000\" stroke-dasharray=\"2 2\"");
+                rect(*from, *usual, y + 4.0, 9.0, "fill=\"#fff\" stroke=\"#000\" stroke-width=\"1.5\"");
+            }
+            line.actual.iter().for_each(|(from, to)| rect(*from, *to, y + 15.0, 7.0, "fill=\"#555\""));
+            line.gaps.iter().for_each(|(from, to)| rect(*from, *to, y + 4.0, 18.0, "fill=\"#000\""));
+        }
+        for (n, (name, from, to)) in self.stages.iter().enumerate() {
+            let y = if n % 2 == 0 { 12.0 } else { 26.0 };
+            let _ = writeln!(
+                out,
+                "<path d=\"M{:.1} {:.1}V{bottom:.1}\" stroke=\"#000\" stroke-width=\"1.2\"/>",
+                x(*from),
+                y - 8.0
+            );
+            let _ = writeln!(
+                out,
+                "<text x=\"{:.1}\" y=\"{y}\" font-weight=\"bold\">{}</text>",
+                x(*from) + 3.0,
+                escaped(name)
+            );
+            let _ = writeln!(
+                out,
+                "<path d=\"M{:.1} {:.1}H{:.1}\" stroke=\"#000\" stroke-width=\"2\"/>",
+                x(*from),
+                y + 3.0,
+                x(*to)
+            );
+        }
+        for (n, at) in self.ticks(9).into_iter().enumerate() {
+            let y = if n % 2 == 0 { bottom + 11.0 } else { bottom + 21.0 };
+            // At the right edge there is no room for half of it.
+            let anchor = if x(at) > WIDE - 60.0 { "end" } else { "middle" };
+            let _ = writeln!(
+                out,
+                "<path d=\"M{0:.1} {TOP}V{bottom:.1}\" stroke=\"#aaa\" stroke-dasharray=\"1 3\"/>",
+                x(at)
+            );
+            let _ = writeln!(
+                out,
+                "<text x=\"{:.1}\" y=\"{y}\" text-anchor=\"{anchor}\" font-size=\"10\">{}</text>",
+                x(at),
+                escaped(&when.day_and_clock(at))
+            );
+        }
+        for (n, line) in (0i64..).zip(&self.lines) {
+            let y = TOP + HIGH * precise(n);
+            let label: String = if line.label.chars().count() > 27 {
+                line.label.chars().take(26).chain(['…']).collect()
+            } else {
+                line.label.clone()
+            };
+            let _ = writeln!(out, "<text x=\"2\" y=\"{:.1}\">{}</text>", y + 16.0, escaped(&label));
+            let _ = writeln!(out, "<path d=\"M0 {y:.1}H{WIDE}\" stroke=\"#ccc\"/>");
+        }
+        out + "</svg>\n"
+    }
+}
+
+/// Of lengths in a picture: below 2^53 nothing is lost.
+#[expect(clippy::cast_precision_loss, reason = "a picture")]
+fn precise(n: i64) -> f64 {
+    n as f64
+}
+
+fn escaped(text: &str) -> String {
+    handlebars::html_escape(text)
+}

@@ -1,0 +1,84 @@
+//! What a step does, in words: a sentence for each kind of step, in each language.
+
+use crate::input::paper::Language;
+use crate::input::scalar::Period;
+use crate::plan::Step;
+use crate::plan::procedure::Action;
+
+/// By kind of resource: English, German. `{}` is the resource; a kind that is not here is told by the step's title.
+const KINDS: &[(&str, [&str; 2])] = &[
+    ("apt_source", ["Set up the package source {}", "Paketquelle {} einrichten"]),
+    ("archive", ["Unpack {}", "{} entpacken"]),
+    ("authorized_key", ["Admit the key {}", "Schlüssel {} zulassen"]),
+    ("block", ["Write a section into {}", "Abschnitt in {} schreiben"]),
+    ("certificate", ["Put the certificate {} in place", "Zertifikat {} hinterlegen"]),
+    ("command", ["Run: {}", "Befehl ausführen: {}"]),
+    ("cron", ["Set the scheduled job {}", "Zeitgesteuerten Auftrag {} setzen"]),
+    ("directory", ["Make the directory {}", "Verzeichnis {} anlegen"]),
+    ("dns_record", ["Set the name {} in the DNS", "Namen {} im DNS setzen"]),
+    ("download", ["Put the downloaded file {} in place", "Heruntergeladene Datei {} ablegen"]),
+    ("file", ["Write the file {}", "Datei {} schreiben"]),
+    ("firewall", ["Set the firewall {}", "Firewall {} setzen"]),
+    ("group", ["Set up the group {}", "Gruppe {} einrichten"]),
+    ("hold", ["Hold new connections: {}", "Neue Verbindungen anhalten: {}"]),
+    ("hostname", ["Set the host name {}", "Rechnernamen {} setzen"]),
+    ("hosts_entry", ["Enter {} into the table of hosts", "{} in die Rechnertabelle eintragen"]),
+    ("ini", ["Set values in {}", "Werte in {} setzen"]),
+    ("line", ["Set a line in {}", "Zeile in {} setzen"]),
+    ("locale", ["Set the language {}", "Sprache {} setzen"]),
+    ("mirror", ["Copy {} from the other host", "{} vom anderen Rechner kopieren"]),
+    ("mount", ["Mount {}", "{} einhängen"]),
+    ("network", ["Set the network {}", "Netzwerk {} einrichten"]),
+    ("package", ["Install the package {}", "Paket {} installieren"]),
+    ("postgres_database", ["Set up the database {}", "Datenbank {} einrichten"]),
+    ("postgres_role", ["Set up the database user {}", "Datenbanknutzer {} einrichten"]),
+    ("postgres_server", ["Set the database server {}", "Datenbankserver {} umstellen"]),
+    ("postgres_upgrade", ["Upgrade the database server {}", "Datenbankserver {} auf neue Version bringen"]),
+    ("relay", ["Pass connections on: {}", "Verbindungen weiterleiten: {}"]),
+    ("replica", ["Copy the directory {} from another host", "Verzeichnis {} von einem anderen Rechner kopieren"]),
+    ("samba_share", ["Set up the share {}", "Freigabe {} einrichten"]),
+    ("service_address", ["Move the service address {}", "Dienstadresse {} umziehen"]),
+    ("symlink", ["Set the link {}", "Verweis {} setzen"]),
+    ("sysctl", ["Set the kernel's value {}", "Kernelwert {} setzen"]),
+    ("timer", ["Set the timer {}", "Zeitgeber {} setzen"]),
+    ("timezone", ["Set the time zone {}", "Zeitzone {} setzen"]),
+    ("tree", ["Put the files of {} in place", "Dateien von {} ablegen"]),
+    ("unit", ["Set the service {}", "Dienst {} schalten"]),
+    ("user", ["Set up the user {}", "Benutzer {} einrichten"]),
+];
+
+/// The kinds that have a sentence.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|(kind, _)| *kind)
+}
+
+/// What a step does. Not escaped.
+pub fn of(step: &Step, language: Language) -> String {
+    let pick = |texts: [&'static str; 2]| if language == Language::En { texts[0] } else { texts[1] };
+    match &step.action {
+        Action::Resource(resource) => {
+            let found = KINDS.iter().find(|(kind, _)| *kind == resource.kind);
+            let rest = step.title.strip_prefix(resource.kind.as_str()).map(str::trim);
+            match (found, rest) {
+                (Some((_, texts)), Some(rest)) if !rest.is_empty() => pick(*texts).replacen("{}", rest, 1),
+                _ => step.title.clone(),
+            }
+        }
+        Action::Transfer(transfer) => {
+            let text = pick(["Copy {path} from {host}", "{path} von {host} kopieren"]);
+            // The path last: it is data, and may hold `{host}`.
+            text.replacen("{host}", transfer.from.name(), 1).replacen("{path}", &transfer.path, 1)
+        }
+        Action::Check(check) if check.waits => {
+            let text = pick(["Wait, {within} at most, until: {}", "Warten, höchstens {within}, bis: {}"]);
+            let within = Period(check.within).to_string();
+            text.replacen("{within}", &within, 1).replacen("{}", &check.probe.to_string(), 1)
+        }
+        Action::Check(check) => pick(["Check: {}", "Prüfen: {}"]).replacen("{}", &check.probe.to_string(), 1),
+        Action::Manual(manual) => format!("{} {}", pick(["BY HAND:", "VON HAND:"]), manual.text),
+        Action::Reboot(reboot) => {
+            let text = pick(["Restart the host", "Rechner neu starten"]);
+            reboot.reason.as_ref().map_or_else(|| text.to_owned(), |reason| format!("{text} ({reason})"))
+        }
+    }
+}
