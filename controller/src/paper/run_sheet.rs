@@ -196,9 +196,9 @@ pub fn of(plan: &Plan, forecast: &Forecast, pen: Pen<'_>) -> RunSheet {
     }
 }
 
-/// Until when everything can still be taken back: not later than what has no way back begins at the earliest.
+/// Until when everything can still be taken back: not later than what has no way back usually begins.
 fn latest_abort(forecast: &Forecast) -> Option<i64> {
-    let point = forecast.no_return.as_ref().map(|point| point.at.earliest_ms);
+    let point = forecast.no_return.as_ref().map(|point| point.at.usual_ms);
     let last = forecast.stages.iter().filter_map(|stage| stage.latest_abort_ms).max();
     [point, last].into_iter().flatten().min()
 }
