@@ -8,7 +8,7 @@ mod bound;
 mod file;
 mod fold;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,7 +51,7 @@ pub struct Sample {
 }
 
 /// Which way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Way {
     /// It was carried out, and changed something.
@@ -95,67 +95,98 @@ pub struct Sought<'a> {
     pub size: Size,
 }
 
-/// Samples, newest first within what they are of.
+/// Samples, by all that makes them alike; of like ones the newest.
 #[derive(Clone, Debug, Default)]
-pub struct History(BTreeMap<(String, Way), Vec<Sample>>);
+pub struct History {
+    all: Vec<Sample>,
+    /// Numbers of samples, newest first, by what and way, and title, class and member as far as they are asked for.
+    near: HashMap<Near, Vec<usize>>,
+}
+
+/// What samples have in common; `None`: it does not matter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Near {
+    what: String,
+    way: Way,
+    class: String,
+    title: Option<String>,
+    member: Option<String>,
+}
 
 impl History {
     /// Of samples in any order.
     pub fn new(samples: impl IntoIterator<Item = Sample>) -> History {
-        let mut history = History::default();
-        for sample in samples {
-            history.0.entry((sample.what.clone(), sample.way)).or_default().push(sample);
+        let mut all: Vec<Sample> = samples.into_iter().collect();
+        all.sort_by(|a, b| b.at_ms.cmp(&a.at_ms).then_with(|| a.cmp(b)));
+        let mut near: HashMap<Near, Vec<usize>> = HashMap::new();
+        for (n, sample) in all.iter().enumerate() {
+            let told = |text: &String| (!text.is_empty()).then(|| text.clone());
+            for (title, member) in [(true, true), (true, false), (false, true), (false, false)] {
+                let key = Near {
+                    what: sample.what.clone(),
+                    way: sample.way,
+                    class: sample.class.clone(),
+                    title: told(&sample.title).filter(|_| title),
+                    member: told(&sample.member).filter(|_| member),
+                };
+                // What is not told is like nothing.
+                if key.title.is_some() == title && key.member.is_some() == member {
+                    let of = near.entry(key).or_default();
+                    if of.len() < LAST {
+                        of.push(n);
+                    }
+                }
+            }
         }
-        history.0.values_mut().for_each(|of| of.sort_by(|a, b| b.at_ms.cmp(&a.at_ms).then_with(|| a.cmp(b))));
-        history
+        History { all, near }
     }
 
     /// What is expected of something, from the samples that are nearest to it; `None`: there are too few.
     pub fn estimate(&self, sought: &Sought<'_>) -> Option<Estimate> {
         // Parts of the machinery have nothing in common.
         let apart = sought.what == fold::AROUND;
-        let class = |sample: &Sample| !apart && sample.class == sought.class;
-        let member = |sample: &Sample| sample.member == sought.member && !sample.member.is_empty();
-        let of_class =
-            || self.near(sought, |sample| class(sample) && member(sample)).or_else(|| self.near(sought, class));
+        let of_class = || if apart { None } else { self.nearest(sought, None) };
         self.of_title(sought).or_else(of_class)
     }
 
     /// The same, from samples of the same title only.
     pub fn of_title(&self, sought: &Sought<'_>) -> Option<Estimate> {
-        let title =
-            |sample: &Sample| sample.title == sought.title && !sample.title.is_empty() && sample.class == sought.class;
-        let member = |sample: &Sample| sample.member == sought.member && !sample.member.is_empty();
-        self.near(sought, |sample| title(sample) && member(sample)).or_else(|| self.near(sought, title))
+        self.nearest(sought, Some(sought.title))
     }
 
-    fn near(&self, sought: &Sought<'_>, is_near: impl Fn(&Sample) -> bool) -> Option<Estimate> {
-        let of = self.0.get(&(sought.what.to_owned(), sought.way))?;
-        let samples: Vec<&Sample> = of.iter().filter(|sample| is_near(sample)).take(LAST).collect();
-        (samples.len() >= LEAST).then(|| bound::estimate(&samples, sought.size))
-    }
-
-    /// Every group of like samples with its estimate, for people.
-    pub fn groups(&self) -> impl Iterator<Item = (&Sample, Estimate)> {
-        self.0.values().flat_map(|of| {
-            let mut groups: BTreeMap<(&str, &str, &str), Vec<&Sample>> = BTreeMap::new();
-            for sample in of {
-                let group = groups.entry((&sample.title, &sample.class, &sample.member)).or_default();
-                if group.len() < LAST {
-                    group.push(sample);
-                }
-            }
-            let mut told = Vec::new();
-            for group in groups.into_values() {
-                told.extend(group.first().map(|first| (*first, bound::estimate(&group, Size::default()))));
-            }
-            told
+    /// Of the same member, else of any.
+    fn nearest(&self, sought: &Sought<'_>, title: Option<&str>) -> Option<Estimate> {
+        [Some(sought.member), None].into_iter().find_map(|member| {
+            let key = Near {
+                what: sought.what.to_owned(),
+                way: sought.way,
+                class: sought.class.to_owned(),
+                title: title.map(str::to_owned),
+                member: member.map(str::to_owned),
+            };
+            let samples: Vec<&Sample> = self.near.get(&key)?.iter().filter_map(|n| self.all.get(*n)).collect();
+            (samples.len() >= LEAST).then(|| bound::estimate(&samples, sought.size))
         })
     }
 
-    /// All samples.
+    /// Every group of like samples with its estimate, for people: a sample of each.
+    pub fn groups(&self) -> Vec<(&Sample, Estimate)> {
+        let mut groups: BTreeMap<(&str, Way, &str, &str, &str), Vec<&Sample>> = BTreeMap::new();
+        for sample in &self.all {
+            let Sample { what, way, title, class, member, .. } = sample;
+            let group = groups.entry((what, *way, title, class, member)).or_default();
+            if group.len() < LAST {
+                group.push(sample);
+            }
+        }
+        let told = |group: Vec<&'_ Sample>| group.first().map(|_| bound::estimate(&group, Size::default()));
+        let firsts: Vec<&Sample> = groups.values().filter_map(|group| group.first().copied()).collect();
+        firsts.into_iter().zip(groups.into_values().filter_map(told)).collect()
+    }
+
+    /// All samples, newest first.
     pub fn samples(&self) -> impl Iterator<Item = &Sample> {
-        self.0.values().flatten()
+        self.all.iter()
     }
 }
 

@@ -15,6 +15,7 @@ pub mod takes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Facts, Fault, Observation, StepId};
@@ -25,10 +26,10 @@ use rules::Rules;
 use takes::{Around, Size, Takes};
 
 pub use build::{Tree, build, transfer_outlook};
-pub use saved::{ReadPlanError, read, write};
+pub use saved::{File as PlanFile, ReadPlanError, VERSION as FILE_VERSION, read, write};
 
 /// What is to be done, decided.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
     /// Makes two plans of the same work different, because each may be used once; and their keys.
     pub nonce: String,
@@ -68,7 +69,7 @@ pub struct Plan {
 }
 
 /// A service of a member that is measured for as long as a run is driven.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Metered {
     /// `member/service`.
     pub service: String,
@@ -89,7 +90,7 @@ pub fn differences(kind: &str, from: &serde_json::Value, to: &serde_json::Value)
 }
 
 /// A stage of the plan: hosts in parallel, the steps of each in order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stage {
     /// Its name in the playbook.
     pub name: String,
@@ -130,7 +131,7 @@ fn is_default(rules: &Rules) -> bool {
 }
 
 /// A step of the plan: what is done, and what that means as far as can be seen now.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Step {
     /// What is done.
     pub action: Action,
@@ -144,7 +145,7 @@ pub struct Step {
 }
 
 /// What a step would change, seen from the time of planning.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Outlook {
     /// Whether it changes anything.
     pub changes: bool,

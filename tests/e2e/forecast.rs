@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 use weiche_tests::sshd::Sshd;
-use weiche_tests::town::Town;
+use weiche_tests::town::{Town, ran, weiche};
+
+use crate::ci::valid;
 
 /// A member whose window is open whenever this test runs, but for the last hours of the 31st of December 2199.
 const ALWAYS: &str = "windows: { always: { from: \"2020-01-01 00:00\", to: \"2199-12-31 20:00\" } }\n";
@@ -60,6 +62,11 @@ fn three_runs_tell_what_the_next_one_takes() {
     let told = town.weiche(&["history", "show", "package"]).expect(0).stdout;
     assert!(told.contains("package (back)") && told.contains("(3 run(s))"), "{told}");
     let known = whatif(&town, &[], 0);
+    valid(&town, "forecast", std::slice::from_ref(&known));
+    let lines = town.weiche(&["--json", "history"]).expect(0).stdout;
+    let samples: Vec<Value> = lines.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+    valid(&town, "duration", &samples);
+    valid(&town, "report", &[serde_json::from_str(&town.weiche(&["report", "latest"]).expect(0).stdout).unwrap()]);
     for ((bound, from), (before, _)) in bounds(&known).iter().zip(&assumed) {
         assert_eq!(**from, serde_json::json!({ "runs": 3 }));
         assert!(bound.as_u64() < before.as_u64(), "{bound} after three runs, {before} before");
@@ -154,7 +161,47 @@ fn the_calendar_shows_what_collides_and_other_calendars_read_it() {
     let two = town.weiche(&calendar).expect(5).stdout;
     assert!(two.contains("CONFLICT between 1 and 2: one weiche at a time works for rathaus"), "{two}");
     assert!(two.contains("2 people are needed at once, there are 1"), "{two}");
+    valid(&town, "calendar", &[serde_json::from_str(&town.weiche(&["--json", "calendar"]).expect(5).stdout).unwrap()]);
     let events = events(&ics);
     assert_eq!(events.len(), 2, "{events:?}");
     assert!(events[0].contains("|office: rathaus|2199-12-24T17:00:00+00:00|True"), "{events:?}");
+}
+
+#[test]
+fn the_papers_of_a_run_and_of_one_that_was_taken_back_elsewhere() {
+    if let Err(why) = Sshd::available() {
+        return weiche_tests::skip("the_papers_of_a_run_and_of_one_that_was_taken_back_elsewhere", &why);
+    }
+    let town = town();
+    let plan = town.fleet().join("plan.json");
+    let plan = plan.to_str().unwrap();
+    town.weiche(&["plan", "office", "at=fs", "--output", plan]).expect(2);
+    valid(&town, "plan", &[serde_json::from_str(&std::fs::read_to_string(plan).unwrap()).unwrap()]);
+    let before = town.manifests(&["fs"]);
+    let paper = |arguments: &[&str]| town.weiche(&[&["paper"], arguments].concat()).expect(0).stdout;
+    let sheet = paper(&["run-sheet", "--plan", plan, "--language", "de", "--start", "2199-12-30 20:00"]);
+    assert!(sheet.contains("Ablaufplan") && sheet.contains("30.12.2199, 20:00 Uhr MEZ"), "{sheet}");
+    assert!(sheet.contains("Paket samba installieren") && sheet.contains("/etc/office.conf"), "{sheet}");
+    assert!(paper(&["summary", "--plan", plan]).contains("Summary for the management"));
+    let wrong = town.weiche(&["paper", "hand-over", "--plan", plan]).expect(1);
+    assert!(wrong.stderr.contains("of a run that has begun"), "{}", wrong.stderr);
+    town.weiche(&["apply", "--plan", plan]).expect(0);
+    let report = paper(&["hand-over", "latest"]);
+    assert!(report.contains("Hand-over report") && report.contains("new"), "{report}");
+    assert!(paper(&["gantt", "latest", "--text", "80"]).lines().all(|line| line.chars().count() <= 80));
+
+    // As the run sheet says: a copy of the fleet's directory takes the run back from anywhere.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let copied = std::process::Command::new("cp").arg("-a").arg(town.fleet()).arg(elsewhere.path()).status().unwrap();
+    assert!(copied.success());
+    let there = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(weiche());
+        command.arg("-C").arg(elsewhere.path().join("fleet")).args(arguments).env_remove("SSH_AUTH_SOCK");
+        ran(command.output().unwrap()).expect(0)
+    };
+    let said = there(&["rollback", "latest"]);
+    assert!(said.stderr.contains("every host is as it was"), "{}", said.stderr);
+    assert_eq!(town.manifests(&["fs"]), before);
+    let report = there(&["paper", "hand-over", "latest"]).stdout;
+    assert!(report.contains("taken back"), "{report}");
 }

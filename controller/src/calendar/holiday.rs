@@ -3,10 +3,11 @@
 use std::fmt;
 
 use jiff::civil::Date;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A calendar of public holidays, by its ISO 3166-2 code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Holidays {
     /// Saxony-Anhalt: section 2 of the Gesetz über die Sonn- und Feiertage (FeiertG LSA). Easter Sunday and Whit Sunday
     /// are none there.

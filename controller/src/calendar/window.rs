@@ -22,7 +22,7 @@ pub use search::HORIZON_DAYS;
 const WEEK: u32 = 7 * DAY_MINUTES as u32;
 
 /// A maintenance window.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Window {
     /// Where its times are meant.
     pub zone: Zone,
@@ -35,11 +35,12 @@ pub struct Window {
     pub holidays: Option<HolidayRule>,
     /// An opening that touches one of these days is left out.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schemars(with = "Vec<String>", extend("items" = { "type": "string", "format": "date" }))]
     pub except: BTreeSet<Date>,
 }
 
 /// What public holidays change, and whose they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HolidayRule {
     /// Which holidays.
     pub calendar: Holidays,
@@ -60,8 +61,9 @@ pub enum Rule {
 }
 
 /// When a window opens and closes: every day, every week, or once. Made by [`Pattern::new`] only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Ends", into = "Ends")]
+#[schemars(with = "Ends")]
 pub struct Pattern {
     from: Moment,
     to: Moment,
@@ -74,7 +76,7 @@ impl fmt::Display for Pattern {
 }
 
 /// Both ends as they are serialised.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Ends {
     from: Moment,

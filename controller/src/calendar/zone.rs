@@ -5,11 +5,13 @@ use std::fmt;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A time zone of the IANA database, e.g. `Europe/Berlin`. Serialised as its name; an unknown name is refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct Zone(TimeZone);
 
 /// Which instant is meant when a clock shows a time twice (the night in which daylight saving ends).

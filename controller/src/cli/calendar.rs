@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::exit::{Exit, Failure};
-use super::{Context, work};
+use super::{Context, output, work};
 use crate::drive::clock::now_ms;
 use crate::forecast::agenda::{Entry, conflicts, entries};
 use crate::forecast::{self, Options};
@@ -42,8 +42,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let collides = !conflicts.is_empty() || found.iter().any(|entry| !entry.fits);
     let agenda = Agenda { entries: found, conflicts };
     if let Some(path) = &args.ics {
-        let text = agenda::ics(&agenda, fleet.zone(), now);
-        std::fs::write(path, text).map_err(|e| Failure::of(&format!("write {}", path.display()), &e))?;
+        output::whole(path, &agenda::ics(&agenda, fleet.zone(), now))?;
     }
     work::print(&if context.json { agenda::json(&agenda) } else { agenda::text(&agenda, fleet.zone()) });
     Ok(if collides { Exit::DoesNotFit } else { Exit::Done })

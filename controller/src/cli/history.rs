@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::exit::{Exit, Failure};
-use super::{Context, work};
+use super::{Context, output, work};
 use crate::history::{self, History};
 
 /// Longest file that is read, in bytes.
@@ -59,9 +59,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             let all = store.durations().await.map_err(failed)?;
             let text = history::write(all.iter(), names);
             match output {
-                Some(path) => {
-                    std::fs::write(&path, text).map_err(|e| Failure::of(&format!("write {}", path.display()), &e))?;
-                }
+                Some(path) => output::whole(&path, &text)?,
                 None => work::print(&text),
             }
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
-use super::{Context, expect, work};
+use super::{Context, expect, output, work};
 use crate::input::load::Loaded;
 use crate::input::paper::Language;
 use crate::paper::people::People;
@@ -70,9 +70,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let view = events.first().map(|first| View::of(&first.run, &events));
     let paper = make(&args, context.json, &loaded, &plan, &events, view.as_ref())?;
     match &args.output {
-        Some(path) => {
-            std::fs::write(path, paper).map_err(|e| Failure::of(&format!("write {}", path.display()), &e))?;
-        }
+        Some(path) => output::whole(path, &paper)?,
         None => work::print(&paper),
     }
     Ok(Exit::Done)

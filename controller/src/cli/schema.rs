@@ -5,17 +5,21 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use super::exit::{Exit, Failure};
+use crate::history::Sample;
 use crate::input::diagnostic::Problems;
 use crate::input::schema::{Document, schema};
 use crate::notice::{self, Notice};
+use crate::plan;
+use crate::show::{agenda, forecast, report};
 use crate::store::{EVENT_VERSION, Event};
 use crate::view::View;
 
 /// Print the JSON Schema of a kind of file, for editors, or of what `--json` prints
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// fleet (weiche.yaml), member, playbook or profile; or of JSON: event (a line of `weiche log`), facts (of a host, by
-    /// `weiche facts`), notice (what webhooks get), problems (`weiche check`), status (a line of `weiche status`)
+    /// fleet (weiche.yaml), member, playbook or profile; or of JSON: calendar (`weiche calendar`), duration (a line of `weiche
+    /// history`), event (a line of `weiche log`), facts (of a host, by `weiche facts`), forecast (`weiche whatif`), notice (what
+    /// webhooks get), plan (a saved plan), problems (`weiche check`), report (`weiche report`), status (a line of `weiche status`)
     document: String,
 }
 
@@ -23,10 +27,15 @@ pub(super) struct Args {
 type Output = (&'static str, (u32, u32), fn() -> Value);
 
 /// What programs read, by name, with its version.
-const OUTPUTS: [Output; 4] = [
+const OUTPUTS: [Output; 9] = [
+    ("calendar", agenda::VERSION, output::<agenda::Told<'static>>),
+    ("duration", (1, 0), output::<Sample>),
     ("event", (EVENT_VERSION, 0), output::<Event>),
+    ("forecast", forecast::VERSION, output::<forecast::Told<'static>>),
     ("notice", notice::VERSION, output::<Notice>),
+    ("plan", plan::FILE_VERSION, output::<plan::PlanFile>),
     ("problems", (1, 0), output::<Problems>),
+    ("report", report::VERSION, output::<report::Report<'static>>),
     ("status", (1, 0), output::<View>),
 ];
 

@@ -118,9 +118,12 @@ impl Search<'_> {
         let lack = |margin: super::weekend::Margin| (margin.end_ms + margin.back_ms - margin.close_ms, margin.stage);
         let margins = weekend.margins(self.model, &lengths).filter(|margin| !margin.fits());
         let (by_ms, at) = margins.map(lack).max()?;
-        let enough = self.with(|model| model.longer_ms += by_ms);
+        // A longer window may let an earlier stage begin in an earlier one: so what lacks is not always what is needed.
+        let enough = |by_ms: usize| self.with(|model| model.longer_ms += i64::try_from(by_ms).unwrap_or(0));
+        let lacks = usize::try_from(by_ms).ok()?;
+        let by_ms = first_that_holds(1, lacks, enough).or_else(|| first_that_holds(lacks, lacks * 4, enough))?;
         let stage = self.model.stages[at].name.clone();
-        enough.then(|| Advice::LongerWindow { stage, by_ms: u64::try_from(by_ms).unwrap_or(0) })
+        Some(Advice::LongerWindow { stage, by_ms: u64::try_from(by_ms).ok()? })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a forecast promises, held against the machine: on random plans, with random durations and troubles.
 
+mod advice;
 mod agenda;
 mod live;
 mod promise;

@@ -107,7 +107,10 @@ fn a_run_log_is_folded_into_samples() {
     ];
     let found = fold(&plan, events.iter().map(|(at, what)| (*at, what)));
     let told: Vec<(&str, &str, u64)> = found.iter().map(|s| (s.what.as_str(), s.title.as_str(), s.took_us)).collect();
-    assert_eq!(told, [("around", "first", 1_500_000), ("file", "", 700_000), ("around", "between", 700_000)]);
+    assert_eq!(
+        told,
+        [("around", "first", 1_500_000), ("file", "file /etc/0", 700_000), ("around", "between", 700_000)]
+    );
 }
 
 #[test]
@@ -120,4 +123,26 @@ fn a_file_is_read_as_it_was_written_and_names_stay_at_home() {
     assert!(matches!(read("{}\n"), Err(ReadHistoryError::Header)));
     let cut = &text[..text.len() - 10];
     assert!(matches!(read(cut), Err(ReadHistoryError::Line { line: 3, .. })));
+}
+
+#[test]
+fn twenty_thousand_steps_find_what_they_took_before() {
+    let mut plan = scene::big(500, 40, &mut scene::Draw(fastrand::Rng::with_seed(1)));
+    plan.classes = plan.hosts().into_iter().map(|host| (host, "pc".to_owned())).collect();
+    let steps: Vec<(HostName, StepId)> =
+        plan.steps().map(|(_, host, s)| (host.clone(), s.action.id().clone())).collect();
+    let mut samples = Vec::new();
+    for run in 0..3_i64 {
+        let event = |(host, step): &(HostName, StepId)| {
+            let event = StepEvent { step: step.clone(), what: StepOutcome::Changed, took_us: 1_000_000 };
+            (run * 1_000, Happening::Step { host: host.clone(), event })
+        };
+        let events: Vec<(i64, Happening)> = steps.iter().map(event).collect();
+        samples.extend(fold(&plan, events.iter().map(|(at, what)| (*at, what))));
+    }
+    assert_eq!(samples.len(), 3 * 20_000);
+    attach(&mut plan, &History::new(samples));
+    let learned =
+        |step: &crate::plan::Step| step.takes.is_some_and(|takes| matches!(takes.forward.from, Basis::Runs(20)));
+    assert!(plan.steps().all(|(_, _, step)| learned(step)));
 }

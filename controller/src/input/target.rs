@@ -126,7 +126,7 @@ impl Default for AgentPlace {
 }
 
 /// Paths that belong to a host's manifest although no step manages them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Watch {
     /// With all that lies below.
     pub paths: Vec<String>,

@@ -285,9 +285,9 @@ fn row(
         |pick: fn(&StepForecast) -> i64| expected.map_or_else(|| "?".to_owned(), |step| when.day_and_clock(pick(step)));
     let span = |pick: fn(&StepForecast) -> u64| expected.map_or_else(|| "?".to_owned(), |step| when.span(pick(step)));
     let undo = match (&step.action, step.outlook.undo.as_str()) {
-        (Action::Check(_), _) => "–",
-        (_, "") => pen.words.restored,
-        (_, undo) => undo,
+        (Action::Check(_), _) => "–".to_owned(),
+        (_, "") => pen.words.restored.to_owned(),
+        (_, undo) => sentence::undo(undo, when.language),
     };
     Row {
         number: *number,
@@ -299,7 +299,7 @@ fn row(
         manual: who.is_some(),
         takes: span(|step| step.usual_ms),
         at_most: span(|step| step.bound_ms),
-        undo: undo.to_owned(),
+        undo,
         irreversible: step.outlook.irreversible,
         abort_by: expected.and_then(|step| step.abort_by_ms).map(|ms| when.day_and_clock(ms)),
         who,

@@ -47,6 +47,45 @@ const KINDS: &[(&str, [&str; 2])] = &[
     ("user", ["Set up the user {}", "Benutzer {} einrichten"]),
 ];
 
+/// What undo does, as plans say it, and in German. Longer ones first where one begins with another.
+const UNDO: &[(&str, &str)] = &[
+    ("none: POINT OF NO RETURN", "kein Rückweg: PUNKT OHNE RÜCKKEHR"),
+    (
+        "nothing to take back; what is taken back of other steps may take another restart to work",
+        "nichts zurückzunehmen; was von anderen Schritten zurückgenommen wird, wirkt vielleicht erst nach einem Neustart",
+    ),
+    ("nothing to take back", "nichts zurückzunehmen"),
+    ("a person takes it back, if need be", "nimmt bei Bedarf ein Mensch zurück"),
+    ("restart it if its configuration was put back", "neu starten, falls seine Einstellungen zurückgesetzt wurden"),
+    ("remove it again", "wieder entfernen"),
+    ("remove the tree again", "die Dateien wieder entfernen"),
+    (
+        "put back the tree as it is now (replaced contents are kept on the host)",
+        "die Dateien zurücksetzen, wie sie jetzt sind (Ersetztes bleibt auf dem Rechner aufgehoben)",
+    ),
+    ("put back what is there now", "zurücksetzen auf den jetzigen Stand"),
+    ("put back what is there then", "zurücksetzen auf den Stand unmittelbar davor"),
+];
+
+/// What follows an undo that is not exact.
+const BEST_EFFORT: [&str; 2] = [" (best effort, see below)", " (so gut es geht)"];
+
+/// What undo does, as the plan says it. Not escaped.
+pub fn undo(text: &str, language: Language) -> String {
+    if language == Language::En {
+        return text.replace(BEST_EFFORT[0], " (best effort)");
+    }
+    let (plain, rest) = match text.strip_suffix(BEST_EFFORT[0]) {
+        Some(plain) => (plain, BEST_EFFORT[1]),
+        None => (text, ""),
+    };
+    if let Some((_, german)) = UNDO.iter().find(|(english, _)| *english == plain) {
+        return format!("{german}{rest}");
+    }
+    let command = plain.strip_prefix("run `").and_then(|command| command.strip_suffix('`'));
+    command.map_or_else(|| text.to_owned(), |command| format!("`{command}` ausführen{rest}"))
+}
+
 /// The kinds that have a sentence.
 pub fn kinds() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|(kind, _)| *kind)

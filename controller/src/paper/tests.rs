@@ -175,3 +175,21 @@ fn a_fleets_template_takes_the_place_of_ours_and_mistakes_are_told_with_their_pl
 fn an_unknown_name_stays_free_text() {
     assert_eq!(People::default().named("the locksmith").name, "the locksmith");
 }
+
+#[test]
+fn what_plans_say_of_the_way_back_is_told_in_german() {
+    // As plan/build.rs says it; whoever adds a text there adds it to both.
+    let source = include_str!("../plan/build.rs");
+    let german = |text: &str| sentence::undo(text, Language::De);
+    let texts = source.split('"').skip(1).step_by(2);
+    let about = |text: &&str| {
+        let begins = ["put back ", "remove ", "nothing to take back", "restart it", "a person takes", "none: "];
+        begins.iter().any(|begin| text.starts_with(begin))
+    };
+    let found: Vec<&str> = texts.filter(about).collect();
+    assert!(found.len() > 8, "only {found:?}: the search is broken");
+    let same: Vec<_> = found.into_iter().filter(|text| german(text) == *text).collect();
+    assert!(same.is_empty(), "not in German: {same:?}");
+    assert_eq!(german("run `rm -f /x`"), "`rm -f /x` ausführen");
+    assert_eq!(german("remove it again (best effort, see below)"), "wieder entfernen (so gut es geht)");
+}

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Step, StepId};
@@ -52,7 +53,7 @@ pub struct Stage {
 }
 
 /// Steps of one host that follow one another in a stage whose hosts take turns.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Turn {
     /// Whose turn it is.
     pub host: HostName,
@@ -64,7 +65,7 @@ pub struct Turn {
 }
 
 /// The smallest thing a plan speaks of. Step ids are `STAGE.NUMBER`, unique per host.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// A resource on the host, carried out by its agent.
@@ -93,7 +94,7 @@ impl Action {
 }
 
 /// Makes `path` on this host the same as on `from`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Transfer {
     /// The step.
     pub id: StepId,
@@ -106,7 +107,7 @@ pub struct Transfer {
 }
 
 /// What is looked at, and for how long success is waited for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
     /// The step.
     pub id: StepId,
@@ -121,7 +122,7 @@ pub struct Check {
 }
 
 /// Ways to look.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Probe {
     /// A TCP connection from the controller to `host:port` succeeds.
@@ -251,7 +252,7 @@ impl fmt::Display for Probe {
 }
 
 /// A restart of the host; success is a new boot id.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reboot {
     /// The step.
     pub id: StepId,
@@ -262,7 +263,7 @@ pub struct Reboot {
 }
 
 /// An instruction to a person.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Manual {
     /// The step.
     pub id: StepId,

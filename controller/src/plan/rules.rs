@@ -1,6 +1,7 @@
 //! How a stage is carried out: in which waves, when it stops itself, and what then. Part of the plan; nothing here is
 //! decided later.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::approval::gate::Gate;
@@ -12,7 +13,7 @@ pub use crate::input::rollout::rule::{Amount, OnStop, Over, Overrun, Scope, Stop
 
 /// How a stage is carried out. The default is one wave of all hosts that is taken back with the whole run at the first
 /// failure.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rules {
     /// Its hosts, wave by wave, in the order in which they are begun; empty: one wave of all.
@@ -60,7 +61,7 @@ pub struct Rules {
 }
 
 /// A service of a member, and how to see from outside that it works.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceProbe {
     /// `member/service`.

@@ -1,5 +1,6 @@
 //! A plan as a file: JSON with its digest, so that what was cut or altered is refused.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use weiche_agent::digest::Digest;
@@ -7,13 +8,27 @@ use weiche_agent::digest::Digest;
 use super::Plan;
 
 /// Major and minor version of the format.
-const VERSION: (u32, u32) = (1, 0);
+pub const VERSION: (u32, u32) = (1, 0);
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
     weiche_plan: (u32, u32),
     digest: Digest,
     plan: Value,
+}
+
+/// A plan file, for its schema.
+#[derive(JsonSchema)]
+pub struct File {
+    /// Version of the format.
+    #[expect(dead_code, reason = "for the schema")]
+    weiche_plan: (u32, u32),
+    /// Digest of the plan's canonical JSON.
+    #[expect(dead_code, reason = "for the schema")]
+    digest: Digest,
+    /// The plan.
+    #[expect(dead_code, reason = "for the schema")]
+    plan: Plan,
 }
 
 /// Why a file is no plan.

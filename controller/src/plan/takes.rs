@@ -1,9 +1,10 @@
 //! What steps are expected to take. Part of the plan, so that forecast, papers and run go by the same numbers.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What something takes, in milliseconds: `least_ms <= usual_ms <= bound_ms`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Estimate {
     /// It was never shorter.
     pub least_ms: u64,
@@ -16,7 +17,7 @@ pub struct Estimate {
 }
 
 /// What an estimate rests on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
     /// So many earlier ones.
@@ -28,7 +29,7 @@ pub enum Basis {
 }
 
 /// What a step takes, there and back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Takes {
     /// To carry it out.
     pub forward: Estimate,
@@ -37,7 +38,7 @@ pub struct Takes {
 }
 
 /// What the machinery around the steps of a stage takes, for each host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Around {
     /// Until the first step: connection, guard.
     pub begin: Estimate,
@@ -56,7 +57,7 @@ pub struct Around {
 }
 
 /// How much a step has to move or to install.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Size {
     /// Bytes of contents.
     pub bytes: u64,

@@ -4,16 +4,26 @@ use std::fmt::Write;
 
 use icalendar::{Calendar, Component, Event};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::calendar::Zone;
 use crate::forecast::agenda::{Conflict, Entry, Why};
 
 /// Major and minor version of the JSON.
-const VERSION: (u32, u32) = (1, 0);
+pub const VERSION: (u32, u32) = (1, 0);
+
+/// A calendar as `weiche calendar --json` prints it.
+#[derive(Serialize, JsonSchema)]
+pub struct Told<'a> {
+    /// Version of this form.
+    weiche_calendar: (u32, u32),
+    #[serde(flatten)]
+    agenda: &'a Agenda,
+}
 
 /// What a calendar shows.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Agenda {
     /// By time.
     pub entries: Vec<Entry>,
@@ -23,12 +33,6 @@ pub struct Agenda {
 
 /// As JSON.
 pub fn json(agenda: &Agenda) -> String {
-    #[derive(Serialize)]
-    struct Told<'a> {
-        weiche_calendar: (u32, u32),
-        #[serde(flatten)]
-        agenda: &'a Agenda,
-    }
     serde_json::to_string_pretty(&Told { weiche_calendar: VERSION, agenda }).unwrap_or_default() + "\n"
 }
 

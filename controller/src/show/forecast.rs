@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use jiff::SignedDuration;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::calendar::Zone;
@@ -12,12 +13,16 @@ use crate::plan::Plan;
 use weiche_agent::digest::Digest;
 
 /// Major and minor version of the JSON.
-const VERSION: (u32, u32) = (1, 0);
+pub const VERSION: (u32, u32) = (1, 0);
 
-#[derive(Serialize)]
-struct Told<'a> {
+/// A forecast as `weiche whatif --json` prints it.
+#[derive(Serialize, JsonSchema)]
+pub struct Told<'a> {
+    /// Version of this form.
     weiche_forecast: (u32, u32),
+    /// Digest of the plan.
     plan: Digest,
+    /// Its playbook.
     playbook: &'a str,
     #[serde(flatten)]
     forecast: &'a Forecast,

@@ -9,6 +9,7 @@ use weiche_agent::protocol::{Fault, StepOutcome};
 use super::service::{name as seen, seconds, why};
 use crate::calendar::Zone;
 use crate::plan::Plan;
+use crate::rollout::reckoning::Reckoning;
 use crate::rollout::{Happening, Outcome};
 use crate::store::Event;
 
@@ -34,6 +35,8 @@ pub struct Progress {
     told: std::collections::BTreeSet<String>,
     /// Where people look at their clocks.
     zone: Zone,
+    /// How the run lies in time.
+    reckoning: Option<Reckoning>,
 }
 
 impl Progress {
@@ -48,7 +51,7 @@ impl Progress {
         });
         let titles =
             plan.steps().map(|(_, host, s)| ((host.to_string(), s.action.id().to_string()), s.title.clone())).collect();
-        Progress { style, bar, titles, told: Default::default(), zone: super::reckoning::zone(plan) }
+        Progress { style, bar, titles, told: Default::default(), zone: super::reckoning::zone(plan), reckoning: None }
     }
 
     /// Shows one event.
@@ -64,6 +67,16 @@ impl Progress {
             && !matches!(step.what, StepOutcome::Note(_))
         {
             bar.inc(1);
+        }
+        if let Happening::Reckoned { reckoning } = &event.what {
+            self.reckoning = Some(reckoning.clone());
+        }
+        if matches!(event.what, Happening::RollbackStarted { .. } | Happening::RunEnded { .. }) {
+            self.reckoning = None;
+        }
+        if let Some(bar) = &self.bar {
+            let left = self.reckoning.as_ref().map(|of| super::reckoning::left(of, event.at_ms));
+            bar.set_message(left.unwrap_or_default());
         }
         if let Some(line) = self.line(&event.what) {
             match &self.bar {

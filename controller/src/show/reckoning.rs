@@ -36,3 +36,46 @@ pub fn text(reckoning: &Reckoning, zone: &Zone) -> String {
         Decide::TooLate => format!("{line}\n== TOO LATE: a rollback would no longer end in the window"),
     }
 }
+
+/// What is left at this time, in few words: `through in 12m, 4m BEHIND, abort within 1h 20m`.
+pub fn left(reckoning: &Reckoning, now_ms: i64) -> String {
+    let Reckoning { expected_ms, ahead_ms, abort_by_ms, .. } = reckoning;
+    let until = |at: i64| u64::try_from(at - now_ms).ok().filter(|ms| *ms > 0).map(span);
+    let through =
+        until(*expected_ms).map_or_else(|| "to be through by now".to_owned(), |ms| format!("through in {ms}"));
+    let lies = match ahead_ms.unsigned_abs() {
+        ms if ms < NONE_MS => String::new(),
+        ms if *ahead_ms > 0 => format!(", {} ahead", span(ms)),
+        ms => format!(", {} BEHIND", span(ms)),
+    };
+    let abort = abort_by_ms.map(|at| match until(at) {
+        Some(ms) => format!(", abort within {ms}"),
+        None => ", TOO LATE to abort in the window".to_owned(),
+    });
+    format!("{through}{lies}{}", abort.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_counts_down() {
+        let reckoning = Reckoning {
+            stage: "cutover".into(),
+            expected_ms: 720_000,
+            latest_ms: 900_000,
+            ahead_ms: -240_000,
+            abort_by_ms: Some(4_800_000),
+            decide: Decide::NotNow,
+        };
+        assert_eq!(left(&reckoning, 0), "through in 12m, 4m BEHIND, abort within 1h 20m");
+        assert_eq!(left(&reckoning, 600_000), "through in 2m, 4m BEHIND, abort within 1h 10m");
+        assert_eq!(left(&reckoning, 4_800_000), "to be through by now, 4m BEHIND, TOO LATE to abort in the window");
+        let fine = Reckoning { ahead_ms: 100, abort_by_ms: None, ..reckoning };
+        assert_eq!(left(&fine, 0), "through in 12m");
+        let asked = Reckoning { abort_by_ms: Some(0), decide: Decide::Now, ..fine };
+        let text = text(&asked, &Zone::UTC);
+        assert!(text.contains("== DECIDE BY Thu 1970-01-01 00:00 UTC") && text.contains("weiche abort"), "{text}");
+    }
+}

@@ -1,5 +1,6 @@
 //! A run as a report for programs: versioned JSON, a fold over plan and events.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use weiche_agent::protocol::StepOutcome;
 
@@ -10,19 +11,26 @@ use crate::store::Event;
 use crate::view::View;
 
 /// Major and minor version of the report.
-const VERSION: (u32, u32) = (1, 0);
+pub const VERSION: (u32, u32) = (1, 0);
 
-#[derive(Serialize)]
-struct Report<'a> {
+/// A run as `weiche report` prints it.
+#[derive(Serialize, JsonSchema)]
+pub struct Report<'a> {
+    /// Version of this form.
     weiche_report: (u32, u32),
+    /// Name of the fleet.
     fleet: &'a str,
+    /// Inputs of the playbook.
     inputs: &'a std::collections::BTreeMap<String, serde_json::Value>,
+    /// Hosts whose package and unit commands are simulated.
     simulated: &'a std::collections::BTreeSet<crate::input::target::HostName>,
+    /// Steps over all hosts.
     summary: crate::view::Counts,
     #[serde(flatten)]
     view: View,
     /// The forecast beside what happened.
     forecast: Vec<StageActual>,
+    /// What happened, but for what steps told on their way.
     events: Vec<&'a Event>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::calendar::Zone;
 use crate::rollout::Outcome;
 use crate::view::{Sight, State, View};
 
@@ -32,6 +33,9 @@ fn render(view: &View, out: &mut String) -> std::fmt::Result {
     }
     if let Some(why) = &view.halted {
         writeln!(out, "  nothing begins any more: {why}")?;
+    }
+    if let Some(reckoning) = &view.reckoning {
+        writeln!(out, "{}", super::reckoning::text(reckoning, &Zone::UTC))?;
     }
     for (name, host) in &view.hosts {
         let counts = host.counts;

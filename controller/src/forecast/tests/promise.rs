@@ -16,7 +16,7 @@ use crate::rollout::{Outcome, Standing};
 /// Random plans.
 const PLANS: u64 = 10_000;
 
-fn each(plans: u64, test: impl Fn(u64, &Plan, Options, &mut Draw)) {
+pub(super) fn each(plans: u64, test: impl Fn(u64, &Plan, Options, &mut Draw)) {
     for seed in 0..plans {
         let mut draw = Draw(fastrand::Rng::with_seed(seed));
         let plan = plan(&mut draw);

@@ -60,7 +60,7 @@ fn step(stage: &str, n: usize, manual: bool, draw: &mut Draw) -> Step {
         size: Size::default(),
         seen: None,
     };
-    Step { action, title: String::new(), outlook, takes: Some(takes) }
+    Step { action, title: format!("file /etc/{n}"), outlook, takes: Some(takes) }
 }
 
 fn window(draw: &mut Draw) -> Window {

@@ -63,21 +63,21 @@ fn prepare(stage: &str) -> Vec<Step> {
             "file",
             "/etc/samba/smb.conf.d/freigaben-der-verbandsgemeinde-obere-aller/verwaltung.conf",
             true,
-            "put back the file as it was",
+            "put back what is there now",
         ),
-        resource(id(3), "firewall", "weiche-move", true, "take out the rules"),
+        resource(id(3), "firewall", "weiche-move", true, "remove it again"),
     ]
 }
 
 fn swap(name: &str, stage: &str) -> Vec<Step> {
     let id = |n: u32| StepId(format!("{stage}.{n}"));
-    let unit = resource(id(1), "unit", "smbd.service", true, "start it again, as it was");
+    let unit = resource(id(1), "unit", "smbd.service", true, "put back what is there now (best effort, see below)");
     let transfer = Transfer { id: id(2), from: host("old-01"), path: "/srv/files".into(), delete: true };
     let transfer = step(
         Action::Transfer(transfer),
         "transfer /srv/files",
         true,
-        "restore what was replaced from the copy beside it",
+        "put back the tree as it is now (replaced contents are kept on the host)",
     );
     let within = Duration::from_secs(300);
     let probe = Probe::Tcp(format!("{name}.obere-aller.example:445"));
@@ -86,7 +86,7 @@ fn swap(name: &str, stage: &str) -> Vec<Step> {
     if name == "fs-01" {
         let text = "move the cable of the users' network from port 3 to port 7 of the switch in room 0.12".to_owned();
         let manual = Manual { id: id(4), text, by: Some("frida".into()), takes: Some(Duration::from_secs(600)) };
-        steps.push(step(Action::Manual(manual), "manual", false, "move the cable back"));
+        steps.push(step(Action::Manual(manual), "manual", false, "a person takes it back, if need be"));
     }
     steps
 }
@@ -102,7 +102,12 @@ fn finish(name: &str, stage: &str) -> Vec<Step> {
         "dc-01" | "fs-01" => {
             let (id, reason) = (StepId(format!("{stage}.1")), Some("a new kernel".to_owned()));
             let reboot = Reboot { id, reason, within: Duration::from_secs(600) };
-            vec![step(Action::Reboot(reboot), "reboot", true, "restart it on its old kernel")]
+            vec![step(
+                Action::Reboot(reboot),
+                "reboot",
+                true,
+                "nothing to take back; what is taken back of other steps may take another restart to work",
+            )]
         }
         _ => Vec::new(),
     }
