@@ -17,7 +17,7 @@ mod model;
 mod weekend;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -119,12 +119,15 @@ pub struct Chance {
 }
 
 /// Who does manual steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Technicians {
     /// How many there are; `None`: as many as it takes.
     pub available: Option<u32>,
-    /// Most manual steps that wait at once.
+    /// Most people who have something to do at once.
     pub at_once: u32,
+    /// Whom steps name.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub named: BTreeSet<String>,
 }
 
 /// Steps by what their bounds rest on; steps that change nothing are not counted.

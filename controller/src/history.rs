@@ -17,7 +17,7 @@ use crate::plan::takes::{Basis, Estimate, Size};
 
 pub use attach::attach;
 pub use file::{ReadHistoryError, read, write};
-pub use fold::fold;
+pub use fold::{ByHand, fold};
 
 /// Fewer samples than this say nothing (DESIGN.md, section 6).
 pub const LEAST: usize = 3;
@@ -29,7 +29,7 @@ pub const LAST: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sample {
-    /// Kind of the resource, `check`, `reboot`, `transfer`; `around` for what the machinery around steps takes.
+    /// Kind of the resource, `check`, `reboot`, `transfer`, `manual`; `around` for what the machinery around steps takes.
     pub what: String,
     /// Title of the step, e.g. `package nginx`; which part of the machinery. Empty: not told.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -64,8 +64,28 @@ pub struct Plan {
     /// What kind of host each is, as durations are compared among hosts of a kind: `server`, `pc`, `simulated`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub classes: BTreeMap<HostName, String>,
+    /// Who does manual steps.
+    #[serde(default, skip_serializing_if = "Crew::is_unknown")]
+    pub crew: Crew,
     /// In order.
     pub stages: Vec<Stage>,
+}
+
+/// Who does manual steps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Crew {
+    /// So many people do something at once; `None`: as many as it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub technicians: Option<u32>,
+    /// Who of those that steps name is one person, and does one thing after the other. Others are a role.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub persons: BTreeSet<String>,
+}
+
+impl Crew {
+    fn is_unknown(&self) -> bool {
+        *self == Crew::default()
+    }
 }
 
 /// A service of a member that is measured for as long as a run is driven.

@@ -50,6 +50,17 @@ pub struct Run {
     pub created_ms: i64,
 }
 
+/// A manual step that a person has confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmed {
+    /// `HOST:STEP`.
+    pub step: String,
+    /// Who said so.
+    pub by: String,
+    /// When, in milliseconds since the epoch.
+    pub at_ms: i64,
+}
+
 /// What the store answers, in the future.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
@@ -78,8 +89,8 @@ pub trait Store: Send + Sync {
     fn runs(&self) -> Answer<'_, Vec<Run>>;
     /// Notes that a person has confirmed a manual step.
     fn confirm<'a>(&'a self, run: &'a RunId, step: &'a str, by: &'a str, at_ms: i64) -> Answer<'a, ()>;
-    /// The confirmed steps of a run, `HOST:STEP` each.
-    fn confirmed<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<String>>;
+    /// The confirmed steps of a run, in the order in which they were confirmed.
+    fn confirmed<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<Confirmed>>;
     /// Leaves what a person has decided for whoever drives the run.
     fn order<'a>(&'a self, run: &'a RunId, order: &'a Happening, at_ms: i64) -> Answer<'a, ()>;
     /// What persons have decided and nobody has taken up yet, in order, each with its number.

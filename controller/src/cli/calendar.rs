@@ -1,6 +1,7 @@
 //! `weiche calendar`: which members need which windows for what, and where that collides.
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::exit::{Exit, Failure};
@@ -32,12 +33,15 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let now = now_ms();
     let mut found: Vec<Entry> = Vec::new();
     for (plan, start_ms) in plans(&args, context, &loaded, now).await? {
-        let options = Options { start_ms, technicians: fleet.technicians(), ..Options::default() };
+        let options = Options { start_ms, ..Options::default() };
         found.extend(entries(&plan, &forecast::of(&plan, &options)));
     }
     found.retain(|entry| entry.opening.end_ms > now);
     found.sort_by(|a, b| (a.opening, a.from_ms, &a.members).cmp(&(b.opening, b.from_ms, &b.members)));
-    found.iter_mut().for_each(|entry| entry.holidays = holidays(&loaded, entry));
+    for entry in &mut found {
+        entry.holidays = holidays(&loaded, entry);
+        entry.persons = persons(&loaded, entry);
+    }
     let conflicts = conflicts(&found, fleet.technicians());
     let collides = !conflicts.is_empty() || found.iter().any(|entry| !entry.fits);
     let agenda = Agenda { entries: found, conflicts };
@@ -68,8 +72,10 @@ async fn plans(args: &Args, context: &Context, loaded: &Loaded, now: i64) -> Res
         let failed = |e| Failure::of("read the run log", &e);
         for run in store.runs().await.map_err(failed)? {
             let view = View::of(&run.id, &store.events(&run.id).await.map_err(failed)?);
-            if let (State::New | State::Forward(_), Ok(plan)) = (&view.state, crate::plan::read(&run.plan)) {
-                found.retain(|(other, _): &(Plan, i64)| other.digest() != plan.digest());
+            let Ok(plan) = crate::plan::read(&run.plan) else { continue };
+            // A plan is used once: what its run did or does counts, not the file.
+            found.retain(|(other, _): &(Plan, i64)| other.digest() != plan.digest());
+            if let State::New | State::Forward(_) = view.state {
                 found.push((plan, if view.started_ms > 0 { view.started_ms } else { now }));
             }
         }
@@ -80,6 +86,21 @@ async fn plans(args: &Args, context: &Context, loaded: &Loaded, now: i64) -> Res
 fn read(path: &Path) -> Result<Plan, Failure> {
     let text = std::fs::read_to_string(path).map_err(|e| Failure::of(&format!("read {}", path.display()), &e))?;
     crate::plan::read(&text).map_err(|e| Failure::of(&format!("{} cannot be used", path.display()), &e))
+}
+
+/// Two members' people of one name are two: whom only a member knows is named with it.
+fn persons(loaded: &Loaded, entry: &Entry) -> BTreeSet<String> {
+    let own = |member: &str, name: &str| {
+        loaded.fleet().member(member).is_some_and(|of| of.people.keys().any(|known| **known == *name))
+    };
+    let named = |name: &String| {
+        let of = entry.members.iter().map(|member| match own(member, name) {
+            true => format!("{member}/{name}"),
+            false => name.clone(),
+        });
+        of.collect::<Vec<_>>()
+    };
+    entry.persons.iter().flat_map(named).collect()
 }
 
 /// The public holidays that an entry's window touches.

@@ -9,11 +9,12 @@ use super::{Context, work};
 use crate::calendar::{Moment, Zone};
 use crate::drive::clock::now_ms;
 use crate::forecast::{self, Forecast, Options};
-use crate::history::{self, History};
-use crate::input::fleet::HostKind;
+use crate::history::{self, ByHand, History};
+use crate::input::fleet::{Fleet, HostKind};
 use crate::input::load::Loaded;
 use crate::input::target::HostName;
-use crate::plan::Plan;
+use crate::plan::procedure::Action;
+use crate::plan::{Crew, Plan};
 use crate::store::Store;
 
 /// Weekends that are sampled for one forecast.
@@ -25,7 +26,7 @@ pub(super) struct When {
     /// The run begins then, in the fleet's time zone [default: now]: `2026-11-27 18:00`, `sat 20:00` or `20:00`, the next one
     #[arg(long, value_name = "TIME")]
     start: Option<Moment>,
-    /// So many people do manual steps at once [default: the fleet's `technicians:`, else as many as it takes]
+    /// So many people do manual steps at once [default: as the plan says; there: the fleet's `technicians:`, else as many as it takes]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     technicians: Option<u32>,
 }
@@ -40,8 +41,15 @@ impl When {
                     .hint("it is now ".to_owned() + &zone.tell(now))
             })?,
         };
-        let technicians = self.technicians.or(loaded.fleet().technicians());
-        Ok(Options { start_ms, technicians, without, weekends: WEEKENDS })
+        Ok(Options { start_ms, technicians: self.technicians, without, weekends: WEEKENDS })
+    }
+
+    /// Notes in a plan with whom it is planned.
+    pub(super) fn staff(&self, plan: &mut Plan) {
+        if self.technicians.is_some() {
+            plan.crew.technicians = self.technicians;
+            forecast::settle(plan);
+        }
     }
 
     /// The forecast of a plan.
@@ -59,6 +67,7 @@ pub(super) async fn expect(context: &Context, loaded: &Loaded, plan: &mut Plan) 
         Some(HostKind::Pc) => "pc",
         Some(HostKind::Server) | None => "server",
     };
+    plan.crew = crew(fleet, plan);
     plan.classes = plan.hosts().into_iter().map(|host| (host.clone(), class(&host).to_owned())).collect();
     let history = if work::store_path(context, loaded).exists() {
         let store = work::store(context, Some(loaded)).await?;
@@ -71,10 +80,21 @@ pub(super) async fn expect(context: &Context, loaded: &Loaded, plan: &mut Plan) 
     Ok(())
 }
 
+/// Whom the fleet knows of those who do manual steps.
+fn crew(fleet: &Fleet, plan: &Plan) -> Crew {
+    let named = plan.steps().filter_map(|(_, host, step)| match &step.action {
+        Action::Manual(manual) => manual.by.as_ref().filter(|by| fleet.people(host.member()).contains_key(by.as_str())),
+        _ => None,
+    });
+    Crew { technicians: fleet.technicians(), persons: named.cloned().collect() }
+}
+
 /// Remembers what the steps of a run took.
 pub(super) async fn remember(store: &dyn Store, plan: &Plan, run: &RunId) -> Result<(), Failure> {
     let events = store.events(run).await.map_err(|e| work::store_failure(&e))?;
-    let samples = history::fold(plan, events.iter().map(|event| (event.at_ms, &event.what)));
+    let confirmed = store.confirmed(run).await.map_err(|e| work::store_failure(&e))?;
+    let by_hand = confirmed.iter().map(|c| ByHand { step: &c.step, by: &c.by, at_ms: c.at_ms });
+    let samples = history::fold(plan, events.iter().map(|event| (event.at_ms, &event.what)), by_hand);
     store.add_durations(&samples).await.map_err(|e| work::store_failure(&e))
 }
 

@@ -27,11 +27,12 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let what = format!("weiche plan {}", args.playbook);
     let inputs = work::inputs(&args.inputs)?;
     args.files.begin(&what)?;
-    let prepared = match work::prepare(context, &args.playbook, &inputs, None).await {
+    let mut prepared = match work::prepare(context, &args.playbook, &inputs, None).await {
         Ok(prepared) => prepared,
         Err(failure) => return args.files.fail(&what, failure),
     };
     prepared.pool.close().await;
+    args.when.staff(&mut prepared.plan);
     let forecast = args.when.forecast(&prepared.plan, &prepared.loaded)?;
     let saved = crate::plan::write(&prepared.plan);
     if let Some(path) = &args.output {

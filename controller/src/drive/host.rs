@@ -211,7 +211,7 @@ async fn in_order(
                 let confirmed = shared.store.confirmed(&shared.run).await.map_err(|e| {
                     Fault::new(FaultCode::Io, e.to_string()).within("ask the run log for a confirmation")
                 })?;
-                if !confirmed.contains(&name) {
+                if !confirmed.iter().any(|confirmed| confirmed.step == name) {
                     return Ok(Some((manual.id.clone(), manual.to_string())));
                 }
                 StepOutcome::Unchanged

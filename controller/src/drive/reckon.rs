@@ -24,8 +24,8 @@ pub(super) struct Reckoner {
 }
 
 impl Reckoner {
-    pub(super) fn new(plan: &Plan, start_ms: i64, technicians: Option<u32>) -> Reckoner {
-        let live = Live::new(plan, &Options { start_ms, technicians, ..Options::default() });
+    pub(super) fn new(plan: &Plan, start_ms: i64) -> Reckoner {
+        let live = Live::new(plan, &Options { start_ms, ..Options::default() });
         Reckoner { live, said: None, due: Instant::now() }
     }
 

@@ -63,8 +63,6 @@ pub struct Job {
     pub lease: Option<Held>,
     /// Whether an approval in the run log counts.
     pub proof: Proof,
-    /// How many people do manual steps at once, as far as is known.
-    pub technicians: Option<u32>,
     /// Who else is told.
     pub receivers: Vec<Receiver>,
 }
@@ -200,7 +198,7 @@ pub async fn run(
     let mut asked = BTreeMap::new();
     // What the machine knows and the run log does not have yet: written in one go, before anything comes of it.
     let start_ms = past.first().map_or_else(now_ms, |event| event.at_ms);
-    let reckoner = Reckoner::new(&shared.plan, start_ms, job.technicians);
+    let reckoner = Reckoner::new(&shared.plan, start_ms);
     let mut unwritten = Unwritten { happenings: Vec::new(), waiting: Vec::new(), reckoner };
     past.iter().for_each(|event| unwritten.reckoner.on(event.at_ms, &event.what));
     let mut told: Vec<Told> = Vec::new();
@@ -277,15 +275,16 @@ pub async fn run(
             Standing::Working => None,
             Standing::Ended(outcome) => break 'driven Ending::Ended(outcome),
             Standing::Manual => {
-                let go_on = asked
-                    .iter()
-                    .filter(|((host, step), text): &(&(HostName, String), &String)| confirm(host, step, text));
-                let confirmed: Vec<(HostName, String)> = go_on.map(|(key, _)| key.clone()).collect();
+                // People take their time over each: when they said so counts.
+                let go_on = asked.iter().filter_map(|((host, step), text): (&(HostName, String), &String)| {
+                    confirm(host, step, text).then(|| (host.clone(), step.clone(), now_ms()))
+                });
+                let confirmed: Vec<(HostName, String, i64)> = go_on.collect();
                 if confirmed.is_empty() {
                     break 'driven Ending::Waiting(Standing::Manual);
                 }
-                for (host, step) in &confirmed {
-                    shared.store.confirm(&shared.run, &format!("{host}:{step}"), "terminal", now).await?;
+                for (host, step, at_ms) in &confirmed {
+                    shared.store.confirm(&shared.run, &format!("{host}:{step}"), "terminal", *at_ms).await?;
                     asked.remove(&(host.clone(), step.clone()));
                 }
                 rollout.wake();

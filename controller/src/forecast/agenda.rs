@@ -11,6 +11,7 @@ use super::{Forecast, StageForecast};
 use crate::calendar::Opening;
 use crate::input::target::HostName;
 use crate::plan::Plan;
+use crate::plan::procedure::Action;
 
 /// Work of one plan in one opening of a window. Times are milliseconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +36,9 @@ pub struct Entry {
     pub back_by_ms: i64,
     /// People who are needed at once: one who looks on, or as many as have something to do.
     pub people: u32,
+    /// Who of them has to be there in person: short names.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub persons: BTreeSet<String>,
     /// Whether it fits.
     pub fits: bool,
     /// Public holidays that the window touches.
@@ -57,6 +61,8 @@ pub struct Conflict {
 pub enum Why {
     /// One weiche at a time works on these members' hosts.
     Members(BTreeSet<String>),
+    /// These persons are needed at both.
+    Persons(BTreeSet<String>),
     /// More people are needed than there are.
     People {
         /// At once.
@@ -81,6 +87,7 @@ pub fn entries(plan: &Plan, forecast: &Forecast) -> Vec<Entry> {
                 entry
             }
         };
+        entry.persons.extend(persons(plan, &stage.stage));
         entry.stages.push(stage.stage.clone());
         entry.hosts.extend(stage.hosts.keys().cloned());
         entry.members.extend(stage.hosts.keys().map(|host| host.member().to_owned()));
@@ -101,9 +108,19 @@ fn entry(plan: &Plan, forecast: &Forecast, stage: &StageForecast, opening: Openi
         to_ms: stage.end.latest_ms,
         back_by_ms: stage.end.latest_ms,
         people: forecast.technicians.at_once.max(1),
+        persons: BTreeSet::new(),
         fits: forecast.fits,
         holidays: Vec::new(),
     }
+}
+
+/// Who of the crew has something to do in a stage.
+fn persons<'a>(plan: &'a Plan, stage: &'a str) -> impl Iterator<Item = String> + 'a {
+    let named = plan.steps().filter(move |(of, ..)| *of == stage).filter_map(|(.., step)| match &step.action {
+        Action::Manual(manual) => manual.by.as_ref(),
+        _ => None,
+    });
+    named.filter(|by| plan.crew.persons.contains(*by)).cloned()
 }
 
 /// What cannot be at once: one weiche at a time works for a member, and people are in one place.
@@ -115,6 +132,10 @@ pub fn conflicts(entries: &[Entry], technicians: Option<u32>) -> Vec<Conflict> {
             let both: BTreeSet<String> = one.members.intersection(&other.members).cloned().collect();
             if !both.is_empty() && one.plan != other.plan {
                 found.push(Conflict { entries: vec![at, n], why: Why::Members(both) });
+            }
+            let both: BTreeSet<String> = one.persons.intersection(&other.persons).cloned().collect();
+            if !both.is_empty() && one.plan != other.plan {
+                found.push(Conflict { entries: vec![at, n], why: Why::Persons(both) });
             }
         }
         // Whatever begins while others are at work: the most that are needed at once, are needed when something begins.

@@ -1,12 +1,12 @@
 //! Drives the rollout machine in virtual time: whatever it asks for takes as long as one weekend says.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use weiche_agent::protocol::{Digest, Fault, FaultCode, StepId};
 
 use super::lengths::Lengths;
-use super::model::Model;
+use super::model::{Model, Step};
 use super::{weekend, work};
 use crate::input::target::HostName;
 use crate::rollout::{Action, Happening, Outcome, Rollout, Standing};
@@ -180,21 +180,24 @@ impl<'a> Clockwork<'a> {
     fn persons(&mut self) {
         let waits: Vec<(usize, usize)> =
             self.rollout.waiting().filter_map(|(host, step)| self.find(host, step)).collect();
-        self.played.persons = self.played.persons.max(waits.len());
-        let model = self.model;
-        let pieces: Vec<i64> = waits.iter().map(|(stage, host)| self.step_ms(*stage, *host)).collect();
-        let now = self.now;
+        let pieces: Vec<(Option<usize>, i64)> = waits.iter().map(|(stage, host)| self.by_hand(*stage, *host)).collect();
+        let named: BTreeSet<usize> = pieces.iter().filter_map(|(person, _)| *person).collect();
+        let unnamed = pieces.iter().filter(|(person, _)| person.is_none()).count();
+        self.played.persons = self.played.persons.max(named.len() + unnamed);
         let mut ends = Vec::new();
-        let last = work::ends(model.technicians, now, pieces.iter().copied(), |end| ends.push(end));
-        for (((stage, host), end), piece) in waits.iter().zip(ends).zip(pieces) {
+        let last = work::by_people(self.model.technicians, self.now, &pieces, |end| ends.push(end));
+        for (((stage, host), end), (_, piece)) in waits.iter().zip(ends).zip(pieces) {
             self.played.steps[*stage][*host].push((end - piece, end));
             self.next[*stage][*host] = Through { steps: self.next[*stage][*host].steps + 1, spent_ms: 0 };
         }
         self.at(last, Event::Persons);
     }
 
-    fn step_ms(&self, stage: usize, host: usize) -> i64 {
-        self.lengths.stages[stage].steps[host].get(self.next[stage][host].steps).copied().unwrap_or(0)
+    /// Who does the host's next step, and how long it takes.
+    fn by_hand(&self, stage: usize, host: usize) -> (Option<usize>, i64) {
+        let next = self.next[stage][host].steps;
+        let person = self.model.stages[stage].parts[host].steps.get(next).and_then(Step::person);
+        (person, self.lengths.stages[stage].steps[host].get(next).copied().unwrap_or(0))
     }
 
     fn find(&self, host: &HostName, step: &StepId) -> Option<(usize, usize)> {
@@ -269,7 +272,7 @@ impl<'a> Clockwork<'a> {
         let steps = &self.model.stages[stage].parts[host].steps;
         let Through { steps: from, spent_ms } = self.next[stage][host];
         let from = from.min(steps.len());
-        let manual = steps[from..].iter().position(|step| step.manual).map_or(steps.len(), |n| from + n);
+        let manual = steps[from..].iter().position(Step::manual).map_or(steps.len(), |n| from + n);
         let to = manual.min(fails).max(from);
         let rest = &self.lengths.stages[stage].steps[host][from..to];
         let spent = rest.first().map_or(0, |first| spent_ms.min(*first));
@@ -352,7 +355,7 @@ impl<'a> Clockwork<'a> {
                 self.played.ends[at] = Some(self.now);
                 if failed {
                     Happening::HostFailed { host, stage, fault: Fault::new(FaultCode::Unknown, "played") }
-                } else if !turns && steps.get(to).is_some_and(|step| step.manual) {
+                } else if !turns && steps.get(to).is_some_and(Step::manual) {
                     let step = StepId(format!("{stage}.{to}"));
                     Happening::HostWaits { host, stage, step, text: String::new() }
                 } else {

@@ -12,6 +12,7 @@ use super::weekend::{Margin, Weekend};
 use super::{Bases, Between, Chance, Forecast, NoReturn, Problem, StageForecast, StepForecast, Technicians};
 use crate::input::target::HostName;
 use crate::plan::Plan;
+use crate::plan::procedure::Action;
 use crate::plan::takes::Basis;
 
 /// What a forecast is made for.
@@ -19,7 +20,7 @@ use crate::plan::takes::Basis;
 pub struct Options {
     /// When the run is begun, in milliseconds since the epoch.
     pub start_ms: i64,
-    /// How many persons do manual steps; `None`: as many as it takes.
+    /// How many persons do manual steps; `None`: as many as the plan says.
     pub technicians: Option<u32>,
     /// Hosts that are left out.
     pub without: BTreeSet<HostName>,
@@ -49,7 +50,6 @@ pub fn of(plan: &Plan, options: &Options) -> Forecast {
     let stages: Vec<StageForecast> = (0..weekend.stages.len()).map(|at| foresight.stage(at)).collect();
     let end = stages.iter().map(|stage| stage.end).next_back();
     let start = Between { earliest_ms: options.start_ms, usual_ms: options.start_ms, latest_ms: options.start_ms };
-    let at_once = u32::try_from(played[2].persons).unwrap_or(u32::MAX);
     Forecast {
         start_ms: options.start_ms,
         end: end.unwrap_or(start),
@@ -57,7 +57,7 @@ pub fn of(plan: &Plan, options: &Options) -> Forecast {
         problems,
         no_return: foresight.no_return(&stages),
         chance,
-        technicians: Technicians { available: options.technicians, at_once },
+        technicians: technicians(plan, options, played[2].persons),
         basis: bases(&model),
         stages,
         advice,
@@ -71,6 +71,7 @@ pub fn settle(plan: &mut Plan) {
     model.stages.iter_mut().for_each(Stage::forget_windows);
     let lengths = Lengths::new(&model, &mut Pace::Bound);
     let weekend = Weekend::of(&model, &lengths, 0);
+    plan.stages.iter_mut().for_each(|stage| stage.needs_ms = 0);
     for margin in weekend.margins(&model, &lengths) {
         let needs_ms = &mut plan.stages[margin.stage].needs_ms;
         *needs_ms = (*needs_ms).max(margin.end_ms + margin.back_ms - weekend.stages[margin.stage].start_ms);
@@ -234,9 +235,22 @@ fn delayed_by(stage: &Stage, hosts: &BTreeMap<HostName, Vec<StepForecast>>) -> O
     u64::try_from(last - before).ok().filter(|ms| *ms > 0).map(|ms| (name.clone(), ms))
 }
 
+fn technicians(plan: &Plan, options: &Options, at_once: usize) -> Technicians {
+    let steps = plan.steps().filter(|(_, host, _)| !options.without.contains(*host));
+    let named = steps.filter_map(|(.., step)| match &step.action {
+        Action::Manual(manual) => manual.by.clone(),
+        _ => None,
+    });
+    Technicians {
+        available: options.technicians.or(plan.crew.technicians),
+        at_once: u32::try_from(at_once).unwrap_or(u32::MAX),
+        named: named.collect(),
+    }
+}
+
 fn bases(model: &Model) -> Bases {
     let mut bases = Bases { fewest: u32::MAX, ..Bases::default() };
-    for step in model.stages.iter().flat_map(Stage::steps).filter(|step| step.changes || step.manual) {
+    for step in model.stages.iter().flat_map(Stage::steps).filter(|step| step.changes || step.manual()) {
         match step.forward.from {
             Basis::Runs(n) => {
                 bases.runs += 1;

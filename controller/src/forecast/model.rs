@@ -7,7 +7,7 @@ use super::assumed;
 use super::weekend::{self, Margin, Weekend};
 use crate::calendar::Opening;
 use crate::input::target::HostName;
-use crate::plan::procedure::Action;
+use crate::plan::procedure::{Action, Manual};
 use crate::plan::rules::{May, Rules};
 use crate::plan::takes::{Around, Basis, Estimate};
 use crate::plan::{self, Plan};
@@ -61,10 +61,19 @@ pub(super) struct HostPart {
 pub(super) struct Step {
     pub(super) forward: Estimate,
     pub(super) back: Estimate,
-    /// A person does it.
-    pub(super) manual: bool,
+    pub(super) by: By,
     pub(super) changes: bool,
     pub(super) irreversible: bool,
+}
+
+/// Who does a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Weiche,
+    /// Somebody who is free.
+    Anybody,
+    /// This person of the crew.
+    Person(usize),
 }
 
 impl Model {
@@ -72,11 +81,12 @@ impl Model {
         let connections = if plan.connections == 0 { usize::MAX } else { plan.connections };
         let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX).max(1);
         let mut touched = BTreeSet::new();
-        let stage = |stage| Stage::new(stage, (connections, options), &mut touched);
+        let persons: Vec<&str> = plan.crew.persons.iter().map(String::as_str).collect();
+        let stage = |stage| Stage::new(stage, (connections, options), &persons, &mut touched);
         Model {
             stages: plan.stages.iter().map(stage).collect(),
             connections,
-            technicians: options.technicians.map_or(usize::MAX, count),
+            technicians: options.technicians.or(plan.crew.technicians).map_or(usize::MAX, count),
             longer_ms: 0,
             sites: plan.sites.clone(),
             hosts: plan.hosts().iter().filter(|host| !options.without.contains(*host)).count(),
@@ -146,13 +156,18 @@ impl Model {
 }
 
 impl Stage {
-    fn new(stage: &plan::Stage, (connections, options): (usize, &Options), touched: &mut BTreeSet<HostName>) -> Stage {
+    fn new(
+        stage: &plan::Stage,
+        (connections, options): (usize, &Options),
+        persons: &[&str],
+        touched: &mut BTreeSet<HostName>,
+    ) -> Stage {
         let taken = |host: &&HostName| !options.without.contains(*host);
         let hosts: Vec<HostName> = stage.hosts.keys().filter(taken).cloned().collect();
         let number = |host: &HostName| hosts.binary_search(host).ok();
         let part = |host: &HostName| HostPart {
             first: touched.insert(host.clone()),
-            steps: stage.hosts.get(host).into_iter().flatten().map(Step::new).collect(),
+            steps: stage.hosts.get(host).into_iter().flatten().map(|step| Step::new(step, persons)).collect(),
         };
         let parts = hosts.iter().map(part).collect();
         let mut rules = stage.rules.clone();
@@ -245,10 +260,29 @@ impl Stage {
 }
 
 impl Step {
-    fn new(step: &plan::Step) -> Step {
+    fn new(step: &plan::Step, persons: &[&str]) -> Step {
         let takes = step.takes.unwrap_or_else(|| assumed::takes(step));
         let (changes, irreversible) = (step.outlook.changes, step.outlook.irreversible);
-        let manual = matches!(step.action, Action::Manual(_));
-        Step { forward: takes.forward, back: takes.back, manual, changes, irreversible }
+        let by = match &step.action {
+            Action::Manual(Manual { by: Some(by), .. }) => {
+                persons.binary_search(&by.as_str()).map_or(By::Anybody, By::Person)
+            }
+            Action::Manual(_) => By::Anybody,
+            _ => By::Weiche,
+        };
+        Step { forward: takes.forward, back: takes.back, by, changes, irreversible }
+    }
+
+    /// Whether a person does it.
+    pub(super) fn manual(&self) -> bool {
+        self.by != By::Weiche
+    }
+
+    /// Which person of the crew, if it has to be one.
+    pub(super) fn person(&self) -> Option<usize> {
+        match self.by {
+            By::Person(number) => Some(number),
+            By::Weiche | By::Anybody => None,
+        }
     }
 }

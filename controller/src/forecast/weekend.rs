@@ -164,11 +164,11 @@ fn in_parallel(model: &Model, stage: &Stage, lengths: &StageLengths, wave: &[usi
     let first = rounds.iter_mut().map(Rounds::work).collect::<Vec<_>>();
     let mut now = work::last_end(stage.at_once, from_ms, first.into_iter());
     loop {
-        let waits: Vec<i64> = rounds.iter_mut().filter_map(Rounds::waits).collect();
+        let waits: Vec<(Option<usize>, i64)> = rounds.iter_mut().filter_map(Rounds::waits).collect();
         if waits.is_empty() {
             return now;
         }
-        now = work::last_end(model.technicians, now, waits.into_iter());
+        now = work::by_people(model.technicians, now, &waits, |_| ());
         let again: Vec<i64> = rounds.iter_mut().filter(|of| of.again).map(Rounds::work).collect();
         now = work::last_end(model.connections, now, again.into_iter());
     }
@@ -194,7 +194,7 @@ impl<'a> Rounds<'a> {
         let (steps, begin) = (&self.lengths.steps[self.host], self.lengths.begin[self.host]);
         let rest = self.stage.parts[self.host].steps[self.next..].iter().zip(&steps[self.next..]);
         let (mut ms, mut count) = (self.lengths.between[self.host], 0);
-        for (_, step) in rest.take_while(|(step, _)| !step.manual) {
+        for (_, step) in rest.take_while(|(step, _)| !step.manual()) {
             ms += step;
             count += 1;
         }
@@ -202,11 +202,12 @@ impl<'a> Rounds<'a> {
         begin + bounded(self.stage, ms)
     }
 
-    fn waits(&mut self) -> Option<i64> {
+    fn waits(&mut self) -> Option<(Option<usize>, i64)> {
         let ms = self.lengths.steps[self.host].get(self.next)?;
+        let person = self.stage.parts[self.host].steps[self.next].person();
         self.next += 1;
         self.again = true;
-        Some(*ms)
+        Some((person, *ms))
     }
 }
 

@@ -3,34 +3,47 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Ends of pieces of work that are taken in order by so many hands from a time on; returns the last end.
+/// When the last of pieces of work ends that are taken in order by so many hands from a time on.
 ///
 /// Shorter pieces never make any end later: each piece is taken when a hand is free, and hands are free no later.
-pub(super) fn ends(
-    hands: usize,
-    from_ms: i64,
-    pieces: impl ExactSizeIterator<Item = i64>,
-    mut end: impl FnMut(i64),
-) -> i64 {
-    let mut last = from_ms;
+pub(super) fn last_end(hands: usize, from_ms: i64, pieces: impl ExactSizeIterator<Item = i64>) -> i64 {
     if hands >= pieces.len() {
-        for piece in pieces {
-            last = last.max(from_ms + piece);
-            end(from_ms + piece);
-        }
-        return last;
+        return pieces.max().map_or(from_ms, |longest| from_ms + longest);
     }
     let mut free: BinaryHeap<Reverse<i64>> = BinaryHeap::with_capacity(hands.max(1) + 1);
+    let mut last = from_ms;
     for piece in pieces {
         let begin = if free.len() < hands.max(1) { from_ms } else { free.pop().map_or(from_ms, |Reverse(at)| at) };
         free.push(Reverse(begin + piece));
         last = last.max(begin + piece);
-        end(begin + piece);
     }
     last
 }
 
-/// The same where only the last end counts.
-pub(super) fn last_end(hands: usize, from_ms: i64, pieces: impl ExactSizeIterator<Item = i64>) -> i64 {
-    ends(hands, from_ms, pieces, |_| ())
+/// The same where people do it: so many at once, and of those who are numbered each one thing after the other. Each end is
+/// told.
+///
+/// Whoever waits for a person has a hand, and keeps it: so here too shorter pieces make no end later.
+pub(super) fn by_people(
+    technicians: usize,
+    from_ms: i64,
+    pieces: &[(Option<usize>, i64)],
+    mut end: impl FnMut(i64),
+) -> i64 {
+    let persons = pieces.iter().filter_map(|(person, _)| *person).max().map_or(0, |most| most + 1);
+    let mut free_persons = vec![from_ms; persons];
+    let mut free: BinaryHeap<Reverse<i64>> = BinaryHeap::new();
+    let mut last = from_ms;
+    for (person, piece) in pieces {
+        let hand = if free.len() < technicians.max(1) { from_ms } else { free.pop().map_or(from_ms, |Reverse(at)| at) };
+        let begin = person.map_or(hand, |person| hand.max(free_persons[person]));
+        let done = begin + piece;
+        free.push(Reverse(done));
+        if let Some(person) = person {
+            free_persons[*person] = done;
+        }
+        last = last.max(done);
+        end(done);
+    }
+    last
 }

@@ -24,7 +24,7 @@ pub fn attach(plan: &mut Plan, history: &History) {
 }
 
 fn takes(step: &Step, history: &History, class: &str, member: &str) -> Option<Takes> {
-    let what = what(step)?;
+    let what = what(step);
     let sought = |way, size| Sought { what, title: &step.title, way, class, member, size };
     let unknown = assumed(step);
     let same = !step.outlook.changes && matches!(step.action, Action::Resource(_) | Action::Transfer(_));
@@ -34,7 +34,9 @@ fn takes(step: &Step, history: &History, class: &str, member: &str) -> Option<Ta
     let usual = history.of_title(&sought(way, size));
     let unusual = if usual.is_none() { history.of_title(&sought(other, size)) } else { None };
     let idle = unusual.filter(|_| other == Way::Same).map(|found| Estimate { from: found.from, ..Estimate::NOTHING });
-    let forward = usual.or(unusual).or_else(|| history.estimate(&sought(way, size)));
+    // What people do by hand has nothing in common but them.
+    let like = || history.estimate(&sought(way, size)).filter(|_| !matches!(step.action, Action::Manual(_)));
+    let forward = usual.or(unusual).or_else(like);
     let taken_back = sought(Way::Back, Size::default());
     let back = history.of_title(&taken_back).or(idle).or_else(|| history.estimate(&taken_back));
     let back = back.filter(|_| step.outlook.changes && !step.outlook.irreversible);

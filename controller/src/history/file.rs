@@ -43,7 +43,8 @@ pub enum ReadHistoryError {
 pub fn write<'a>(samples: impl Iterator<Item = &'a Sample>, names: bool) -> String {
     let line = |value: serde_json::Result<String>| value.unwrap_or_default() + "\n";
     let mut text = line(serde_json::to_string(&Header { weiche_history: VERSION }));
-    for sample in samples {
+    // Of what is done by hand nothing is left without names.
+    for sample in samples.filter(|sample| names || sample.what != super::fold::MANUAL) {
         let mut sample = sample.clone();
         if !names {
             sample.member.clear();

@@ -26,25 +26,47 @@ pub(super) const SERVICES: &str = "services";
 /// What took longer around steps was waiting for something else: a person, a controller that was gone.
 const WAITED_US: u64 = 5 * 60 * 1_000_000;
 
-/// What everything of a run took, by its plan and by its events with their times.
-pub fn fold<'a>(plan: &'a Plan, events: impl IntoIterator<Item = (i64, &'a Happening)>) -> Vec<Sample> {
+/// [`Sample::what`] of what persons do.
+pub(super) const MANUAL: &str = "manual";
+
+/// What a person did not say to be done for longer was left lying.
+const LEFT_LYING_MS: i64 = 8 * 60 * 60 * 1000;
+
+/// A manual step that a person said to be done.
+#[derive(Clone, Copy, Debug)]
+pub struct ByHand<'a> {
+    /// `HOST:STEP`.
+    pub step: &'a str,
+    /// Who said so.
+    pub by: &'a str,
+    /// When, in milliseconds since the epoch.
+    pub at_ms: i64,
+}
+
+/// What everything of a run took: by its plan, by its events with their times, and by what persons said to be done, in order.
+pub fn fold<'a>(
+    plan: &'a Plan,
+    events: impl IntoIterator<Item = (i64, &'a Happening)>,
+    by_hand: impl IntoIterator<Item = ByHand<'a>>,
+) -> Vec<Sample> {
     let mut steps = BTreeMap::new();
     for (stage, host, step) in plan.steps() {
         steps.insert((host, step.action.id()), (stage, step));
     }
-    let mut fold = Fold { plan, steps, found: Vec::new(), run: Run::default() };
+    let mut fold = Fold { plan, steps, found: Vec::new(), waits: BTreeMap::new(), run: Run::default() };
     events.into_iter().for_each(|(at_ms, happening)| fold.take(at_ms, happening));
+    fold.by_hand(by_hand);
     fold.found
 }
 
-/// What a sample of a step is named by; persons take the time that they take.
-pub(super) fn what(step: &Step) -> Option<&str> {
+/// What a sample of a step is named by.
+pub(super) fn what(step: &Step) -> &str {
     match &step.action {
-        Action::Resource(resource) => Some(&resource.kind),
-        Action::Transfer(_) => Some("transfer"),
-        Action::Check(_) => Some("check"),
-        Action::Reboot(_) => Some("reboot"),
-        Action::Manual(_) => None,
+        Action::Resource(resource) => &resource.kind,
+        Action::Transfer(_) => "transfer",
+        Action::Check(_) => "check",
+        Action::Reboot(_) => "reboot",
+        Action::Manual(_) => MANUAL,
     }
 }
 
@@ -52,6 +74,8 @@ struct Fold<'a> {
     plan: &'a Plan,
     steps: BTreeMap<(&'a HostName, &'a StepId), (&'a str, &'a Step)>,
     found: Vec<Sample>,
+    /// Since when each manual step was waited for.
+    waits: BTreeMap<(&'a HostName, &'a StepId), i64>,
     run: Run<'a>,
 }
 
@@ -90,7 +114,10 @@ impl<'a> Fold<'a> {
                 (self.run.wave_ms, self.run.begun, self.run.through_ms) = (at_ms, 0, at_ms);
             }
             Happening::HostBegun { host, stage } => self.begun(at_ms, host, stage),
-            Happening::HostWaits { host, .. } => self.host(host).waited = true,
+            Happening::HostWaits { host, step, .. } => {
+                self.waits.entry((host, step)).or_insert(at_ms);
+                self.host(host).waited = true;
+            }
             Happening::Step { host, event } => self.step(at_ms, host, &event.step, (&event.what, event.took_us)),
             Happening::HostDone { host, stage } => self.done(at_ms, host, stage),
             Happening::HostConfirmed { host, stage } => {
@@ -145,6 +172,9 @@ impl<'a> Fold<'a> {
 
     fn step(&mut self, at_ms: i64, host: &'a HostName, id: &'a StepId, (outcome, took_us): (&StepOutcome, u64)) {
         let Some((_, step)) = self.steps.get(&(host, id)).copied() else { return };
+        if matches!(step.action, Action::Manual(_)) {
+            return;
+        }
         let of = self.host(host);
         let way = match outcome {
             StepOutcome::Changed => Way::Forward,
@@ -162,9 +192,8 @@ impl<'a> Fold<'a> {
         if way != Way::Back {
             of.steps_us += took_us;
         }
-        let Some(what) = what(step) else { return };
         let (size, title) = (if way == Way::Back { Size::default() } else { step.outlook.size }, step.title.clone());
-        self.push(host, Sample { what: what.into(), title, size, ..sample(way, took_us, at_ms) });
+        self.push(host, Sample { what: what(step).into(), title, size, ..sample(way, took_us, at_ms) });
     }
 
     fn done(&mut self, at_ms: i64, host: &'a HostName, stage: &str) {
@@ -197,6 +226,27 @@ impl<'a> Fold<'a> {
         }
         // The stage before goes back once all hosts of this one are back.
         self.run.back_ms = at_ms;
+    }
+
+    /// One after the other: who says that something is done began it when it was waited for, and nothing else was left to do.
+    fn by_hand(&mut self, done: impl IntoIterator<Item = ByHand<'a>>) {
+        let mut free: BTreeMap<&str, i64> = BTreeMap::new();
+        let name = |(&(host, id), from_ms): (&(&'a HostName, &'a StepId), &i64)| {
+            (format!("{host}:{id}"), (host, id, *from_ms))
+        };
+        let waits: BTreeMap<String, (&HostName, &StepId, i64)> = self.waits.iter().map(name).collect();
+        for ByHand { step, by, at_ms } in done {
+            let Some((host, id, from_ms)) = waits.get(step).copied() else { continue };
+            let from_ms = free.insert(by, at_ms).map_or(from_ms, |free| free.max(from_ms));
+            let Some((_, step)) = self.steps.get(&(host, id)).filter(|_| at_ms - from_ms <= LEFT_LYING_MS) else {
+                continue;
+            };
+            let title = step.title.clone();
+            self.push(
+                host,
+                Sample { what: MANUAL.into(), title, ..sample(Way::Forward, since(from_ms, at_ms), at_ms) },
+            );
+        }
     }
 
     fn around(&mut self, at_ms: i64, host: &'a HostName, (title, way): (&str, Way), took_us: u64) {

@@ -5,6 +5,7 @@ use weiche_agent::protocol::{StepEvent, StepId, StepOutcome};
 use super::*;
 use crate::forecast::tests::scene;
 use crate::input::target::HostName;
+use crate::plan::procedure::{Action, Manual};
 use crate::rollout::Happening;
 
 fn sample(title: &str, class: &str, member: &str, took_ms: u64, at_ms: i64) -> Sample {
@@ -105,12 +106,41 @@ fn a_run_log_is_folded_into_samples() {
         (2_300, event(StepOutcome::AlreadyDone)),
         (2_900, Happening::HostDone { host: host.clone(), stage: name }),
     ];
-    let found = fold(&plan, events.iter().map(|(at, what)| (*at, what)));
+    let found = fold(&plan, events.iter().map(|(at, what)| (*at, what)), []);
     let told: Vec<(&str, &str, u64)> = found.iter().map(|s| (s.what.as_str(), s.title.as_str(), s.took_us)).collect();
     assert_eq!(
         told,
         [("around", "first", 1_500_000), ("file", "file /etc/0", 700_000), ("around", "between", 700_000)]
     );
+}
+
+#[test]
+fn who_does_much_by_hand_does_one_thing_after_the_other() {
+    let mut plan = scene::big(3, 4, &mut scene::Draw(fastrand::Rng::with_seed(1)));
+    let by_hand = |step: &mut crate::plan::Step| {
+        let (id, by) = (step.action.id().clone(), Some("frida".to_owned()));
+        step.action = Action::Manual(Manual { id, text: "plug it in".into(), by, takes: None });
+        step.title = "manual plug it in".into();
+    };
+    plan.stages[0].hosts.values_mut().for_each(|steps| by_hand(&mut steps[0]));
+    let hosts: Vec<HostName> = plan.stages[0].hosts.keys().cloned().collect();
+    let step = StepId("s0.0".into());
+    let waits = |host: &HostName| {
+        let (host, step) = (host.clone(), step.clone());
+        (1_000, Happening::HostWaits { host, stage: "s0".into(), step, text: String::new() })
+    };
+    let events: Vec<(i64, Happening)> = hosts.iter().map(waits).collect();
+    let names: Vec<String> = hosts.iter().map(|host| format!("{host}:{step}")).collect();
+    let said = [(0, "frida", 61_000), (1, "frida", 121_000), (2, "otto", 40_000_000)];
+    let said = said.map(|(n, by, at_ms)| ByHand { step: &names[n], by, at_ms });
+    let found = fold(&plan, events.iter().map(|(at, what)| (*at, what)), said);
+    let took: Vec<(&str, u64)> = found.iter().map(|sample| (sample.title.as_str(), sample.took_us)).collect();
+    // What otto found in the morning had been done by somebody else, nobody knows when.
+    assert_eq!(took, [("manual plug it in", 60_000_000), ("manual plug it in", 60_000_000)]);
+    let more = Sample { at_ms: 1, ..found[0].clone() };
+    attach(&mut plan, &History::new(found.into_iter().chain([more])));
+    let takes = plan.stages[0].hosts[&hosts[0]][0].takes.expect("known by now");
+    assert_eq!(takes.forward, Estimate { from: Basis::Runs(3), ..Estimate::just(60_000, Basis::Assumed) });
 }
 
 #[test]
@@ -138,7 +168,7 @@ fn twenty_thousand_steps_find_what_they_took_before() {
             (run * 1_000, Happening::Step { host: host.clone(), event })
         };
         let events: Vec<(i64, Happening)> = steps.iter().map(event).collect();
-        samples.extend(fold(&plan, events.iter().map(|(at, what)| (*at, what))));
+        samples.extend(fold(&plan, events.iter().map(|(at, what)| (*at, what)), []));
     }
     assert_eq!(samples.len(), 3 * 20_000);
     attach(&mut plan, &History::new(samples));

@@ -42,7 +42,7 @@ words! {
     back_takes: "the way back takes at most", "der Rückweg dauert höchstens";
     people: "People", "Beteiligte";
     technicians: "Technicians", "Techniker";
-    technicians_at_once: "manual steps at once, at most", "Handgriffe gleichzeitig, höchstens";
+    technicians_at_once: "with something to do at once, at most", "gleichzeitig beschäftigt, höchstens";
     phone: "Phone", "Telefon";
     name: "Name", "Name";
     role: "Role", "Aufgabe";

@@ -106,6 +106,7 @@ pub fn build(
         meter: procedure.meter.clone(),
         unidentified: seen.iter().filter(|(_, s)| s.unidentified).map(|(host, _)| host.clone()).collect(),
         connections: 0,
+        crew: Default::default(),
         classes: BTreeMap::new(),
         stages,
     })

@@ -94,6 +94,7 @@ mod tests {
             meter: Vec::new(),
             sites: Default::default(),
             connections: 0,
+            crew: Default::default(),
             classes: Default::default(),
             stages: Vec::new(),
         }

@@ -1,5 +1,6 @@
 //! The fleet's calendar as text, JSON and iCalendar (RFC 5545).
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use icalendar::{Calendar, Component, Event};
@@ -59,7 +60,7 @@ pub fn text(agenda: &Agenda, zone: &Zone) -> String {
             times[1],
             times[2],
             entry.hosts.len(),
-            people(entry.people)
+            people(entry.people, &entry.persons)
         );
     }
     for conflict in &agenda.conflicts {
@@ -69,8 +70,12 @@ pub fn text(agenda: &Agenda, zone: &Zone) -> String {
                 let members = members.iter().cloned().collect::<Vec<_>>().join(", ");
                 format!("one weiche at a time works for {members}")
             }
+            Why::Persons(persons) => {
+                let persons = persons.iter().cloned().collect::<Vec<_>>().join(", ");
+                format!("{persons} would have to be in two places")
+            }
             Why::People { needed, there_are } => {
-                format!("{} are needed at once, there are {there_are}", people(*needed))
+                format!("{needed} people are needed at once, there are {there_are}")
             }
         };
         let _ = writeln!(out, "CONFLICT between {}: {why}.", numbers.join(" and "));
@@ -81,8 +86,12 @@ pub fn text(agenda: &Agenda, zone: &Zone) -> String {
     out
 }
 
-fn people(number: u32) -> String {
-    if number == 1 { "1 person".to_owned() } else { format!("{number} people") }
+fn people(number: u32, persons: &BTreeSet<String>) -> String {
+    let number = if number == 1 { "1 person".to_owned() } else { format!("{number} people") };
+    match persons.is_empty() {
+        true => number,
+        false => format!("{number} ({})", persons.iter().cloned().collect::<Vec<_>>().join(", ")),
+    }
 }
 
 /// As iCalendar: an event for each piece of work, with its way back.
@@ -96,7 +105,7 @@ pub fn ics(agenda: &Agenda, zone: &Zone, created_ms: i64) -> String {
             "Stages: {}\nHosts: {}\nPeople at once: {}\nEverything is back by {back}, should it have to be.",
             entry.stages.join(", "),
             entry.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-            entry.people,
+            people(entry.people, &entry.persons),
         );
         let stage = entry.stages.first().map_or("", String::as_str);
         event.uid(&format!("{}-{stage}@weiche.invalid", entry.plan.short()));

@@ -69,7 +69,9 @@ fn render(forecast: &Forecast, zone: &Zone, out: &mut String) -> std::fmt::Resul
     }
     if forecast.technicians.at_once > 0 {
         let has = forecast.technicians.available.map(|n| format!(", there are {n}")).unwrap_or_default();
-        writeln!(out, "  Manual steps that wait at once: {}{has}", forecast.technicians.at_once)?;
+        let named = forecast.technicians.named.iter().cloned().collect::<Vec<_>>().join(", ");
+        let named = if named.is_empty() { named } else { format!(" ({named})") };
+        writeln!(out, "  People who have something to do at once: {}{named}{has}", forecast.technicians.at_once)?;
     }
     let basis = &forecast.basis;
     let known = (basis.runs > 0).then(|| format!("{} step(s) from {} or more earlier runs", basis.runs, basis.fewest));

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
-use super::{Answer, Event, LEASE_MS, Lease, Letter, Mailbox, Run, Store, StoreError, Waiting};
+use super::{Answer, Confirmed, Event, LEASE_MS, Lease, Letter, Mailbox, Run, Store, StoreError, Waiting};
 use crate::history::{LAST, Sample};
 use crate::rollout::Happening;
 
@@ -20,7 +20,7 @@ pub struct MemoryStore {
 struct Inner {
     runs: Vec<(Run, Digest)>,
     events: BTreeMap<RunId, Vec<Event>>,
-    confirmed: BTreeMap<RunId, Vec<String>>,
+    confirmed: BTreeMap<RunId, Vec<Confirmed>>,
     orders: BTreeMap<RunId, Vec<(i64, Happening)>>,
     leases: BTreeMap<String, (Lease, u64)>,
     durations: BTreeSet<Sample>,
@@ -107,12 +107,13 @@ impl Store for MemoryStore {
         Box::pin(async move { Ok(runs) })
     }
 
-    fn confirm<'a>(&'a self, run: &'a RunId, step: &'a str, _by: &'a str, _at_ms: i64) -> Answer<'a, ()> {
-        self.inner().confirmed.entry(run.clone()).or_default().push(step.to_owned());
+    fn confirm<'a>(&'a self, run: &'a RunId, step: &'a str, by: &'a str, at_ms: i64) -> Answer<'a, ()> {
+        let confirmed = Confirmed { step: step.to_owned(), by: by.to_owned(), at_ms };
+        self.inner().confirmed.entry(run.clone()).or_default().push(confirmed);
         Box::pin(async move { Ok(()) })
     }
 
-    fn confirmed<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<String>> {
+    fn confirmed<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<Confirmed>> {
         let steps = self.inner().confirmed.get(run).cloned().unwrap_or_default();
         Box::pin(async move { Ok(steps) })
     }

@@ -4,11 +4,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::Row;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::RunId;
 
-use super::{Answer, Event, LEASE_MS, Lease, Letter, Mailbox, Run, Store, StoreError, Waiting, durations, outbox};
+use super::{
+    Answer, Confirmed, Event, LEASE_MS, Lease, Letter, Mailbox, Run, Store, StoreError, Waiting, durations, outbox,
+};
 use crate::history::Sample;
 use crate::rollout::Happening;
 
@@ -187,11 +191,13 @@ impl Store for SqliteStore {
         })
     }
 
-    fn confirmed<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<String>> {
+    fn confirmed<'a>(&'a self, run: &'a RunId) -> Answer<'a, Vec<Confirmed>> {
         Box::pin(async move {
-            let text = "select step from confirmation where run = ?";
+            let text = "select step, confirmed_by, at_ms from confirmation where run = ? order by rowid";
             let rows = sqlx::query(text).bind(run.as_str()).fetch_all(&self.pool).await.map_err(|e| self.fault(e))?;
-            rows.iter().map(|row| row.try_get(0).map_err(|e| self.fault(e))).collect()
+            let confirmed =
+                |row: &SqliteRow| Ok(Confirmed { step: row.try_get(0)?, by: row.try_get(1)?, at_ms: row.try_get(2)? });
+            rows.iter().map(|row| confirmed(row).map_err(|e| self.fault(e))).collect()
         })
     }
 

@@ -62,7 +62,8 @@ async fn confirmations_belong_to_their_run() {
         store.add_run(&a, &Digest::of(b"a")).await.unwrap();
         store.add_run(&b, &Digest::of(b"b")).await.unwrap();
         store.confirm(&a.id, "m/h:move.2", "somebody", 9).await.unwrap();
-        assert_eq!(store.confirmed(&a.id).await.unwrap(), ["m/h:move.2"]);
+        let confirmed = Confirmed { step: "m/h:move.2".into(), by: "somebody".into(), at_ms: 9 };
+        assert_eq!(store.confirmed(&a.id).await.unwrap(), [confirmed]);
         assert!(store.confirmed(&b.id).await.unwrap().is_empty());
     })
     .await;

@@ -95,9 +95,38 @@ fn six_hours_of_work_by_hand_fit_into_one_evening_with_two_people() {
         step.takes = Some(Takes { forward, back: Estimate::NOTHING });
     }
     plan.stages.remove(0);
+    plan.crew.technicians = None;
     let with = |technicians| of(&plan, &Options { start_ms: FRIDAY_MS, technicians, ..Options::default() });
     let alone = with(Some(1));
     assert!(alone.advice.contains(&Advice::Technicians(2)), "{:?}", alone.advice);
     assert!(with(Some(2)).fits && with(None).fits && !alone.fits);
     assert_eq!(with(None).technicians.at_once, 6);
+}
+
+#[test]
+fn a_person_is_in_one_place_however_many_others_there_are() {
+    let mut plan = scene::big(6, 2, &mut Draw(fastrand::Rng::with_seed(1)));
+    plan.stages.remove(0);
+    let stage = &mut plan.stages[0];
+    stage.rules.waves.clear();
+    for (n, step) in stage.hosts.values_mut().flatten().enumerate() {
+        let (id, text) = (step.action.id().clone(), "plug it in".into());
+        let by = ["frida", "a caretaker"][n % 2].to_owned();
+        step.action = Action::Manual(Manual { id, text, by: Some(by), takes: None });
+        let forward = Estimate::just(u64::try_from(60 * MINUTE).unwrap(), Basis::Declared);
+        step.takes = Some(Takes { forward, back: Estimate::NOTHING });
+    }
+    let hours = |persons: &[&str], technicians| {
+        let mut plan = plan.clone();
+        plan.crew.technicians = None;
+        plan.crew.persons = persons.iter().map(|name| (*name).to_owned()).collect();
+        let forecast = of(&plan, &Options { start_ms: FRIDAY_MS, technicians, ..Options::default() });
+        let stage = &forecast.stages[0];
+        ((stage.end.latest_ms - stage.start.latest_ms) / (60 * MINUTE), forecast.technicians.at_once)
+    };
+    assert_eq!(hours(&[], None), (1, 6));
+    assert_eq!(hours(&["frida"], None), (3, 4), "three hosts, one after the other; and three caretakers");
+    assert_eq!(hours(&["frida"], Some(9)).0, 3);
+    assert_eq!(hours(&["a caretaker", "frida"], None), (3, 2));
+    assert_eq!(hours(&[], Some(1)).0, 6);
 }

@@ -16,6 +16,7 @@ fn entry(plan: &str, member: &str, (from_ms, back_by_ms): (i64, i64), people: u3
         to_ms: from_ms + 1,
         back_by_ms,
         people,
+        persons: Default::default(),
         fits: true,
         holidays: Vec::new(),
     }
@@ -35,4 +36,19 @@ fn a_member_has_one_weiche_at_a_time_and_people_are_in_one_place() {
     let people = |entries: Vec<usize>, needed| Conflict { entries, why: Why::People { needed, there_are: 3 } };
     assert_eq!(conflicts(&entries, Some(3)), [members(vec![0, 2]), people(vec![0, 1, 2], 4)]);
     assert_eq!(conflicts(&entries, Some(4)), [members(vec![0, 2])]);
+}
+
+#[test]
+fn a_person_is_not_in_two_towns() {
+    let with = |entry: Entry, persons: &[&str]| Entry {
+        persons: persons.iter().map(|name| (*name).to_owned()).collect(),
+        ..entry
+    };
+    let entries = [
+        with(entry("a", "alpha", (0, 20), 1), &["frida", "alpha/otto"]),
+        with(entry("b", "beta", (10, 30), 1), &["frida", "beta/otto"]),
+        with(entry("c", "gamma", (30, 40), 1), &["frida"]),
+    ];
+    let why = Why::Persons(["frida".to_owned()].into());
+    assert_eq!(conflicts(&entries, None), [Conflict { entries: vec![0, 1], why }]);
 }

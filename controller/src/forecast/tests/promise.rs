@@ -5,9 +5,9 @@ use std::cell::Cell;
 
 use super::scene::{Draw, FRIDAY_MS, MINUTE, plan};
 use crate::forecast::clockwork::{Clockwork, Played, Trouble};
-use crate::forecast::foresee::Options;
+use crate::forecast::foresee::{Options, settle};
 use crate::forecast::lengths::{Lengths, Pace};
-use crate::forecast::model::Model;
+use crate::forecast::model::{Model, Step};
 use crate::forecast::weekend::{Margin, Weekend};
 use crate::plan::Plan;
 use crate::rollout::rules::Overrun;
@@ -77,6 +77,23 @@ fn what_is_reckoned_at_once_is_what_the_machine_does() {
     assert!(begun.get() > 6_000, "only {} stages began: the plans are too small", begun.get());
 }
 
+#[test]
+fn a_run_heeds_what_its_forecast_heeds() {
+    let heeded = Cell::new(0);
+    each(PLANS / 10, |seed, plan, options, _| {
+        let planned = Planned::new(plan, &options);
+        let mut plan = plan.clone();
+        plan.crew.technicians = options.technicians.or(plan.crew.technicians);
+        settle(&mut plan);
+        let stages = planned.heeded.stages.iter().zip(&plan.stages).take(planned.weekend.stages.len());
+        for (foreseen, stage) in stages.filter(|(_, stage)| !stage.rules.windows.is_empty()) {
+            assert_eq!(foreseen.rules.takes_ms, stage.rules().takes_ms, "seed {seed}, {}", stage.name);
+            heeded.set(heeded.get() + 1);
+        }
+    });
+    assert!(heeded.get() > 500, "only {} stages with a window", heeded.get());
+}
+
 /// When the window closes of the stage in which a run turned back, less the reserve.
 fn closes(model: &Model, played: &Played) -> Option<i64> {
     let last = played.starts.iter().rposition(Option::is_some)?;
@@ -90,7 +107,7 @@ fn trouble(planned: &Planned, lengths: &Lengths, draw: &mut Draw, start_ms: i64)
     let at = draw.0.usize(0..model.stages.len());
     if draw.chance(60) {
         for (host, part) in model.stages[at].parts.iter().enumerate() {
-            let first = part.steps.iter().position(|step| step.manual).unwrap_or(part.steps.len());
+            let first = part.steps.iter().position(Step::manual).unwrap_or(part.steps.len());
             if first > 0 && draw.chance(40) {
                 trouble.fails.insert((at, host), draw.0.usize(0..first));
             }

@@ -9,7 +9,7 @@ use crate::input::target::HostName;
 use crate::plan::procedure::{Action, Manual, Probe, Turn};
 use crate::plan::rules::{Rules, ServiceProbe};
 use crate::plan::takes::{Around, Basis, Estimate, Size, Takes};
-use crate::plan::{Outlook, Plan, Stage, Step};
+use crate::plan::{Crew, Outlook, Plan, Stage, Step};
 use crate::rollout::rules::{Amount, OnStop, Over, Scope, StopRule};
 
 /// 2026-03-27 12:00 UTC, a Friday; clocks are put forward in the night to Sunday.
@@ -43,7 +43,8 @@ fn host(n: usize) -> HostName {
 fn step(stage: &str, n: usize, manual: bool, draw: &mut Draw) -> Step {
     let id = StepId(format!("{stage}.{n}"));
     let action = if manual {
-        Action::Manual(Manual { id, text: "plug it in".into(), by: None, takes: None })
+        let by = [None, Some("frida"), Some("otto"), Some("a caretaker")][draw.0.usize(0..4)];
+        Action::Manual(Manual { id, text: "plug it in".into(), by: by.map(str::to_owned), takes: None })
     } else {
         let (kind, spec) = ("file".into(), serde_json::Value::Null);
         Action::Resource(Resource { id, kind, spec, watches: Vec::new(), anchor: false, timeout_ms: 1, inject: None })
@@ -180,6 +181,10 @@ pub(crate) fn plan(draw: &mut Draw) -> Plan {
         meter: Vec::new(),
         connections: if draw.chance(50) { 0 } else { draw.0.usize(1..6) },
         classes: Default::default(),
+        crew: Crew {
+            technicians: draw.chance(50).then(|| draw.0.u32(1..4)),
+            persons: ["frida".to_owned(), "otto".to_owned()].into(),
+        },
         stages,
     }
 }

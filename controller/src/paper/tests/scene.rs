@@ -139,6 +139,7 @@ impl Scene {
             vantage: None,
         };
         let plan = Plan {
+            crew: Default::default(),
             nonce: "n".into(),
             created_ms: start_ms,
             fleet: "kitu".into(),
