@@ -276,10 +276,11 @@ pub async fn run(
             Standing::Ended(outcome) => break 'driven Ending::Ended(outcome),
             Standing::Manual => {
                 // People take their time over each: when they said so counts.
-                let go_on = asked.iter().filter_map(|((host, step), text): (&(HostName, String), &String)| {
-                    confirm(host, step, text).then(|| (host.clone(), step.clone(), now_ms()))
-                });
-                let confirmed: Vec<(HostName, String, i64)> = go_on.collect();
+                let go_on = asked
+                    .iter()
+                    .filter(|((host, step), text): &(&(HostName, String), &String)| confirm(host, step, text));
+                let confirmed: Vec<(HostName, String, i64)> =
+                    go_on.map(|((host, step), _)| (host.clone(), step.clone(), now_ms())).collect();
                 if confirmed.is_empty() {
                     break 'driven Ending::Waiting(Standing::Manual);
                 }

@@ -44,33 +44,40 @@ pub struct StepActual {
     pub took_ms: u64,
 }
 
-/// Puts them beside one another, for the stages that are through.
-pub fn actual<'a>(plan: &Plan, events: impl IntoIterator<Item = (i64, &'a Happening)>) -> Vec<StageActual> {
-    let mut start_ms = None;
-    let mut stages: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
-    let mut steps: BTreeMap<(&HostName, &StepId), u64> = BTreeMap::new();
+/// When each stage was begun, and when the last host so far was through (and confirmed). In milliseconds since the epoch.
+pub fn times<'a>(events: impl IntoIterator<Item = (i64, &'a Happening)>) -> BTreeMap<&'a str, (i64, Option<i64>)> {
+    let mut stages: BTreeMap<&str, (i64, Option<i64>)> = BTreeMap::new();
     for (at_ms, happening) in events {
-        start_ms.get_or_insert(at_ms);
         match happening {
-            Happening::StageStarted { stage } => drop(stages.insert(stage, (at_ms, at_ms))),
+            Happening::StageStarted { stage } => drop(stages.insert(stage, (at_ms, None))),
             Happening::HostDone { stage, .. } | Happening::HostConfirmed { stage, .. } => {
                 if let Some((_, end)) = stages.get_mut(stage.as_str()) {
-                    *end = at_ms;
-                }
-            }
-            Happening::Step { host, event } => {
-                if matches!(event.what, StepOutcome::Changed | StepOutcome::Unchanged) {
-                    steps.insert((host, &event.step), event.took_us.div_ceil(1000));
+                    *end = Some(at_ms);
                 }
             }
             _ => {}
         }
     }
-    let Some(start_ms) = start_ms else { return Vec::new() };
+    stages
+}
+
+/// Puts them beside one another, for the stages that are through.
+pub fn actual<'a>(plan: &Plan, events: impl IntoIterator<Item = (i64, &'a Happening)>) -> Vec<StageActual> {
+    let events: Vec<(i64, &Happening)> = events.into_iter().collect();
+    let stages = times(events.iter().copied());
+    let mut steps: BTreeMap<(&HostName, &StepId), u64> = BTreeMap::new();
+    for (_, happening) in &events {
+        if let Happening::Step { host, event } = happening
+            && matches!(event.what, StepOutcome::Changed | StepOutcome::Unchanged)
+        {
+            steps.insert((host, &event.step), event.took_us.div_ceil(1000));
+        }
+    }
+    let Some((start_ms, _)) = events.first().copied() else { return Vec::new() };
     let forecast = of(plan, &Options { start_ms, ..Options::default() });
     let length = |from: i64, to: i64| u64::try_from(to - from).unwrap_or(0);
     let stage = |of: &super::StageForecast| {
-        let (begun, end) = *stages.get(of.stage.as_str())?;
+        let (begun, Some(end)) = *stages.get(of.stage.as_str())? else { return None };
         let step = |(host, step): (&HostName, &super::StepForecast)| {
             let took_ms = *steps.get(&(host, &step.step))?;
             let (host, id) = (host.clone(), step.step.clone());

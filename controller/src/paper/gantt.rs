@@ -1,9 +1,11 @@
 //! The weekend as a picture: for each host what was planned and what came, for each service when it was away; as SVG and
 //! as lines of text. The axis counts instants, not clock times: the night in which clocks change is as long as it is.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use weiche_agent::protocol::StepOutcome;
 
 use super::when::When;
 use crate::calendar::Opening;
@@ -37,6 +39,9 @@ pub struct Line {
     pub planned: Vec<(i64, i64, i64)>,
     /// As it came.
     pub actual: Vec<(i64, i64)>,
+    /// Being taken back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub back: Vec<(i64, i64)>,
     /// Away.
     pub gaps: Vec<(i64, i64)>,
 }
@@ -51,39 +56,20 @@ pub fn chart(forecast: &Forecast, events: &[Event], view: Option<&View>) -> Char
             line(&mut lines, &host.0).planned.push(bar);
         }
     }
-    let mut begun: Vec<(&HostName, &str, i64)> = Vec::new();
-    for event in events {
-        let (host, stage) = match &event.what {
-            Happening::HostBegun { host, stage } => {
-                begun.push((host, stage, event.at_ms));
-                continue;
-            }
-            Happening::HostDone { host, stage }
-            | Happening::HostFailed { host, stage, .. }
-            | Happening::HostUndone { host, stage } => (host, stage),
-            _ => continue,
-        };
-        if let Some(at) = begun.iter().position(|(other, of, _)| *other == host && of == stage) {
-            let (_, _, from_ms) = begun.remove(at);
-            line(&mut lines, &host.0).actual.push((from_ms, event.at_ms));
-        }
-    }
-    let now_ms = events.last().map_or(i64::MIN, |event| event.at_ms);
-    for (host, _, from_ms) in begun {
-        line(&mut lines, &host.0).actual.push((from_ms, now_ms));
-    }
+    went(&mut lines, events);
     for (name, service) in view.into_iter().flat_map(|view| &view.services) {
-        let gaps = service
-            .here
-            .measure
-            .told
-            .iter()
-            .map(|gap| (gap.start_ms, gap.start_ms.saturating_add_unsigned(gap.away_ms)));
-        lines.push(Line { label: name.clone(), gaps: gaps.collect(), ..Line::default() });
+        let from = service.vantages.iter().map(|(host, sight)| (format!("{name} ({})", host.name()), sight));
+        for (label, sight) in std::iter::once((name.clone(), &service.here)).chain(from) {
+            let gaps = sight.measure.told.iter();
+            let gaps = gaps.map(|gap| (gap.start_ms, gap.start_ms.saturating_add_unsigned(gap.away_ms))).collect();
+            lines.push(Line { label, gaps, ..Line::default() });
+        }
     }
     let times = |line: &Line| {
         let planned = line.planned.iter().flat_map(|(a, _, b)| [*a, *b]);
-        planned.chain(line.actual.iter().chain(&line.gaps).flat_map(|(a, b)| [*a, *b])).collect::<Vec<_>>()
+        planned
+            .chain(line.actual.iter().chain(&line.back).chain(&line.gaps).flat_map(|(a, b)| [*a, *b]))
+            .collect::<Vec<_>>()
     };
     let all: Vec<i64> = lines.iter().flat_map(times).chain([forecast.start_ms, forecast.end.latest_ms]).collect();
     let mut windows: Vec<Opening> = Vec::new();
@@ -96,6 +82,46 @@ pub fn chart(forecast: &Forecast, events: &[Event], view: Option<&View>) -> Char
     let to_ms = all.iter().copied().chain(windows.iter().map(|window| window.end_ms)).max().unwrap_or(0);
     let stages = forecast.stages.iter().map(|stage| (stage.stage.clone(), stage.start.usual_ms, stage.end.usual_ms));
     Chart { from_ms, to_ms: to_ms.max(from_ms + 60_000), stages: stages.collect(), windows, lines }
+}
+
+/// When hosts were at work, there and back.
+fn went(lines: &mut Vec<Line>, events: &[Event]) {
+    let mut begun: BTreeMap<(&HostName, &str), i64> = BTreeMap::new();
+    // Since the first step was being taken back.
+    let mut back: BTreeMap<&HostName, i64> = BTreeMap::new();
+    let mut turned_ms = None;
+    for Event { at_ms, what, .. } in events {
+        match what {
+            Happening::HostBegun { host, stage } => drop(begun.insert((host, stage), *at_ms)),
+            Happening::HostDone { host, stage } | Happening::HostFailed { host, stage, .. } => {
+                if let Some(from_ms) = begun.remove(&(host, stage)) {
+                    line(lines, &host.0).actual.push((from_ms, *at_ms));
+                }
+            }
+            Happening::RollbackStarted { .. } => turned_ms = Some(*at_ms),
+            Happening::Step { host, event } => {
+                if let StepOutcome::Undone | StepOutcome::UndoneDrifted { .. } = event.what {
+                    let took_ms = event.took_us / 1000;
+                    back.entry(host).or_insert(at_ms.saturating_sub_unsigned(took_ms));
+                }
+            }
+            Happening::HostUndone { host, stage } | Happening::HostStuck { host, stage, .. } => {
+                if let Some(from_ms) = begun.remove(&(host, stage)) {
+                    line(lines, &host.0).actual.push((from_ms, turned_ms.unwrap_or(*at_ms)));
+                }
+                let from_ms = back.remove(host).or(turned_ms).unwrap_or(*at_ms);
+                line(lines, &host.0).back.push((from_ms, *at_ms));
+            }
+            _ => {}
+        }
+    }
+    let now_ms = events.last().map_or(i64::MIN, |event| event.at_ms);
+    for ((host, _), from_ms) in begun {
+        line(lines, &host.0).actual.push((from_ms, now_ms));
+    }
+    for (host, from_ms) in back {
+        line(lines, &host.0).back.push((from_ms, now_ms));
+    }
 }
 
 fn line<'a>(lines: &'a mut Vec<Line>, label: &str) -> &'a mut Line {
@@ -156,11 +182,12 @@ impl Chart {
             }
             let mut actual = vec![' '; columns];
             line.actual.iter().for_each(|(from, to)| actual[column(*from)..=column(*to)].fill('█'));
+            line.back.iter().for_each(|(from, to)| actual[column(*from)..=column(*to)].fill('<'));
             line.gaps.iter().for_each(|(from, to)| actual[column(*from)..=column(*to)].fill('x'));
             if !line.planned.is_empty() {
                 put(&line.label, &plan);
             }
-            if line.planned.is_empty() || !line.actual.is_empty() {
+            if line.planned.is_empty() || !(line.actual.is_empty() && line.back.is_empty()) {
                 put(if line.planned.is_empty() { &line.label } else { "" }, &actual);
             }
         }
@@ -214,6 +241,9 @@ impl Chart {
                 rect(*from, *usual, y + 4.0, 9.0, "fill=\"#fff\" stroke=\"#000\" stroke-width=\"1.5\"");
             }
             line.actual.iter().for_each(|(from, to)| rect(*from, *to, y + 15.0, 7.0, "fill=\"#555\""));
+            for (from, to) in &line.back {
+                rect(*from, *to, y + 15.0, 7.0, "fill=\"#ccc\" stroke=\"#000\"");
+            }
             line.gaps.iter().for_each(|(from, to)| rect(*from, *to, y + 4.0, 18.0, "fill=\"#000\""));
         }
         for (n, (name, from, to)) in self.stages.iter().enumerate() {

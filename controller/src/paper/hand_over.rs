@@ -6,7 +6,7 @@ use serde::Serialize;
 use weiche_agent::protocol::{Manifest, StepOutcome};
 
 use super::{Pen, members, sentence};
-use crate::forecast::Forecast;
+use crate::forecast::{Forecast, actual};
 use crate::input::target::HostName;
 use crate::plan::Plan;
 use crate::plan::procedure::Action;
@@ -196,6 +196,7 @@ fn host_row(plan: &Plan, view: &View, host: &HostName, seen: &Host, pen: Pen<'_>
         () if seen.given_up || seen.offline.is_some() => words.fate_offline,
         () if !view.hosts.contains_key(host) => words.fate_untouched,
         () if stages.all(|stage| seen.done.contains(&stage.name)) => words.fate_new,
+        () if seen.verdict.as_ref().is_some_and(|verdict| !verdict.identical()) => words.fate_differs,
         () if ended && seen.done.is_empty() && seen.settled.is_none() => words.fate_was,
         () if seen.fault.is_some() => words.fate_failed,
         () => words.fate_open,
@@ -289,15 +290,7 @@ fn compared(host: &HostName, seen: &Host, pen: Pen<'_>) -> Compared {
 }
 
 fn against(forecast: &Forecast, events: &[Event], pen: Pen<'_>) -> Vec<Against> {
-    let mut begun: BTreeMap<&str, i64> = BTreeMap::new();
-    let mut through: BTreeMap<&str, i64> = BTreeMap::new();
-    for event in events {
-        match &event.what {
-            Happening::StageStarted { stage } => drop(begun.entry(stage).or_insert(event.at_ms)),
-            Happening::HostDone { stage, .. } => drop(through.insert(stage, event.at_ms)),
-            _ => {}
-        }
-    }
+    let times = actual::times(events.iter().map(|event| (event.at_ms, &event.what)));
     let tell = |from: i64, to: Option<i64>| {
         let to = to.map_or_else(|| "?".to_owned(), |to| pen.when.day_and_clock(to));
         format!("{} – {to}", pen.when.day_and_clock(from))
@@ -306,23 +299,22 @@ fn against(forecast: &Forecast, events: &[Event], pen: Pen<'_>) -> Vec<Against> 
         stage: stage.stage.clone(),
         forecast: tell(stage.start.usual_ms, Some(stage.end.usual_ms)),
         latest: pen.when.day_and_clock(stage.end.latest_ms),
-        actual: begun
-            .get(stage.stage.as_str())
-            .map(|from| tell(*from, through.get(stage.stage.as_str()).copied()))
-            .unwrap_or_default(),
+        actual: times.get(stage.stage.as_str()).map(|(from, to)| tell(*from, *to)).unwrap_or_default(),
     };
     forecast.stages.iter().map(row).collect()
 }
 
 fn decision(event: &Event, pen: Pen<'_>) -> Option<String> {
+    let words = pen.words;
     let text = match &event.what {
         Happening::Approved { stage, approval, .. } => format!("{stage}: {}", approval.principal),
         Happening::Ticked { stage, item, by } => format!("{stage}: {item} ({by})"),
-        Happening::Paused { by } => format!("pause ({by})"),
-        Happening::Aborted { by, .. } => format!("abort ({by})"),
-        Happening::Continued { by } => format!("continue ({by})"),
+        Happening::Paused { by } => format!("{} ({by})", words.paused),
+        Happening::Aborted { by, leave: false } => format!("{} ({by})", words.aborted),
+        Happening::Aborted { by, leave: true } => format!("{} ({by})", words.left_as_is),
+        Happening::Continued { by } => format!("{} ({by})", words.continued),
         Happening::HostSettled { host, how, by, reason } => format!("{host}: {how} ({by}): {reason}"),
-        Happening::RollbackStarted { reason, .. } => format!("rollback: {reason}"),
+        Happening::RollbackStarted { reason, .. } => format!("{}: {reason}", words.turned_back),
         _ => return None,
     };
     Some(format!("{}  {text}", pen.when.full(event.at_ms)))
@@ -334,7 +326,8 @@ fn open(plan: &Plan, view: &View, pen: Pen<'_>) -> Vec<String> {
     if !matches!(view.state, State::Ended(_)) {
         points.push(words.outcome_open.to_owned());
     }
-    let back = view.reason.is_some();
+    let ended = matches!(view.state, State::Ended(outcome) if !matches!(outcome, Outcome::Done | Outcome::Left));
+    let back = ended || view.reason.is_some();
     for (host, seen) in &view.hosts {
         if !seen.stuck.is_empty() || seen.stuck_fault.is_some() {
             let steps: Vec<&str> = seen.stuck.iter().map(|step| step.0.as_str()).collect();
@@ -349,8 +342,9 @@ fn open(plan: &Plan, view: &View, pen: Pen<'_>) -> Vec<String> {
         if seen.verdict.as_ref().is_some_and(|verdict| !verdict.identical()) {
             points.push(format!("{host}: {}", words.open_differs));
         }
-        let done = |id| seen.steps.iter().any(|(step, outcome, _)| step == id && *outcome == StepOutcome::Changed);
-        for (_, _, step) in plan.steps().filter(|(_, of, _)| *of == host && back) {
+        let done = |id| seen.steps.iter().any(|(step, outcome, _)| step == id && is_done(outcome));
+        let undone = |stage: &str| back && !seen.done.iter().any(|done| done == stage);
+        for (_, _, step) in plan.steps().filter(|(stage, of, _)| *of == host && undone(stage)) {
             if let Action::Manual(manual) = &step.action
                 && done(&manual.id)
             {
@@ -359,6 +353,11 @@ fn open(plan: &Plan, view: &View, pen: Pen<'_>) -> Vec<String> {
         }
     }
     points
+}
+
+/// Of a manual step: a person has done it. For weiche nothing has changed.
+fn is_done(outcome: &StepOutcome) -> bool {
+    matches!(outcome, StepOutcome::Changed | StepOutcome::Unchanged | StepOutcome::AlreadyDone)
 }
 
 fn steps(plan: &Plan, forecast: &Forecast, view: &View, pen: Pen<'_>) -> Vec<StepRow> {
@@ -378,6 +377,7 @@ fn steps(plan: &Plan, forecast: &Forecast, view: &View, pen: Pen<'_>) -> Vec<Ste
             step: id.0.clone(),
             what: sentence::of(step, pen.when.language),
             outcome: match outcome {
+                of if is_done(of) && matches!(step.action, Action::Manual(_)) => pen.words.by_hand,
                 StepOutcome::Changed | StepOutcome::AlreadyDone => pen.words.changed,
                 StepOutcome::Unchanged => pen.words.as_wanted,
                 StepOutcome::Undone | StepOutcome::UndoneDrifted { .. } => pen.words.taken_back,

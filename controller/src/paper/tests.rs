@@ -4,12 +4,17 @@ mod scene;
 
 use std::collections::BTreeMap;
 
+use weiche_agent::protocol::{Fault, FaultCode, StepId};
+
 use super::people::People;
 use super::when::When;
 use super::words::Words;
 use super::{Pen, gantt, hand_over, render, run_sheet, sentence};
 use crate::calendar::Zone;
 use crate::input::paper::Language;
+use crate::input::target::HostName;
+use crate::rollout::{Happening, Outcome};
+use crate::store::Event;
 use crate::view::View;
 use scene::Scene;
 
@@ -192,4 +197,31 @@ fn what_plans_say_of_the_way_back_is_told_in_german() {
     assert!(same.is_empty(), "not in German: {same:?}");
     assert_eq!(german("run `rm -f /x`"), "`rm -f /x` ausführen");
     assert_eq!(german("remove it again (best effort, see below)"), "wieder entfernen (so gut es geht)");
+}
+
+#[test]
+fn what_was_done_by_hand_and_what_is_stuck_are_open_points() {
+    let mut scene = Scene::new(SPRING_MS);
+    let told = made(&scene, Language::En).hand_over;
+    assert!(told.contains("done by hand") && !told.contains("taken back by hand"), "it is in effect: {told}");
+    let last = scene.events.pop().expect("the end");
+    let host = |name: &str| HostName(format!("obere-aller/{name}"));
+    let fault = Fault::new(FaultCode::Io, "the disk is full");
+    let steps = vec![StepId("swap.1".into())];
+    let happenings = [
+        Happening::HostUndone { host: host("fs-01"), stage: "swap".into() },
+        Happening::HostStuck { host: host("db-01"), stage: "swap".into(), steps, fault },
+        Happening::RunEnded { outcome: Outcome::Stuck },
+    ];
+    scene.events.extend(happenings.into_iter().zip(last.seq..).map(|(what, seq)| Event { seq, what, ..last.clone() }));
+    let told = made(&scene, Language::En).hand_over;
+    for part in [
+        "obere-aller/fs-01: swap.4 was done by hand and is to be taken back by hand",
+        "obere-aller/db-01: could not be taken back (swap.1)",
+        "<td>obere-aller/db-01</td><td><b>STUCK</b></td>",
+        "STUCK: at least one host could not be taken back.",
+        "the disk is full",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
 }

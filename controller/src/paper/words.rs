@@ -120,6 +120,7 @@ words! {
     fate: "State", "Zustand";
     fate_new: "new", "neu";
     fate_was: "as it was", "wie vorher";
+    fate_differs: "DIFFERS from before", "ANDERS als vorher";
     fate_stuck: "STUCK", "STECKT FEST";
     fate_failed: "failed", "gescheitert";
     fate_offline: "switched off", "ausgeschaltet";
@@ -127,6 +128,7 @@ words! {
     fate_untouched: "not begun", "nicht begonnen";
     changed: "changed", "geändert";
     as_wanted: "as wanted", "wie gewollt";
+    by_hand: "done by hand", "von Hand getan";
     taken_back: "taken back", "zurück";
     failed: "failed", "gescheitert";
     not_done: "Not done, and why", "Nicht erledigt, und warum";
@@ -163,6 +165,11 @@ words! {
     forecast: "Forecast", "Vorhersage";
     actual: "Actual", "Wirklich";
     approved: "Approvals and decisions", "Zustimmungen und Entscheidungen";
+    paused: "paused", "angehalten";
+    aborted: "aborted", "abgebrochen";
+    left_as_is: "ended; everything stays as it is", "beendet; alles bleibt, wie es ist";
+    continued: "goes on", "weiter";
+    turned_back: "taken back", "zurückgenommen";
     open_points: "Open points", "Offene Punkte";
     open_stuck: "could not be taken back", "ließ sich nicht zurücknehmen";
     open_offline: "is switched off and still to be done", "ist ausgeschaltet und noch zu erledigen";
@@ -174,8 +181,8 @@ words! {
     planned: "planned", "geplant";
     clocks_change: "Clocks change on this weekend: mind the time zone behind each time.",
         "An diesem Wochenende wird die Uhr umgestellt: Zeitzone hinter jeder Zeit beachten.";
-    legend: "outline: planned; filled: actual; dotted: until the latest end; hatched: reserve and outside the window; black mark: service away",
-        "Umriss: geplant; gefüllt: wirklich; gepunktet: bis zum spätesten Ende; schraffiert: Reserve und außerhalb des Fensters; schwarze Marke: Dienst weg";
+    legend: "outline: planned; filled: actual; light: taken back; dotted: until the latest end; hatched: reserve and outside the window; black mark: service away",
+        "Umriss: geplant; gefüllt: wirklich; hell: zurückgenommen; gepunktet: bis zum spätesten Ende; schraffiert: Reserve und außerhalb des Fensters; schwarze Marke: Dienst weg";
 }
 
 impl Words {

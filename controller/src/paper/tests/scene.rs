@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use weiche_agent::digest::Digest;
-use weiche_agent::protocol::{Difference, Fault, Manifest, RunId, Step as Resource, StepEvent, StepId, StepOutcome};
+use weiche_agent::protocol::{
+    Difference, Fault, FaultCode, Manifest, RunId, Step as Resource, StepEvent, StepId, StepOutcome,
+};
 
 use crate::calendar::{Moment, Pattern, Window, Zone};
 use crate::forecast::{Forecast, Options};
@@ -218,7 +220,37 @@ fn takes(action: &Action) -> Takes {
     Takes { forward: of(usual), back: of(back) }
 }
 
-/// The run: a little late, one host switched off, one that differs.
+fn action<'a>(plan: &'a Plan, host: &HostName, id: &StepId) -> &'a Action {
+    let mut steps = plan.steps().map(|(_, of, step)| (of, &step.action));
+    steps.find(|(of, action)| *of == host && action.id() == id).expect("a step of the plan").1
+}
+
+/// What is new there cannot be reached.
+fn fails(host: &HostName, stage: &str) -> bool {
+    host.name() == "web-01" && stage == "swap"
+}
+
+fn refused() -> Fault {
+    Fault::new(FaultCode::Timeout, "web-01.obere-aller.example:445: connection refused")
+}
+
+/// All that a host has done, last first.
+fn taken_back(forecast: &Forecast, host: &HostName, from_ms: i64) -> Vec<(i64, Happening)> {
+    let (mut all, mut at_ms) = (Vec::new(), from_ms);
+    for stage in forecast.stages.iter().rev() {
+        let Some(steps) = stage.hosts.get(host).filter(|_| stage.start.usual_ms < from_ms) else { continue };
+        for step in steps.iter().rev().filter(|step| step.back_ms > 0) {
+            at_ms = at_ms.saturating_add_unsigned(step.back_ms);
+            let (id, took_us) = (step.step.clone(), step.back_ms * 1000);
+            let event = StepEvent { step: id, what: StepOutcome::Undone, took_us };
+            all.push((at_ms, Happening::Step { host: host.clone(), event }));
+        }
+        all.push((at_ms, Happening::HostUndone { host: host.clone(), stage: stage.stage.clone() }));
+    }
+    all
+}
+
+/// The run: a little late, one host switched off, one that is taken back and differs.
 fn events(plan: &Plan, forecast: &Forecast) -> Vec<Event> {
     let mut all =
         vec![(forecast.start_ms, Happening::RunStarted { plan: plan.digest(), playbook: plan.playbook.clone() })];
@@ -227,35 +259,42 @@ fn events(plan: &Plan, forecast: &Forecast) -> Vec<Event> {
         let name = || stage.stage.clone();
         all.push((stage.start.usual_ms + MINUTE, Happening::StageStarted { stage: name() }));
         for (host, steps) in &stage.hosts {
-            let host = || host.clone();
-            if host().name() == "print-01" {
-                let fault = Fault::new(weiche_agent::protocol::FaultCode::NotFound, "no route to host");
-                all.push((stage.start.usual_ms, Happening::HostOffline { host: host(), stage: name(), fault }));
+            if host.name() == "print-01" {
+                let fault = Fault::new(FaultCode::NotFound, "no route to host");
+                all.push((stage.start.usual_ms, Happening::HostOffline { host: host.clone(), stage: name(), fault }));
                 continue;
             }
-            all.push((steps[0].start.usual_ms + 2 * MINUTE, Happening::HostBegun { host: host(), stage: name() }));
-            all.push((
-                steps[0].start.usual_ms + 2 * MINUTE,
-                Happening::HostWitnessed { host: host(), manifest: manifest.clone() },
-            ));
+            let begun_ms = steps[0].start.usual_ms + 2 * MINUTE;
+            all.push((begun_ms, Happening::HostBegun { host: host.clone(), stage: name() }));
+            all.push((begun_ms, Happening::HostWitnessed { host: host.clone(), manifest: manifest.clone() }));
             for step in steps {
                 let event = |what| StepEvent { step: step.step.clone(), what, took_us: step.usual_ms * 1100 };
                 let note = StepOutcome::Note("letter.odt: anna".into());
-                all.push((step.end.usual_ms, Happening::Step { host: host(), event: event(note) }));
+                all.push((step.end.usual_ms, Happening::Step { host: host.clone(), event: event(note) }));
+                let outcome = match action(plan, host, &step.step) {
+                    Action::Check(_) if fails(host, &name()) => StepOutcome::Failed(refused()),
+                    Action::Resource(_) | Action::Transfer(_) | Action::Reboot(_) => StepOutcome::Changed,
+                    Action::Check(_) | Action::Manual(_) => StepOutcome::Unchanged,
+                };
                 all.push((
                     step.end.usual_ms + 3 * MINUTE,
-                    Happening::Step { host: host(), event: event(StepOutcome::Changed) },
+                    Happening::Step { host: host.clone(), event: event(outcome) },
                 ));
             }
             let end = steps[steps.len() - 1].end.usual_ms + 4 * MINUTE;
-            all.push((end, Happening::HostDone { host: host(), stage: name() }));
+            if fails(host, &name()) {
+                all.push((end, Happening::HostFailed { host: host.clone(), stage: name(), fault: refused() }));
+                all.extend(taken_back(forecast, host, end));
+                continue;
+            }
+            all.push((end, Happening::HostDone { host: host.clone(), stage: name() }));
         }
     }
     let told = vec![Difference { subject: "/etc/motd".into(), was: Some("a file".into()), is: None }];
     let verdict = Verdict { manifest: manifest.clone(), differences: 1, told };
     let end = forecast.end.usual_ms + 10 * MINUTE;
     all.push((end, Happening::HostVerified { host: host("web-01"), verdict }));
-    let measured = |service: &Metered, away_ms: u64| {
+    let measured = |service: &Metered, vantage: Option<HostName>, away_ms: u64| {
         let gap = Gap {
             start_ms: forecast.start_ms + 120 * MINUTE,
             away_ms,
@@ -274,9 +313,11 @@ fn events(plan: &Plan, forecast: &Forecast) -> Vec<Event> {
             budget_ms: service.budget_ms,
             ..Measure::default()
         };
-        Happening::ServiceMeasured { service: service.service.clone(), vantage: None, measure }
+        (end, Happening::ServiceMeasured { service: service.service.clone(), vantage, measure })
     };
-    all.extend(plan.meter.iter().zip([12_345, 900_000, 3_000]).map(|(service, away)| (end, measured(service, away))));
+    let here = plan.meter.iter().zip([12_345, 900_000, 3_000]).map(|(service, away)| measured(service, None, away));
+    all.extend(here);
+    all.push(measured(&plan.meter[0], Some(host("pc-17")), 45_000));
     all.push((end, Happening::RunEnded { outcome: Outcome::Partial }));
     all.sort_by_key(|(at, _)| *at);
     let run = RunId::try_from("20260328-2100-a1b2".to_owned()).unwrap();
