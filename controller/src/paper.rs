@@ -4,6 +4,7 @@
 //! and their phone numbers come from the fleet and stand on papers only, never in a plan, a log or a report. What steps
 //! tell on their way (who has files open) is on no paper.
 
+mod example;
 pub mod gantt;
 pub mod hand_over;
 pub mod people;

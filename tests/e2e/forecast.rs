@@ -188,7 +188,24 @@ fn the_papers_of_a_run_and_of_one_that_was_taken_back_elsewhere() {
     town.weiche(&["apply", "--plan", plan]).expect(0);
     let report = paper(&["hand-over", "latest"]);
     assert!(report.contains("Hand-over report") && report.contains("new"), "{report}");
+    let data = |arguments: &[&str]| {
+        serde_json::from_str::<Value>(&town.weiche(&[&["--json", "paper"], arguments].concat()).expect(0).stdout)
+            .unwrap()
+    };
+    for (schema, of) in
+        [("run-sheet", "run-sheet"), ("run-sheet", "summary"), ("hand-over", "hand-over"), ("gantt", "gantt")]
+    {
+        valid(&town, schema, &[data(&[of, "latest"])]);
+    }
     assert!(paper(&["gantt", "latest", "--text", "80"]).lines().all(|line| line.chars().count() <= 80));
+
+    // A template of the fleet's own is tried before anybody needs it.
+    town.write("papers/summary.html.hbs", "<h1>{{member}}</h1>\n{{#if no_return}}{{no_return.when}}{{/if}}\n");
+    let wrong = town.weiche(&["check"]).expect(1);
+    assert!(wrong.stderr.contains("papers/summary.html.hbs:2"), "{}", wrong.stderr);
+    town.write("papers/summary.html.hbs", "<h1>{{member}}</h1>\n{{#if no_return}}{{no_return.at}}{{/if}}\n");
+    town.weiche(&["check"]).expect(0);
+    assert!(paper(&["summary", "--plan", plan]).starts_with("<h1>"));
 
     // As the run sheet says: a copy of the fleet's directory takes the run back from anywhere.
     let elsewhere = tempfile::tempdir().unwrap();

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use super::exit::{Exit, Failure};
 use super::output::{self, Files};
 use super::{Context, work};
-use crate::input::diagnostic::Problems;
+use crate::input::diagnostic::{Diagnostic, Problems};
+use crate::input::load::{LoadFailure, Loaded};
+use crate::input::source::Span;
+use crate::paper::render::{self, TemplateError};
 use crate::show;
 
 /// Check the fleet's files: all problems at once
@@ -29,6 +32,22 @@ impl Args {
     }
 }
 
+/// Reads the fleet, and tries its own templates.
+fn load(directory: &Path) -> Result<Loaded, Box<LoadFailure>> {
+    let loaded = crate::input::load::load(directory)?;
+    let mut problems = Problems::new();
+    for TemplateError { template, line, message } in render::check(loaded.fleet().papers()) {
+        let Some(source) = loaded.sources.get(&format!("papers/{template}")) else { continue };
+        let start = source.line_start(line.and_then(|line| u32::try_from(line).ok()).unwrap_or(1));
+        let span = Span::new(start as usize, 0);
+        problems.add(Diagnostic::new(source, span, message).hint("docs/papers.md says what a template gets"));
+    }
+    match problems.is_empty() {
+        true => Ok(loaded),
+        false => Err(Box::new(LoadFailure { problems: problems.sorted(), sources: loaded.sources })),
+    }
+}
+
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let directory = args.directory.clone().unwrap_or_else(|| context.fleet.clone());
     let context = Context { fleet: directory, ..context.clone() };
@@ -39,7 +58,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     };
     args.files.begin("weiche check")?;
     args.code_quality.iter().try_for_each(|path| output::whole(path, &show::quality::running(&below)))?;
-    let result = crate::input::load::load(&context.fleet);
+    let result = load(&context.fleet);
     match &result {
         Ok(loaded) => args.write(loaded.fleet().name(), &loaded.warnings, &below)?,
         Err(failure) => args.write("", &failure.problems, &below)?,

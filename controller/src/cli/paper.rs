@@ -51,16 +51,6 @@ enum Paper {
     Gantt,
 }
 
-/// What the template of the Gantt view gets.
-#[derive(Serialize)]
-struct Picture {
-    member: String,
-    playbook: String,
-    plan: String,
-    clocks_change: bool,
-    svg: String,
-}
-
 pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     if args.text.is_some() && args.paper != Paper::Gantt {
         return Err(Failure::new("only the Gantt view is made as text"));
@@ -127,7 +117,7 @@ fn make(
             }
             let sheet = sheet();
             let (member, playbook, plan) = (sheet.member, sheet.playbook, sheet.plan);
-            let picture = Picture { member, playbook, plan, clocks_change: when.changes, svg: chart.svg(&when) };
+            let picture = gantt::Page { member, playbook, plan, clocks_change: when.changes, svg: chart.svg(&when) };
             write("gantt", &picture, false, loaded, words)
         }
     }

@@ -9,6 +9,9 @@ use crate::history::Sample;
 use crate::input::diagnostic::Problems;
 use crate::input::schema::{Document, schema};
 use crate::notice::{self, Notice};
+use crate::paper::gantt::Chart;
+use crate::paper::hand_over::HandOver;
+use crate::paper::run_sheet::RunSheet;
 use crate::plan;
 use crate::show::{agenda, forecast, report};
 use crate::store::{EVENT_VERSION, Event};
@@ -18,8 +21,9 @@ use crate::view::View;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// fleet (weiche.yaml), member, playbook or profile; or of JSON: calendar (`weiche calendar`), duration (a line of `weiche
-    /// history`), event (a line of `weiche log`), facts (of a host, by `weiche facts`), forecast (`weiche whatif`), notice (what
-    /// webhooks get), plan (a saved plan), problems (`weiche check`), report (`weiche report`), status (a line of `weiche status`)
+    /// history`), event (a line of `weiche log`), facts (of a host, by `weiche facts`), forecast (`weiche whatif`), gantt,
+    /// hand-over and run-sheet (`weiche paper`; summary is as run-sheet), notice (what webhooks get), plan (a saved plan), problems
+    /// (`weiche check`), report (`weiche report`), status (a line of `weiche status`)
     document: String,
 }
 
@@ -27,15 +31,18 @@ pub(super) struct Args {
 type Output = (&'static str, (u32, u32), fn() -> Value);
 
 /// What programs read, by name, with its version.
-const OUTPUTS: [Output; 9] = [
+const OUTPUTS: [Output; 12] = [
     ("calendar", agenda::VERSION, output::<agenda::Told<'static>>),
     ("duration", (1, 0), output::<Sample>),
     ("event", (EVENT_VERSION, 0), output::<Event>),
     ("forecast", forecast::VERSION, output::<forecast::Told<'static>>),
+    ("gantt", (1, 0), output::<Chart>),
+    ("hand-over", (1, 0), output::<HandOver>),
     ("notice", notice::VERSION, output::<Notice>),
     ("plan", plan::FILE_VERSION, output::<plan::PlanFile>),
     ("problems", (1, 0), output::<Problems>),
     ("report", report::VERSION, output::<report::Report<'static>>),
+    ("run-sheet", (1, 0), output::<RunSheet>),
     ("status", (1, 0), output::<View>),
 ];
 

@@ -64,7 +64,7 @@ impl TryFrom<String> for Phone {
     }
 }
 
-/// Checks the form of templates; what they name is checked when a paper is made.
+/// Checks the form of templates. What they name is checked where papers are made, see [`crate::paper::render::check`].
 pub(super) fn check(templates: &[Source], problems: &mut Problems) {
     for source in templates {
         let name = source.name().strip_prefix("papers/").unwrap_or_default();

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use weiche_agent::protocol::StepOutcome;
 
@@ -16,7 +17,7 @@ use crate::store::Event;
 use crate::view::View;
 
 /// What is drawn. Times are milliseconds since the epoch.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Chart {
     /// Left edge.
     pub from_ms: i64,
@@ -30,8 +31,23 @@ pub struct Chart {
     pub lines: Vec<Line>,
 }
 
+/// What the template `gantt` gets, besides `words`.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Page {
+    /// Names of members in full.
+    pub member: String,
+    /// The playbook.
+    pub playbook: String,
+    /// Short digest.
+    pub plan: String,
+    /// Clocks change.
+    pub clocks_change: bool,
+    /// The picture.
+    pub svg: String,
+}
+
 /// A host or a service.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Line {
     /// Its name.
     pub label: String,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use weiche_agent::protocol::{Manifest, StepOutcome};
 
@@ -16,7 +17,7 @@ use crate::store::Event;
 use crate::view::{Host, State, View};
 
 /// What the template `hand-over` gets, besides `words`. Times and durations are texts.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct HandOver {
     /// Names in full.
     pub member: String,
@@ -59,7 +60,7 @@ pub struct HandOver {
 }
 
 /// A host.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct HostRow {
     /// Its name.
     pub host: String,
@@ -72,7 +73,7 @@ pub struct HostRow {
 }
 
 /// A step that is not in effect.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct NotDone {
     /// Its stage.
     pub stage: String,
@@ -85,7 +86,7 @@ pub struct NotDone {
 }
 
 /// A service, seen from one place.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Downtime {
     /// Its name, and from where.
     pub name: String,
@@ -106,7 +107,7 @@ pub struct Downtime {
 }
 
 /// What was compared on a host.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Compared {
     /// The host.
     pub host: String,
@@ -121,7 +122,7 @@ pub struct Compared {
 }
 
 /// A stage, as foreseen and as it was.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Against {
     /// Its name.
     pub stage: String,
@@ -134,7 +135,7 @@ pub struct Against {
 }
 
 /// A step that something came of.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct StepRow {
     /// Its host.
     pub host: String,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::input::fleet::Fleet;
@@ -18,7 +19,7 @@ pub struct People {
 }
 
 /// Somebody on a paper.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Entry {
     /// In full; a plan's own words for somebody whom the fleet does not know.
     pub name: String,

@@ -6,7 +6,12 @@ use handlebars::Handlebars;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::example;
+use super::gantt::Page;
+use super::hand_over::HandOver;
+use super::run_sheet::RunSheet;
 use super::words::Words;
+use crate::input::paper::Language;
 
 /// Shipped templates by file name; `style.hbs` is the part that all of them share.
 const SHIPPED: [(&str, &str); 5] = [
@@ -60,4 +65,21 @@ pub fn html(
         line: error.line_no,
         message: error.reason().to_string(),
     })
+}
+
+/// Tries a fleet's own templates with made-up data, in which everything is there, or only what has to be.
+///
+/// Returns the first mistake of each.
+pub fn check(own: &BTreeMap<String, String>) -> Vec<TemplateError> {
+    let papers = [
+        ("gantt", example::both::<Page>()),
+        ("hand-over", example::both::<HandOver>()),
+        ("run-sheet", example::both::<RunSheet>()),
+        ("summary", example::both::<RunSheet>()),
+    ];
+    let tried = papers.iter().filter(|(paper, _)| own.contains_key(&format!("{paper}.html.hbs")));
+    let mistake = |(paper, data): &(&str, [Value; 2])| {
+        data.iter().find_map(|data| html(paper, data, Words::of(Language::En), own).err())
+    };
+    tried.filter_map(mistake).collect()
 }

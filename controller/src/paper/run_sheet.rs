@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use weiche_agent::protocol::StepId;
 
@@ -14,7 +15,7 @@ use crate::plan::procedure::Action;
 use crate::plan::{Plan, Stage, Step};
 
 /// What the templates `run-sheet` and `summary` get, besides `words`. Times and durations are texts.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct RunSheet {
     /// Names in full.
     pub member: String,
@@ -59,7 +60,7 @@ pub struct RunSheet {
 }
 
 /// The point of no return.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct NoReturn {
     /// When, usually.
     pub at: String,
@@ -72,7 +73,7 @@ pub struct NoReturn {
 }
 
 /// A service.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Service {
     /// `member/service`.
     pub name: String,
@@ -81,7 +82,7 @@ pub struct Service {
 }
 
 /// A stage.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Section {
     /// Its name.
     pub name: String,
@@ -116,7 +117,7 @@ pub struct Section {
 }
 
 /// A step.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Row {
     /// Counted through the whole sheet.
     pub number: usize,

@@ -177,6 +177,26 @@ fn a_fleets_template_takes_the_place_of_ours_and_mistakes_are_told_with_their_pl
 }
 
 #[test]
+fn a_fleets_template_is_tried_before_it_is_needed() {
+    let shipped = [
+        ("gantt.html.hbs", include_str!("templates/gantt.html.hbs")),
+        ("hand-over.html.hbs", include_str!("templates/hand-over.html.hbs")),
+        ("run-sheet.html.hbs", include_str!("templates/run-sheet.html.hbs")),
+        ("summary.html.hbs", include_str!("templates/summary.html.hbs")),
+    ];
+    let own = |texts: &[(&str, &str)]| texts.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
+    assert_eq!(render::check(&own(&shipped)), [], "ours name what there is");
+    let wrong = own(&[
+        ("run-sheet.html.hbs", "one\n{{#each stages}}{{#each rows}}{{hots}}{{/each}}{{/each}}"),
+        ("summary.html.hbs", "{{#if no_return}}{{no_return.at}}{{else}}\n{{no_returns}}{{/if}}"),
+        ("hand-over.html.hbs", "{{#each certificate}}{{host}} {{#each differences}}{{this.[0]}}{{/each}}{{/each}}"),
+    ]);
+    let places: Vec<(String, Option<usize>)> =
+        render::check(&wrong).into_iter().map(|error| (error.template, error.line)).collect();
+    assert_eq!(places, [("run-sheet.html.hbs".into(), Some(2)), ("summary.html.hbs".into(), Some(2))]);
+}
+
+#[test]
 fn an_unknown_name_stays_free_text() {
     assert_eq!(People::default().named("the locksmith").name, "the locksmith");
 }
