@@ -3,10 +3,12 @@
 use std::io::{Write as _, stderr};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::{Context, post, work};
+use crate::drive::clock::now_ms;
 use crate::drive::post::Went;
 use crate::store::Mailbox;
 
@@ -28,17 +30,29 @@ enum Action {
         #[arg(long)]
         follow: bool,
     },
+    /// Forget what waits for a webhook that is no longer in weiche.yaml: it will never be received
+    Forget {
+        /// Its name
+        webhook: String,
+    },
 }
 
 /// A line of `weiche outbox --json`.
-#[derive(Serialize)]
-struct Line<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Line<'a> {
+    /// The webhook's name.
     webhook: &'a str,
+    /// How many notices wait for it.
     waiting: u64,
+    /// Key of the first.
     first: &'a str,
+    /// How often that was tried.
     tries: u32,
+    /// When it is tried again, in milliseconds since the epoch.
     next_ms: i64,
+    /// Why the last try failed.
     said: &'a str,
+    /// Whether weiche.yaml still has the webhook.
     configured: bool,
 }
 
@@ -48,6 +62,19 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let receivers = post::receivers(&loaded);
     let known: Vec<String> = receivers.iter().map(|receiver| receiver.name.clone()).collect();
     let failed = |e| Failure::of("the outbox", &e);
+    if let Some(Action::Forget { webhook }) = &args.action {
+        if known.contains(webhook) {
+            let failure = Failure::new(format!("`{webhook}` is in weiche.yaml: what waits for it is not forgotten"));
+            return Err(failure.hint("take it out there first; or `weiche outbox send`"));
+        }
+        let mut forgotten = 0;
+        while let Some(first) = store.first_letter(webhook).await.map_err(failed)? {
+            store.delivered(first.n, now_ms()).await.map_err(failed)?;
+            forgotten += 1;
+        }
+        work::print(&format!("{forgotten} notice(s) to {webhook} are forgotten.\n"));
+        return Ok(Exit::Done);
+    }
     if let Some(Action::Send { follow }) = args.action {
         post::check(&loaded)?;
         let post = post::post(&store, receivers);
@@ -99,7 +126,9 @@ fn line(mailbox: &Mailbox, configured: bool) -> Line<'_> {
 fn words(mailbox: &Mailbox, configured: bool) -> String {
     let first = &mailbox.first;
     let state = match first.tries {
-        _ if !configured => "there is no such webhook in weiche.yaml any more".into(),
+        _ if !configured => {
+            "there is no such webhook in weiche.yaml any more; drop it with `weiche outbox forget`".into()
+        }
         0 => "not tried yet".into(),
         n => format!("tried {n} times, again at {}: {}", crate::show::time(first.next_ms), first.said),
     };

@@ -1,29 +1,36 @@
 //! `weiche schema`: JSON Schemas of the YAML files, for editors, and of what `--json` prints, for programs.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
+use weiche_agent::protocol::Drift;
 
 use super::exit::{Exit, Failure};
+use super::outbox;
 use crate::history::Sample;
 use crate::input::diagnostic::Problems;
 use crate::input::schema::{Document, schema};
+use crate::input::target::HostName;
 use crate::notice::{self, Notice};
 use crate::paper::gantt::Chart;
 use crate::paper::hand_over::HandOver;
 use crate::paper::run_sheet::RunSheet;
 use crate::plan;
+use crate::rollout::Verdict;
 use crate::show::{agenda, forecast, report};
 use crate::store::{EVENT_VERSION, Event};
-use crate::view::View;
+use crate::view::{Host, View};
 
 /// Print the JSON Schema of a kind of file, for editors, or of what `--json` prints
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// fleet (weiche.yaml), member, playbook or profile; or of JSON: calendar (`weiche calendar`), duration (a line of `weiche
-    /// history`), event (a line of `weiche log`), facts (of a host, by `weiche facts`), forecast (`weiche whatif`), gantt,
-    /// hand-over and run-sheet (`weiche paper`; summary is as run-sheet), notice (what webhooks get), plan (a saved plan), problems
-    /// (`weiche check`), report (`weiche report`), status (a line of `weiche status`)
+    /// fleet (weiche.yaml), member, playbook or profile; or of JSON: calendar (`weiche calendar`), drift (`weiche drift`), duration (a
+    /// line of `weiche history`), event (a line of `weiche log`), facts (of a host, by `weiche facts`), forecast (`weiche whatif`),
+    /// gantt, hand-over and run-sheet (`weiche paper`; summary is as run-sheet), notice (what webhooks get), outbox (a line of
+    /// `weiche outbox`), plan (a saved plan), problems (`weiche check`), report (`weiche report`), status (a line of `weiche
+    /// status`), stuck (`weiche stuck`), verify (`weiche verify`)
     document: String,
 }
 
@@ -31,19 +38,23 @@ pub(super) struct Args {
 type Output = (&'static str, (u32, u32), fn() -> Value);
 
 /// What programs read, by name, with its version.
-const OUTPUTS: [Output; 12] = [
+const OUTPUTS: [Output; 16] = [
     ("calendar", agenda::VERSION, output::<agenda::Told<'static>>),
+    ("drift", (1, 0), output::<BTreeMap<HostName, Vec<Drift>>>),
     ("duration", (1, 0), output::<Sample>),
     ("event", (EVENT_VERSION, 0), output::<Event>),
     ("forecast", forecast::VERSION, output::<forecast::Told<'static>>),
     ("gantt", (1, 0), output::<Chart>),
     ("hand-over", (1, 0), output::<HandOver>),
     ("notice", notice::VERSION, output::<Notice>),
+    ("outbox", (1, 0), output::<outbox::Line<'static>>),
     ("plan", plan::FILE_VERSION, output::<plan::PlanFile>),
     ("problems", (1, 0), output::<Problems>),
     ("report", report::VERSION, output::<report::Report<'static>>),
     ("run-sheet", (1, 0), output::<RunSheet>),
     ("status", (1, 0), output::<View>),
+    ("stuck", (1, 0), output::<BTreeMap<HostName, Host>>),
+    ("verify", (1, 0), output::<BTreeMap<HostName, Verdict>>),
 ];
 
 /// The schema of a type as it is written.
