@@ -10,6 +10,7 @@ mod advice;
 pub mod agenda;
 mod assumed;
 mod clockwork;
+mod failures;
 mod foresee;
 mod lengths;
 mod live;
@@ -42,6 +43,9 @@ pub struct Forecast {
     pub fits: bool,
     /// Why not: in the order of the plan.
     pub problems: Vec<Problem>,
+    /// What to know of it though it is no problem of the windows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
     /// From where on there is no way back, or none that fits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_return: Option<NoReturn>,
@@ -91,6 +95,26 @@ pub enum Problem {
         stage: String,
         /// The rollback may end by so much too late.
         by_ms: u64,
+    },
+}
+
+/// What to know of a forecast.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Note {
+    /// Hosts take the stage back by themselves before it is through, if it takes what it usually does.
+    TakesItselfBack {
+        /// The stage.
+        stage: String,
+        /// After so long.
+        within_ms: u64,
+        /// Its longest part usually takes so long.
+        usual_ms: u64,
+    },
+    /// The stage has no window, but one before it has: if it fails, that goes back outside of its window.
+    BackOutside {
+        /// The stage.
+        stage: String,
     },
 }
 
@@ -159,7 +183,11 @@ pub struct StageForecast {
     pub hold_ms: i64,
     /// How long a rollback of everything takes at most once the stage is through.
     pub back_ms: u64,
-    /// From then on a rollback of everything no longer ends in the window; `None`: it has no window.
+    /// By so much later it may turn back because of what fails: hosts that are tolerated, a look that fails at its limit, a
+    /// service that fails while it soaks.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failures_ms: u64,
+    /// From then on a rollback of everything no longer ends in the window; `None`: it has no window, or there is no way back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_abort_ms: Option<i64>,
     /// The host that the others of its last wave wait for, and for how long, if there are others.
@@ -167,6 +195,10 @@ pub struct StageForecast {
     pub delayed_by: Option<(HostName, u64)>,
     /// By host: its steps, in order.
     pub hosts: BTreeMap<HostName, Vec<StepForecast>>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A step of a forecast.

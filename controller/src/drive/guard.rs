@@ -6,12 +6,13 @@ use std::time::Duration;
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Fault, FaultCode, GuardState};
 
-use super::lost::{LOST, Search};
+use super::lost::Search;
 use super::observe::unknown;
 use super::shared::{Events, Shared, as_fault};
 use super::{host, probe, turns};
 use crate::input::target::HostName;
 use crate::plan::procedure::Action;
+use crate::plan::rules::LOST;
 use crate::plan::{Stage, Step};
 use crate::rollout::Happening;
 use crate::rollout::rules::Rules;

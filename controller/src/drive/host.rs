@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use weiche_agent::protocol::{Fault, FaultCode, StepEvent, StepId, StepOutcome};
 
-use super::lost::{LOST, Search};
+use super::lost::Search;
 use super::observe::unknown;
 use super::pool::HostError;
 use super::session::SessionError;
@@ -15,6 +15,7 @@ use super::{guard, probe, reboot, transfer, wake, witness};
 use crate::input::target::HostName;
 use crate::plan::Step;
 use crate::plan::procedure::Action;
+use crate::plan::rules::LOST;
 use crate::rollout::Happening;
 
 /// Time for the machinery around a stage's steps: connection, contents, journal.

@@ -11,9 +11,6 @@ use super::session::SessionError;
 use super::shared::as_fault;
 use crate::input::target::HostName;
 
-/// How long a host whose line was cut is looked for.
-pub(super) const LOST: Duration = Duration::from_secs(120);
-
 /// Between two tries to find it: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
@@ -77,6 +74,7 @@ mod tests {
     use weiche_agent::protocol::Fault;
 
     use super::*;
+    use crate::plan::rules::LOST;
 
     fn fault(code: FaultCode) -> HostError {
         SessionError::Fault(Fault::new(code, "no")).into()

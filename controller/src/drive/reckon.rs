@@ -41,10 +41,16 @@ impl Reckoner {
         }
     }
 
+    /// What is to be said when nobody looks any more until a person has decided.
+    pub(super) fn finally(&mut self, rollout: &Rollout, now_ms: i64) -> Option<Happening> {
+        let reckoning = self.live.as_ref()?.reckon(rollout, now_ms)?;
+        Some(Happening::Reckoned { reckoning })
+    }
+
     /// What is to be said now, if anything is.
     pub(super) fn look(&mut self, rollout: &Rollout, now_ms: i64) -> Option<Happening> {
         let live = self.live.as_ref()?;
-        let stage = rollout.stage()?;
+        let stage = rollout.under_way()?;
         let is_new = self.said.as_ref().is_none_or(|(said, _)| *said != stage);
         if !is_new && Instant::now() < self.due {
             return None;

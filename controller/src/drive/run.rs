@@ -334,6 +334,10 @@ pub async fn run(
     for measured in meters.end().await {
         unwritten.take(measured, &mut rollout);
     }
+    // Nobody looks any more until a person has decided: until when, they are told now.
+    if let (Ending::Waiting(_), Some(reckoned)) = (&ending, unwritten.reckoner.finally(&rollout, now_ms())) {
+        unwritten.take(reckoned, &mut rollout);
+    }
     log.write(&mut unwritten, sink).await?;
     if let Ending::Waiting(Standing::Gate { stage, missing }) = &ending {
         log.waits(stage, missing).await?;

@@ -12,13 +12,11 @@ use super::pool::Held;
 use super::probe;
 use super::shared::{Events, Shared, as_fault};
 use crate::plan::procedure::Check;
+use crate::plan::rules::SERVICE_FAILS;
 use crate::rollout::Happening;
 
 /// Between two looks at all services.
 const EVERY: Duration = Duration::from_secs(5);
-
-/// A service that does not answer for so long does not work.
-const FAILS: Duration = Duration::from_secs(10);
 
 /// Between two tries to reach a service that did not answer.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -67,7 +65,7 @@ async fn look(shared: &Shared, stage: usize, wave: usize, events: &Events) {
             let check = Check {
                 id: StepId(of.service.clone()),
                 probe: of.probe.clone(),
-                within: FAILS,
+                within: SERVICE_FAILS,
                 every: AGAIN,
                 waits: false,
             };

@@ -32,7 +32,7 @@ const MANUAL_S: u64 = 15 * 60;
 const LOOK_S: u64 = 5;
 
 /// A step that finds everything as it is to be.
-const SAME: Estimate = assumed(100);
+pub(super) const SAME: Estimate = assumed(100);
 
 /// What the machinery around steps takes, as far as nobody knows better.
 pub const AROUND: Around = Around {

@@ -6,18 +6,27 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use weiche_agent::protocol::{Digest, Fault, FaultCode, StepId};
 
 use super::lengths::Lengths;
-use super::model::{Model, Step};
+use super::model::{HORIZON_MS, Model, Step};
 use super::{weekend, work};
 use crate::input::target::HostName;
 use crate::rollout::{Action, Happening, Outcome, Rollout, Standing};
+
+/// Further ahead nothing is played: every stage may wait for its window.
+const FAR_AHEAD_MS: i64 = 10 * HORIZON_MS;
 
 /// What goes wrong in a weekend.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trouble {
     /// Steps that fail when their time is over: by stage and host, the number of the step.
     pub(super) fails: BTreeMap<(usize, usize), usize>,
+    /// This host, by stage, is not to be reached when it is to be confirmed.
+    pub(super) lost: Option<(usize, usize)>,
+    /// A service of this stage and wave does not work any more so long after the wave is through.
+    pub(super) service: Option<(usize, usize, i64)>,
     /// A person aborts the run then.
     pub(super) abort_ms: Option<i64>,
+    /// Where the run is held at the end of a window somebody lets it go on.
+    pub(super) goes_on: bool,
 }
 
 /// When a step began and ended.
@@ -32,6 +41,8 @@ enum Event {
     Undone(usize, usize),
     /// The services of a stage were seen to work after a wave.
     Services(usize, usize),
+    /// They were seen not to work.
+    ServiceFails(usize, usize),
     /// Persons are through with what was waited for.
     Persons,
     Abort,
@@ -67,6 +78,9 @@ pub(super) struct Clockwork<'a> {
     /// How far each host is with its part of each stage.
     next: Vec<Vec<Through>>,
     probed: Option<(usize, usize)>,
+    /// How often somebody has let it go on.
+    went_on: usize,
+    start_ms: i64,
     pub(super) played: Played,
 }
 
@@ -118,6 +132,8 @@ impl<'a> Clockwork<'a> {
             waiting: VecDeque::new(),
             next: if through.is_empty() { none() } else { through },
             probed: None,
+            went_on: 0,
+            start_ms: now,
             played: Played { steps, starts: unknown.clone(), ends: unknown, ..Played::default() },
         };
         if let Some(abort_ms) = trouble.abort_ms {
@@ -145,7 +161,7 @@ impl<'a> Clockwork<'a> {
             if probing != self.probed {
                 self.probed = probing;
                 if let Some((stage, wave)) = probing {
-                    self.at(self.now + self.lengths.stages[stage].services, Event::Services(stage, wave));
+                    self.probe(stage, wave);
                 }
             }
             let due = match self.rollout.standing(self.now) {
@@ -159,6 +175,12 @@ impl<'a> Clockwork<'a> {
                     None
                 }
                 Standing::Working | Standing::Manual => None,
+                // Each stage is held once at most.
+                Standing::Held(_) if self.trouble.goes_on && self.went_on < self.model.stages.len() => {
+                    self.went_on += 1;
+                    self.rollout.on(self.now, &Happening::Continued { by: String::from("a person") });
+                    continue;
+                }
                 standing => {
                     self.played.stands = Some(standing);
                     return;
@@ -167,12 +189,29 @@ impl<'a> Clockwork<'a> {
             let next = self.queue.peek().map(|Reverse((at, ..))| *at);
             match (next, due) {
                 (Some(next), due) if due.is_none_or(|due| next <= due) => self.happens(),
+                // Several windows may open again and again, and never together.
+                (_, Some(due)) if due - self.start_ms > FAR_AHEAD_MS => {
+                    self.played.stands = Some(Standing::Until(due));
+                    return;
+                }
                 (_, Some(due)) => self.now = self.now.max(due),
                 (_, None) => {
                     self.played.stands = Some(self.rollout.standing(self.now));
                     return;
                 }
             }
+        }
+    }
+
+    /// The services of a stage are looked at after a wave.
+    fn probe(&mut self, stage: usize, wave: usize) {
+        let works_ms = self.lengths.stages[stage].services;
+        let fails = self.trouble.service.filter(|(of, at, _)| (*of, *at) == (stage, wave));
+        if let Some((.., after_ms)) = fails {
+            self.at(self.now + after_ms, Event::ServiceFails(stage, wave));
+        }
+        if fails.is_none_or(|(.., after_ms)| after_ms > works_ms) {
+            self.at(self.now + works_ms, Event::Services(stage, wave));
         }
     }
 
@@ -234,6 +273,8 @@ impl<'a> Clockwork<'a> {
         let mut confirmed = self.now;
         for (stage, host) in confirm {
             let takes_ms = self.lengths.stages[stage].confirm[host];
+            let lost = self.trouble.lost == Some((stage, host));
+            let takes_ms = if lost { self.model.stages[stage].confirm_fails_ms(takes_ms) } else { takes_ms };
             self.one_by_one((stage, takes_ms), &mut confirmed, Event::Confirmed(stage, host));
         }
         let mut undone = self.now;
@@ -274,9 +315,16 @@ impl<'a> Clockwork<'a> {
         let from = from.min(steps.len());
         let manual = steps[from..].iter().position(Step::manual).map_or(steps.len(), |n| from + n);
         let to = manual.min(fails).max(from);
-        let rest = &self.lengths.stages[stage].steps[host][from..to];
-        let spent = rest.first().map_or(0, |first| spent_ms.min(*first));
-        (to, rest.iter().sum::<i64>() - spent)
+        let rest: i64 = (from..to).map(|step| self.takes_ms(stage, host, step)).sum();
+        let spent = if from < to { spent_ms.min(self.takes_ms(stage, host, from)) } else { 0 };
+        (to, rest - spent)
+    }
+
+    /// How long a step takes, also if it fails.
+    fn takes_ms(&self, stage: usize, host: usize, step: usize) -> i64 {
+        let ms = self.lengths.stages[stage].steps[host][step];
+        let fails = self.trouble.fails.get(&(stage, host)) == Some(&step);
+        if fails { self.model.stages[stage].parts[host].steps[step].fails_ms(ms) } else { ms }
     }
 
     fn work(&mut self, stage: usize, host: usize) {
@@ -292,7 +340,8 @@ impl<'a> Clockwork<'a> {
         let of = &self.lengths.stages[stage];
         let mut at = begun_ms + of.begin[host];
         let limit = self.model.stages[stage].rules.within_ms.map_or(i64::MAX, |within| at.saturating_add(within));
-        for ms in &of.steps[host][self.next[stage][host].steps.min(to)..to] {
+        for step in self.next[stage][host].steps.min(to)..to {
+            let ms = self.takes_ms(stage, host, step);
             self.played.steps[stage][host].push((at.min(limit), (at + ms).min(limit)));
             at += ms;
         }
@@ -304,11 +353,13 @@ impl<'a> Clockwork<'a> {
         let begin = of.begin.iter().max().copied().unwrap_or(0);
         let mut at = self.now + begin;
         let limit = model.rules.within_ms.map_or(i64::MAX, |within| at.saturating_add(within));
+        // One of them is at work, since the last that any of them has told.
+        let mut spent_ms = self.next[stage].iter().map(|of| of.spent_ms).min().unwrap_or(0);
         'turns: for (host, steps) in &model.turns {
-            let Through { steps: through, spent_ms } = self.next[stage][*host];
+            let through = self.next[stage][*host].steps;
             for step in steps.iter().filter(|step| **step >= through) {
-                let ms = of.steps[*host][*step];
-                let ms = if *step == through { ms - spent_ms.min(ms) } else { ms };
+                let ms = self.takes_ms(stage, *host, *step);
+                let ms = ms - std::mem::take(&mut spent_ms).min(ms);
                 self.played.steps[stage][*host].push((at.min(limit), (at + ms).min(limit)));
                 at += ms;
                 if self.trouble.fails.get(&(stage, *host)) == Some(step) {
@@ -364,14 +415,22 @@ impl<'a> Clockwork<'a> {
             }
             Event::Confirmed(at, number) => {
                 let (stage, host) = names(at, number);
-                self.played.ends[at] = Some(self.now);
-                Happening::HostConfirmed { host, stage }
+                if self.trouble.lost == Some((at, number)) {
+                    Happening::HostFailed { host, stage, fault: Fault::new(FaultCode::Unknown, "lost") }
+                } else {
+                    self.played.ends[at] = Some(self.now);
+                    Happening::HostConfirmed { host, stage }
+                }
             }
             Event::Undone(at, number) => {
                 let (stage, host) = names(at, number);
                 Happening::HostUndone { host, stage }
             }
             Event::Services(at, wave) => Happening::ServicesWork { stage: self.model.stages[at].name.clone(), wave },
+            Event::ServiceFails(at, _) => {
+                let (stage, service) = (self.model.stages[at].name.clone(), String::new());
+                Happening::ServiceFailed { stage, service, fault: Fault::new(FaultCode::Unknown, "played") }
+            }
             Event::Abort => Happening::Aborted { by: String::from("a person"), leave: false },
             // Whoever has decided otherwise meanwhile does not go on because they are through.
             Event::Persons if self.rollout.standing(self.now) == Standing::Manual => return self.rollout.wake(),
@@ -384,7 +443,7 @@ impl<'a> Clockwork<'a> {
             }
         }
         // Services that were looked at for a wave that is over say nothing.
-        if let Event::Services(stage, wave) = event
+        if let Event::Services(stage, wave) | Event::ServiceFails(stage, wave) = event
             && self.rollout.probing() != Some((stage, wave))
         {
             return;

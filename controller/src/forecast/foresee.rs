@@ -7,12 +7,14 @@ use weiche_agent::digest::Digest;
 use super::advice;
 use super::clockwork::{Clockwork, Played, Times, Trouble};
 use super::lengths::{Lengths, Pace};
-use super::model::{Model, Stage};
-use super::weekend::{Margin, Weekend};
-use super::{Bases, Between, Chance, Forecast, NoReturn, Problem, StageForecast, StepForecast, Technicians};
+use super::model::{FAR_MS, Model, Stage, Step};
+use super::weekend::{Margin, Rounds, Weekend};
+use super::work;
+use super::{Bases, Between, Chance, Forecast, NoReturn, Note, Problem, StageForecast, StepForecast, Technicians};
 use crate::input::target::HostName;
 use crate::plan::Plan;
 use crate::plan::procedure::Action;
+use crate::plan::rules::{OnStop, Scope};
 use crate::plan::takes::Basis;
 
 /// What a forecast is made for.
@@ -44,9 +46,11 @@ pub fn of(plan: &Plan, options: &Options) -> Forecast {
         // In earnest it does not begin where it does not fit, should it come there earlier than foreseen.
         model.heed(&margins, &weekend);
     }
-    let calm = Trouble::default();
+    // What does not fit is told to its end all the same.
+    let calm = Trouble { goes_on: !fits, ..Trouble::default() };
     let played = [0, 1, 2].map(|at| Clockwork::play(&model, &lengths[at], &calm, options.start_ms));
-    let foresight = Foresight { plan, model: &model, played: &played, weekend: &weekend, margins: &margins };
+    let foresight =
+        Foresight { plan, model: &model, played: &played, bound: &lengths[2], weekend: &weekend, margins: &margins };
     let stages: Vec<StageForecast> = (0..weekend.stages.len()).map(|at| foresight.stage(at)).collect();
     let end = stages.iter().map(|stage| stage.end).next_back();
     let start = Between { earliest_ms: options.start_ms, usual_ms: options.start_ms, latest_ms: options.start_ms };
@@ -55,6 +59,7 @@ pub fn of(plan: &Plan, options: &Options) -> Forecast {
         end: end.unwrap_or(start),
         fits,
         problems,
+        notes: notes(&model, &lengths[1]),
         no_return: foresight.no_return(&stages),
         chance,
         technicians: technicians(plan, options, played[2].persons),
@@ -74,7 +79,7 @@ pub fn settle(plan: &mut Plan) {
     plan.stages.iter_mut().for_each(|stage| stage.needs_ms = 0);
     for margin in weekend.margins(&model, &lengths) {
         let needs_ms = &mut plan.stages[margin.stage].needs_ms;
-        *needs_ms = (*needs_ms).max(margin.end_ms + margin.back_ms - weekend.stages[margin.stage].start_ms);
+        *needs_ms = (*needs_ms).max(margin.needs_ms(weekend.stages[margin.stage].start_ms));
     }
     for stage in plan.stages.iter_mut().filter(|stage| stage.rules.windows.is_empty()) {
         stage.needs_ms = 0;
@@ -99,12 +104,38 @@ fn problems(model: &Model, weekend: &Weekend, margins: &[Margin]) -> Vec<Problem
     problems.into_iter().chain(never).collect()
 }
 
+fn notes(model: &Model, usual: &Lengths) -> Vec<Note> {
+    let mut notes = Vec::new();
+    let mut windowed = false;
+    for (stage, lengths) in model.stages.iter().zip(&usual.stages) {
+        let name = || stage.name.clone();
+        let longest =
+            (0..stage.hosts.len()).map(|host| lengths.steps[host].iter().sum::<i64>() + lengths.between[host]);
+        let turns: i64 = (0..stage.hosts.len()).map(|host| lengths.steps[host].iter().sum::<i64>()).sum();
+        let usual = if stage.turns.is_empty() { longest.max().unwrap_or(0) } else { turns };
+        if let Some(within) = stage.rules.within_ms.filter(|within| usual > *within) {
+            let ms = |ms: i64| u64::try_from(ms).unwrap_or(0);
+            notes.push(Note::TakesItselfBack { stage: name(), within_ms: ms(within), usual_ms: ms(usual) });
+        }
+        if stage.rules.windows.is_empty() {
+            let goes_back = matches!(stage.rules.on_stop, OnStop::Rollback(Scope::Run));
+            if windowed && goes_back && !stage.hosts.is_empty() {
+                notes.push(Note::BackOutside { stage: name() });
+            }
+        } else {
+            windowed = true;
+        }
+    }
+    notes
+}
+
 /// What a forecast is put together from.
 struct Foresight<'a> {
     plan: &'a Plan,
     model: &'a Model,
     /// At the least, the usual, and the longest durations.
     played: &'a [Played; 3],
+    bound: &'a Lengths,
     weekend: &'a Weekend,
     margins: &'a [Margin],
 }
@@ -122,8 +153,9 @@ impl Foresight<'_> {
         let own: Vec<&Margin> = self.margins.iter().filter(|margin| margin.stage == at).collect();
         let last = own.last();
         let hosts = stage.hosts.iter().enumerate();
+        let slack = self.slack(at);
         let hosts: BTreeMap<HostName, Vec<StepForecast>> =
-            hosts.map(|(number, host)| (host.clone(), self.host(at, number, &own))).collect();
+            hosts.map(|(number, host)| (host.clone(), self.host(at, number, slack[number], &own))).collect();
         StageForecast {
             stage: stage.name.clone(),
             opening: stage.opening(played.start_ms),
@@ -131,25 +163,23 @@ impl Foresight<'_> {
             end: self.between(|played| played.ends[at]),
             hold_ms: stage.rules.hold_ms,
             back_ms: last.map_or(0, |margin| u64::try_from(margin.back_ms).unwrap_or(0)),
-            latest_abort_ms: last.filter(|margin| margin.windowed()).map(|margin| margin.close_ms - margin.back_ms),
+            latest_abort_ms: last
+                .filter(|margin| margin.windowed() && (at == 0 || self.no_way_back(at - 1).is_none()))
+                .map(|margin| margin.close_ms - margin.back_ms),
+            failures_ms: last.map_or(0, |margin| u64::try_from(margin.end_ms - margin.through_ms).unwrap_or(0)),
             delayed_by: delayed_by(stage, &hosts),
             hosts,
         }
     }
 
-    fn host(&self, at: usize, number: usize, margins: &[&Margin]) -> Vec<StepForecast> {
+    fn host(&self, at: usize, number: usize, slack_ms: i64, margins: &[&Margin]) -> Vec<StepForecast> {
         let stage = &self.model.stages[at];
         let Some(steps) = self.plan.stages.get(at).and_then(|of| of.hosts.get(&stage.hosts[number])) else {
             return Vec::new();
         };
         let wave = stage.waves.iter().position(|wave| wave.contains(&number));
         let margin = wave.and_then(|wave| margins.get(wave));
-        let part_end = |of: &Played| of.steps[at][number].last().map(|(_, end)| *end);
-        let wave_end = wave.map(|wave| self.wave_end(at, &stage.waves[wave])).unwrap_or_default();
-        let slack_ms = match stage.turns.is_empty() {
-            true => part_end(&self.played[2]).map_or(0, |end| u64::try_from(wave_end - end).unwrap_or(0)),
-            false => 0,
-        };
+        let no_way_back = self.no_way_back(at);
         let longest = wave.map(|wave| self.longest(at, &stage.waves[wave])).unwrap_or_default();
         let step = |(n, step): (usize, &crate::plan::Step)| {
             let of = stage.parts[number].steps[n];
@@ -169,17 +199,43 @@ impl Foresight<'_> {
                 bound_ms: of.forward.bound_ms,
                 back_ms: if of.changes { of.back.bound_ms } else { 0 },
                 from: of.forward.from,
-                slack_ms,
-                abort_by_ms: margin.filter(|margin| margin.windowed()).map(abort_by),
+                slack_ms: u64::try_from(slack_ms).unwrap_or(0),
+                abort_by_ms: margin
+                    .filter(|margin| margin.windowed() && no_way_back.is_none_or(|from| start.latest_ms <= from))
+                    .map(abort_by),
             }
         };
         steps.iter().enumerate().map(step).collect()
     }
 
-    /// When the last step of a wave ends.
-    fn wave_end(&self, at: usize, wave: &[usize]) -> i64 {
-        let ends = wave.iter().filter_map(|host| self.played[2].steps[at][*host].last().map(|(_, end)| *end));
-        ends.max().unwrap_or_default()
+    /// By how much each host may be late before its wave is, whoever waits for its hand included.
+    fn slack(&self, at: usize) -> Vec<i64> {
+        let stage = &self.model.stages[at];
+        let mut slack = vec![0; stage.hosts.len()];
+        for wave in stage.waves.iter().filter(|_| stage.turns.is_empty()) {
+            let end = |host: usize| self.played[2].steps[at][host].last().map(|(_, end)| *end);
+            let last = wave.iter().filter_map(|host| end(*host)).max().unwrap_or_default();
+            wave.iter().for_each(|host| slack[*host] = end(*host).map_or(0, |end| last - end));
+            let works = wave.iter().map(|host| Rounds::new(stage, &self.bound.stages[at], *host).work());
+            // Who takes a hand begins behind whoever had it: in the order of the list.
+            for (number, next) in work::successors(stage.at_once, works).into_iter().enumerate().rev() {
+                if let Some(next) = next {
+                    slack[wave[number]] = slack[wave[number]].min(slack[wave[next]]);
+                }
+            }
+        }
+        slack
+    }
+
+    /// When the first step that cannot be taken back begins, if it is in this stage or one before.
+    fn no_way_back(&self, at: usize) -> Option<i64> {
+        let stages = self.model.stages.iter().enumerate().take(at + 1);
+        let steps = stages.flat_map(|(at, stage)| {
+            let parts = stage.parts.iter().enumerate();
+            parts.flat_map(move |(host, part)| part.steps.iter().enumerate().map(move |(n, step)| (at, host, n, step)))
+        });
+        let begins = steps.filter(|(.., step)| step.irreversible);
+        begins.filter_map(|(at, host, n, _)| self.played[2].steps[at][host].get(n).map(|(begin, _)| *begin)).min()
     }
 
     /// How long a host that has begun goes on at most before what it has done can go back.
@@ -188,7 +244,10 @@ impl Foresight<'_> {
         let rest = [around.first, around.between, around.confirm].iter().map(|of| of.bound_ms).sum::<u64>();
         let of = |host: &usize| {
             let steps = &self.played[2].steps[at][*host];
-            steps.last().zip(steps.first()).map_or(0, |((_, end), (start, _))| end - start)
+            let works = steps.last().zip(steps.first()).map_or(0, |((_, end), (start, _))| end - start);
+            let bound = |step: &Step| i64::try_from(step.forward.bound_ms).unwrap_or(FAR_MS);
+            let steps = self.model.stages[at].parts[*host].steps.iter();
+            works + steps.map(|step| step.fails_ms(bound(step)) - bound(step)).max().unwrap_or(0)
         };
         wave.iter().map(of).max().unwrap_or(0) + i64::try_from(rest).unwrap_or(i64::MAX / 2)
     }
@@ -224,7 +283,8 @@ fn delayed_by(stage: &Stage, hosts: &BTreeMap<HostName, Vec<StepForecast>>) -> O
     if !stage.turns.is_empty() {
         return None;
     }
-    let wave = stage.waves.last().filter(|wave| wave.len() > 1)?;
+    // Where hosts wait for hands it is not one that they wait for.
+    let wave = stage.waves.last().filter(|wave| wave.len() > 1 && wave.len() <= stage.at_once)?;
     let end = |host: &usize| {
         let name = &stage.hosts[*host];
         Some((hosts.get(name)?.last()?.end.latest_ms, name))

@@ -1,6 +1,6 @@
 //! What is left of a run, reckoned again while it is under way: the same machine goes on from where it stands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use weiche_agent::protocol::{StepId, StepOutcome};
 
@@ -21,9 +21,14 @@ pub struct Live {
     bound: Lengths,
     /// When each stage was to be through usually, and when its window closes.
     planned: Vec<(i64, Option<i64>)>,
-    /// Each host's steps that are through, by stage, and when it went on with the next.
+    /// How many of each host's steps are through, by stage, and when it went on with the next.
     through: BTreeMap<(usize, HostName), (usize, i64)>,
-    steps: BTreeMap<StepId, usize>,
+    /// When the last host so far was through with each stage.
+    ended: BTreeMap<usize, i64>,
+    /// Stage and number of each step.
+    steps: HashMap<(HostName, StepId), (usize, usize)>,
+    /// Since when something cannot be taken back.
+    no_way_back_ms: Option<i64>,
 }
 
 impl Live {
@@ -36,15 +41,21 @@ impl Live {
         model.declare();
         let forecast = foresee::of(plan, options);
         let planned = forecast.stages.iter().map(|stage| (stage.end.usual_ms, stage.opening.map(|of| of.close_ms)));
-        let stages = plan.stages.iter().enumerate();
-        let steps =
-            stages.flat_map(|(at, stage)| stage.hosts.values().flatten().map(move |s| (s.action.id().clone(), at)));
+        let mut steps = HashMap::new();
+        for (at, stage) in plan.stages.iter().enumerate() {
+            for (host, of) in &stage.hosts {
+                let numbered = of.iter().enumerate();
+                steps.extend(numbered.map(|(n, step)| ((host.clone(), step.action.id().clone()), (at, n))));
+            }
+        }
         Some(Live {
             planned: planned.collect(),
             usual: Lengths::new(&model, &mut Pace::Usual),
             bound: Lengths::new(&model, &mut Pace::Bound),
             through: BTreeMap::new(),
-            steps: steps.collect(),
+            ended: BTreeMap::new(),
+            steps,
+            no_way_back_ms: None,
             model,
         })
     }
@@ -58,21 +69,31 @@ impl Live {
                 }
             }
             Happening::Step { host, event } if !matches!(event.what, StepOutcome::Note(_)) => {
-                let Some(at) = self.steps.get(&event.step) else { return };
-                let of = self.through.entry((*at, host.clone())).or_insert((0, at_ms));
-                match event.what {
-                    StepOutcome::Changed | StepOutcome::Unchanged | StepOutcome::AlreadyDone => of.0 += 1,
-                    _ => {}
-                }
+                let Some((at, n)) = self.steps.get(&(host.clone(), event.step.clone())).copied() else { return };
+                let of = self.through.entry((at, host.clone())).or_insert((0, at_ms));
                 of.1 = at_ms;
+                // Whoever goes on tells once more what is through.
+                if let StepOutcome::Changed | StepOutcome::Unchanged | StepOutcome::AlreadyDone = event.what {
+                    of.0 = of.0.max(n + 1);
+                    let stage = &self.model.stages[at];
+                    let step = stage.hosts.binary_search(host).ok().and_then(|host| stage.parts[host].steps.get(n));
+                    if step.is_some_and(|step| step.irreversible) {
+                        self.no_way_back_ms.get_or_insert(at_ms);
+                    }
+                }
+            }
+            Happening::HostDone { stage, .. } | Happening::HostConfirmed { stage, .. } => {
+                if let Some(at) = self.model.stages.iter().position(|of| of.name == *stage) {
+                    self.ended.insert(at, at_ms);
+                }
             }
             _ => {}
         }
     }
 
-    /// How the run lies in time; `None` while nothing of it is at work in a window, or on its way back.
+    /// How the run lies in time, if it goes on now; `None` while nothing of it is under way in a window, or on its way back.
     pub fn reckon(&self, rollout: &Rollout, now_ms: i64) -> Option<Reckoning> {
-        let at = rollout.stage()?;
+        let at = rollout.under_way()?;
         let close_ms = self.model.stages[at].opening(now_ms)?.close_ms;
         // All that is done in this window.
         let is_same = |(_, close): &&(i64, Option<i64>)| *close == Some(close_ms);
@@ -80,18 +101,21 @@ impl Live {
         let (planned_ms, _) = *self.planned.get(last)?;
         let end = |lengths: &Lengths| {
             let played = self.play(lengths, &Trouble::default(), (rollout, now_ms));
-            played.ends.get(last).copied().flatten().unwrap_or(now_ms)
+            let before = || self.ended.get(&last).copied();
+            played.ends.get(last).copied().flatten().or_else(before).unwrap_or(now_ms)
         };
         let (expected_ms, latest_ms) = (end(&self.usual), end(&self.bound));
         let abort = Trouble { abort_ms: Some(now_ms), ..Trouble::default() };
         let back = self.play(&self.bound, &abort, (rollout, now_ms));
         let abort_by_ms = back.ended.map(|(back_ms, _)| now_ms + close_ms - back_ms);
+        let no_way_back_ms = self.no_way_back_ms;
         let mut reckoning = Reckoning {
             stage: self.model.stages[last].name.clone(),
             expected_ms,
             latest_ms: latest_ms.max(expected_ms),
             ahead_ms: planned_ms - expected_ms,
-            abort_by_ms,
+            abort_by_ms: abort_by_ms.filter(|_| no_way_back_ms.is_none()),
+            no_way_back_ms,
             decide: Decide::NotNow,
         };
         reckoning.decide = reckoning.decide(now_ms);
@@ -115,6 +139,9 @@ impl Live {
         let mut rollout = rollout.clone();
         rollout.wake();
         rollout.open_gates();
+        if rollout.is_stopped() {
+            rollout.on(now_ms, &Happening::Continued { by: String::from("a person") });
+        }
         Clockwork::resume(&self.model, lengths, trouble, (rollout, now_ms), stages.map(through).collect())
     }
 }

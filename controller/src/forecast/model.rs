@@ -1,6 +1,7 @@
 //! A plan as far as time is concerned: hosts and steps as numbers, estimates instead of work.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::Options;
 use super::assumed;
@@ -8,11 +9,17 @@ use super::weekend::{self, Margin, Weekend};
 use crate::calendar::Opening;
 use crate::input::target::HostName;
 use crate::plan::procedure::{Action, Manual};
-use crate::plan::rules::{May, Rules};
+use crate::plan::rules::{LOST, May, Rules, SERVICE_FAILS};
 use crate::plan::takes::{Around, Basis, Estimate};
 use crate::plan::{self, Plan};
 use crate::rollout::Part;
 use crate::rollout::rules::{Amount, Over};
+
+/// Longer than anything, and far from where sums overflow.
+pub(super) const FAR_MS: i64 = i64::MAX / 1024;
+
+/// A stage that does not begin within so long has no window: more than a year, for windows except for holidays.
+pub(super) const HORIZON_MS: i64 = 400 * 24 * 3_600_000;
 
 /// So many openings of each window are looked at in vain before the window itself is asked.
 const OPENINGS: usize = 12;
@@ -61,6 +68,8 @@ pub(super) struct HostPart {
 pub(super) struct Step {
     pub(super) forward: Estimate,
     pub(super) back: Estimate,
+    /// A look that fails, or a restart, ends then.
+    pub(super) limit_ms: Option<i64>,
     pub(super) by: By,
     pub(super) changes: bool,
     pub(super) irreversible: bool,
@@ -119,40 +128,48 @@ impl Model {
         for margin in margins {
             let Some(played) = weekend.stages.get(margin.stage) else { continue };
             let takes = &mut self.stages[margin.stage].rules.takes_ms;
-            *takes = (*takes).max(margin.end_ms + margin.back_ms - played.start_ms);
+            *takes = (*takes).max(margin.needs_ms(played.start_ms));
         }
     }
 
-    /// The estimates' sum for each stage whose author says how long it takes, and some of whose steps nobody has seen yet:
-    /// what the author says counts then.
+    /// What the author of a stage says it takes replaces what is assumed of its steps; never what is known of them. If those
+    /// that are known take longer by themselves, the author was wrong.
     pub(super) fn declare(&mut self) {
         for at in 0..self.stages.len() {
             let stage = &self.stages[at];
             let pauses = stage.rules.pause_ms * i64::try_from(stage.waves.len().saturating_sub(1)).unwrap_or(0);
             let declared = stage.rules.takes_ms - pauses;
-            if declared <= 0 || stage.steps().all(|step| step.forward.from != Basis::Assumed) {
+            if declared <= 0 || !stage.steps().any(Step::assumed) {
                 continue;
             }
-            let Some(natural) = weekend::natural_ms(self, at).map(|ms| ms - pauses).filter(|ms| *ms > 0) else {
+            let alone = Model { stages: vec![stage.clone()], sites: BTreeMap::new(), ..*self };
+            let with = |scale: u64| {
+                let mut model = alone.clone();
+                model.stages[0].assume(|estimate| scaled(estimate, scale));
+                weekend::natural_ms(&model, 0).map_or(0, |ms| ms - pauses)
+            };
+            if with(0) >= declared {
                 continue;
-            };
-            let scale = |ms: u64| {
-                let scaled = u128::from(ms) * u128::from(declared.unsigned_abs()) / u128::from(natural.unsigned_abs());
-                u64::try_from(scaled).unwrap_or(u64::MAX)
-            };
-            let declare = |estimate: &mut Estimate| {
-                let bound_ms = scale(estimate.bound_ms);
-                let usual_ms = estimate.usual_ms.min(bound_ms);
-                let from = if estimate.from == Basis::Assumed { Basis::Declared } else { estimate.from };
-                *estimate = Estimate { bound_ms, usual_ms, least_ms: estimate.least_ms.min(usual_ms), from };
-            };
-            let stage = &mut self.stages[at];
-            for step in stage.parts.iter_mut().flat_map(|part| &mut part.steps) {
-                declare(&mut step.forward);
-                declare(&mut step.back);
             }
+            // The smallest scale with which the stage takes what its author says.
+            let enough = (0..30).map(|power| ONCE << power).find(|scale| with(*scale) >= declared).unwrap_or(ONCE);
+            let (mut low, mut high) = (0, enough);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                if with(middle) >= declared { high = middle } else { low = middle + 1 }
+            }
+            self.stages[at].assume(|estimate| Estimate { from: Basis::Declared, ..scaled(estimate, high) });
         }
     }
+}
+
+/// A scale of 1: scales are whole numbers.
+const ONCE: u64 = 1024;
+
+fn scaled(estimate: Estimate, scale: u64) -> Estimate {
+    let bound_ms = estimate.bound_ms.saturating_mul(scale).div_ceil(ONCE);
+    let usual_ms = estimate.usual_ms.min(bound_ms);
+    Estimate { bound_ms, usual_ms, least_ms: estimate.least_ms.min(usual_ms), from: estimate.from }
 }
 
 impl Stage {
@@ -207,6 +224,27 @@ impl Stage {
         self.rules.windows.clear();
     }
 
+    /// Puts something else in the place of what is assumed of its steps.
+    fn assume(&mut self, other: impl Fn(Estimate) -> Estimate) {
+        for step in self.parts.iter_mut().flat_map(|part| &mut part.steps).filter(|step| step.assumed()) {
+            step.forward = other(step.forward);
+        }
+    }
+
+    /// How long its services take at most to be seen not to work once a wave is through, and as long as it soaks.
+    pub(super) fn services_fail_ms(&self, services_ms: i64, last: bool) -> i64 {
+        match self.rules.probes.is_empty() {
+            true => 0,
+            false => (services_ms + whole_ms(SERVICE_FAILS)).max(if last { self.rules.hold_ms } else { 0 }),
+        }
+    }
+
+    /// How long a host may be looked for before it counts as not confirmed.
+    pub(super) fn confirm_fails_ms(&self, confirm_ms: i64) -> i64 {
+        let waits = self.rules.guard_ms.or(self.rules.within_ms).unwrap_or(0);
+        waits.max(whole_ms(LOST)).max(confirm_ms)
+    }
+
     pub(super) fn steps(&self) -> impl Iterator<Item = &Step> {
         self.parts.iter().flat_map(|part| &part.steps)
     }
@@ -242,12 +280,14 @@ impl Stage {
         self.rules.windows.iter().filter_map(open).reduce(both)
     }
 
+    /// Hosts that may fail before the stage stops, however many waves it has: by its rules of this extent.
+    pub(super) fn tolerates_in_all(&self, over: Over, whole: usize) -> usize {
+        let rules = self.rules.stop.iter().filter(|rule| rule.over == over);
+        rules.map(|rule| before(rule.failed, whole)).min().unwrap_or(usize::MAX)
+    }
+
     /// Hosts of a wave that may fail, and go back while the others work, before the stage stops.
     pub(super) fn tolerates(&self, wave: usize, run: usize) -> usize {
-        let before = |amount: Amount, whole: usize| match amount {
-            Amount::Hosts(hosts) => hosts.saturating_sub(1),
-            Amount::Percent(_) => (1..=whole).find(|failed| amount.reached(*failed, whole)).map_or(whole, |n| n - 1),
-        };
         let tolerated = self.rules.stop.iter().map(|rule| match rule.over {
             Over::Wave => before(rule.failed, wave),
             Over::Stage => before(rule.failed, self.hosts.len()),
@@ -256,6 +296,18 @@ impl Stage {
             Over::Member | Over::Site => wave,
         });
         tolerated.min().unwrap_or(0).min(wave)
+    }
+}
+
+fn whole_ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(FAR_MS)
+}
+
+/// How many may fail before an amount of them is reached.
+fn before(amount: Amount, whole: usize) -> usize {
+    match amount {
+        Amount::Hosts(hosts) => hosts.saturating_sub(1),
+        Amount::Percent(_) => (1..=whole).find(|failed| amount.reached(*failed, whole)).map_or(whole, |n| n - 1),
     }
 }
 
@@ -270,7 +322,23 @@ impl Step {
             Action::Manual(_) => By::Anybody,
             _ => By::Weiche,
         };
-        Step { forward: takes.forward, back: takes.back, by, changes, irreversible }
+        let limit = match &step.action {
+            Action::Check(check) => Some(check.within),
+            Action::Reboot(reboot) => Some(reboot.within),
+            _ => None,
+        };
+        let limit_ms = limit.map(whole_ms);
+        Step { forward: takes.forward, back: takes.back, limit_ms, by, changes, irreversible }
+    }
+
+    /// Whether nobody knows how long it takes. What changes nothing takes no time worth a word.
+    fn assumed(&self) -> bool {
+        self.forward.from == Basis::Assumed && self.forward.bound_ms > assumed::SAME.bound_ms
+    }
+
+    /// How long it takes if it fails, where it would take so long if it did not.
+    pub(super) fn fails_ms(&self, ms: i64) -> i64 {
+        self.limit_ms.map_or(ms, |limit| limit.max(ms))
     }
 
     /// Whether a person does it.

@@ -3,6 +3,7 @@
 mod advice;
 mod agenda;
 mod live;
+mod plain;
 mod promise;
 pub(crate) mod scene;
 mod speed;

@@ -1,8 +1,9 @@
 //! A weekend reckoned at once, without the machine: what it does when nothing goes wrong follows from the plan. A test
 //! holds both against one another; ten thousand weekends are reckoned this way.
 
+use super::failures::{self, Allowed};
 use super::lengths::{Lengths, Pace, StageLengths};
-use super::model::{Model, Stage};
+use super::model::{HORIZON_MS, Model, Stage};
 use super::work;
 use crate::plan::rules::May;
 
@@ -19,12 +20,23 @@ pub(super) struct Weekend {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Played {
     pub(super) start_ms: i64,
+    /// All before it was through; then it waits for its window.
+    pub(super) ready_ms: i64,
     /// Its last host is through, and confirmed.
     pub(super) end_ms: i64,
     /// Its window closes, less the reserve; `i64::MAX`: it has none.
     pub(super) close_ms: i64,
-    /// When each wave is through.
-    pub(super) waves: Vec<i64>,
+    pub(super) waves: Vec<Times>,
+}
+
+/// A wave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Times {
+    pub(super) from_ms: i64,
+    /// Its last step is done.
+    pub(super) worked_ms: i64,
+    /// It is confirmed, if it has to be.
+    pub(super) through_ms: i64,
 }
 
 impl Weekend {
@@ -33,37 +45,52 @@ impl Weekend {
         let mut weekend = Weekend::default();
         let mut now = start_ms;
         for (at, (stage, lengths)) in model.stages.iter().zip(&lengths.stages).enumerate() {
+            let ready_ms = now;
             let close_ms = loop {
                 match stage.may_begin(now, model.longer_ms) {
                     May::Now { close_ms } => break close_ms,
-                    May::At(later) => now = later.max(now + 1),
-                    May::Never => {
+                    // Several windows may open again and again, and never together.
+                    May::At(later) if later - ready_ms < HORIZON_MS => now = later.max(now + 1),
+                    May::At(_) | May::Never => {
                         weekend.never = Some(at);
                         return weekend;
                     }
                 }
             };
             let (played, next) = stage_of(model, stage, lengths, (now, close_ms));
-            weekend.stages.push(played);
+            weekend.stages.push(Played { ready_ms, ..played });
             now = next;
         }
         weekend
     }
 
-    /// What there is to say of each wave of each stage that has a window.
+    /// What there is to say of each wave of each stage.
     pub(super) fn margins<'a>(&'a self, model: &'a Model, lengths: &'a Lengths) -> impl Iterator<Item = Margin> + 'a {
-        let (mut behind, mut extra) = (0, 0);
+        let (mut behind, mut late_ms) = (0, 0);
+        let mut allowed = Allowed::of_run(model, lengths);
         let of = move |(at, played): (usize, &'a Played)| {
             let (stage, lengths) = (&model.stages[at], &lengths.stages[at]);
+            // What was late before may have had time to become late in.
+            late_ms = (late_ms - (played.start_ms - played.ready_ms)).max(0);
+            let late_before = late_ms;
+            let mut of_stage = Allowed::of_stage(model, at, lengths);
             let mut changed = vec![false; stage.hosts.len()];
             let (mut margins, mut own) = (Vec::new(), 0);
-            for (number, (wave, end_ms)) in stage.waves.iter().zip(&played.waves).enumerate() {
+            for (number, (wave, times)) in stage.waves.iter().zip(&played.waves).enumerate() {
                 wave.iter().for_each(|host| changed[*host] = true);
                 own = back_ms(model, at, lengths, &changed);
-                extra += extra_ms(model, at, lengths, wave);
-                let back_ms = behind + own;
-                let (end_ms, close_ms) = (end_ms + extra, played.close_ms);
-                margins.push(Margin { stage: at, wave: number, end_ms, close_ms, back_ms });
+                let extra = failures::tolerated_ms(model, at, lengths, wave);
+                late_ms += allowed.take(of_stage.take(extra));
+                let last = number + 1 == stage.waves.len();
+                margins.push(Margin {
+                    stage: at,
+                    wave: number,
+                    through_ms: times.through_ms,
+                    late_before,
+                    end_ms: late_ms + failures::turns_back_ms(model, at, lengths, (wave, times, last)),
+                    close_ms: played.close_ms,
+                    back_ms: behind + own,
+                });
             }
             behind += own;
             margins
@@ -82,7 +109,11 @@ impl Weekend {
 pub(super) struct Margin {
     pub(super) stage: usize,
     pub(super) wave: usize,
-    /// When it is through, also if as many hosts fail as are tolerated.
+    /// When it is through if nothing fails.
+    pub(super) through_ms: i64,
+    /// By so much the stage may begin late because of failures before it.
+    pub(super) late_before: i64,
+    /// When it is through if as much fails as is tolerated, and the way back begins because of something that fails last.
     pub(super) end_ms: i64,
     /// When its window closes, less the reserve; `i64::MAX`: it has none.
     pub(super) close_ms: i64,
@@ -100,19 +131,11 @@ impl Margin {
     pub(super) fn fits(&self) -> bool {
         !self.windowed() || self.end_ms + self.back_ms <= self.close_ms
     }
-}
 
-/// How much later a wave may be through because hosts fail that are tolerated, and go back while others work.
-fn extra_ms(model: &Model, at: usize, lengths: &StageLengths, wave: &[usize]) -> i64 {
-    let stage = &model.stages[at];
-    let tolerated = stage.tolerates(wave.len(), model.hosts);
-    if tolerated == 0 {
-        return 0;
+    /// How long the stage and the way back take up to here, if it begins at this time.
+    pub(super) fn needs_ms(&self, start_ms: i64) -> i64 {
+        self.end_ms + self.back_ms - start_ms - self.late_before
     }
-    let mut back: Vec<i64> = wave.iter().map(|host| lengths.back[*host]).collect();
-    back.sort_unstable_by_key(|ms| std::cmp::Reverse(*ms));
-    // A piece more in the list makes its end later by what it takes at most.
-    back.iter().take(tolerated).sum()
 }
 
 /// What taking a stage back takes on the hosts that were changed.
@@ -140,19 +163,26 @@ pub(super) fn bounded(stage: &Stage, ms: i64) -> i64 {
 
 /// Plays a stage that begins at this time; returns when the next one may begin.
 fn stage_of(model: &Model, stage: &Stage, lengths: &StageLengths, (start_ms, close_ms): (i64, i64)) -> (Played, i64) {
-    let mut played = Played { start_ms, end_ms: start_ms, close_ms, waves: Vec::with_capacity(stage.waves.len()) };
+    let mut played = Played {
+        start_ms,
+        ready_ms: start_ms,
+        end_ms: start_ms,
+        close_ms,
+        waves: Vec::with_capacity(stage.waves.len()),
+    };
     let rest = |through: i64, rest: i64| {
         let seen = if stage.rules.probes.is_empty() { through } else { through + lengths.services };
         seen.max(through + rest)
     };
     for wave in &stage.waves {
         let from = if played.waves.is_empty() { start_ms } else { rest(played.end_ms, stage.rules.pause_ms) };
-        let through = match stage.turns.is_empty() {
+        let worked_ms = match stage.turns.is_empty() {
             true => in_parallel(model, stage, lengths, wave, from),
             false => in_turns(stage, lengths, wave, from),
         };
-        played.end_ms = confirmed(model, stage, lengths, wave, through);
-        played.waves.push(played.end_ms);
+        let through_ms = confirmed(model, stage, lengths, wave, worked_ms);
+        played.end_ms = through_ms;
+        played.waves.push(Times { from_ms: from, worked_ms, through_ms });
     }
     let next = rest(played.end_ms, stage.rules.hold_ms);
     (played, next)
@@ -175,7 +205,7 @@ fn in_parallel(model: &Model, stage: &Stage, lengths: &StageLengths, wave: &[usi
 }
 
 /// A host's part on its way: work up to the next manual step, a person, work again.
-struct Rounds<'a> {
+pub(super) struct Rounds<'a> {
     stage: &'a Stage,
     lengths: &'a StageLengths,
     host: usize,
@@ -185,11 +215,11 @@ struct Rounds<'a> {
 }
 
 impl<'a> Rounds<'a> {
-    fn new(stage: &'a Stage, lengths: &'a StageLengths, host: usize) -> Rounds<'a> {
+    pub(super) fn new(stage: &'a Stage, lengths: &'a StageLengths, host: usize) -> Rounds<'a> {
         Rounds { stage, lengths, host, next: 0, again: false }
     }
 
-    fn work(&mut self) -> i64 {
+    pub(super) fn work(&mut self) -> i64 {
         self.again = false;
         let (steps, begin) = (&self.lengths.steps[self.host], self.lengths.begin[self.host]);
         let rest = self.stage.parts[self.host].steps[self.next..].iter().zip(&steps[self.next..]);
@@ -211,9 +241,14 @@ impl<'a> Rounds<'a> {
     }
 }
 
+/// How long it takes until all hosts of a stage with turns have begun.
+pub(super) fn all_begin(lengths: &StageLengths, wave: &[usize]) -> i64 {
+    wave.iter().map(|host| lengths.begin[*host]).max().unwrap_or(0)
+}
+
 /// All begin; then one after the other.
 fn in_turns(stage: &Stage, lengths: &StageLengths, wave: &[usize], from_ms: i64) -> i64 {
-    let begin = wave.iter().map(|host| lengths.begin[*host]).max().unwrap_or(0);
+    let begin = all_begin(lengths, wave);
     let turn = |(host, steps): &(usize, Vec<usize>)| {
         lengths.between[*host] + steps.iter().map(|step| lengths.steps[*host][*step]).sum::<i64>()
     };

@@ -20,6 +20,21 @@ pub(super) fn last_end(hands: usize, from_ms: i64, pieces: impl ExactSizeIterato
     last
 }
 
+/// For each of such pieces the one that takes its hand.
+pub(super) fn successors(hands: usize, pieces: impl ExactSizeIterator<Item = i64>) -> Vec<Option<usize>> {
+    let mut next = vec![None; pieces.len()];
+    let mut free: BinaryHeap<Reverse<(i64, usize)>> = BinaryHeap::new();
+    for (number, piece) in pieces.enumerate() {
+        let had = if free.len() < hands.max(1) { None } else { free.pop() };
+        let begin = had.map_or(0, |Reverse((end, before))| {
+            next[before] = Some(number);
+            end
+        });
+        free.push(Reverse((begin + piece, number)));
+    }
+    next
+}
+
 /// The same where people do it: so many at once, and of those who are numbered each one thing after the other. Each end is
 /// told.
 ///

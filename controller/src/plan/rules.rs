@@ -1,6 +1,8 @@
 //! How a stage is carried out: in which waves, when it stops itself, and what then. Part of the plan; nothing here is
 //! decided later.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +12,12 @@ use crate::input::target::HostName;
 use crate::plan::procedure::Probe;
 
 pub use crate::input::rollout::rule::{Amount, OnStop, Over, Overrun, Scope, StopRule};
+
+/// How long a host whose line was cut is looked for.
+pub const LOST: Duration = Duration::from_secs(120);
+
+/// A service that does not answer for so long does not work.
+pub const SERVICE_FAILS: Duration = Duration::from_secs(10);
 
 /// How a stage is carried out. The default is one wave of all hosts that is taken back with the whole run at the first
 /// failure.
@@ -73,7 +81,12 @@ pub struct ServiceProbe {
 impl Rules {
     /// Whether it may begin now, or when, as far as its windows say.
     pub fn may_begin(&self, now_ms: i64) -> May {
-        let takes_ms = u64::try_from(self.takes_ms).unwrap_or(0);
+        self.may_begin_for(now_ms, self.takes_ms)
+    }
+
+    /// The same, if it took so long.
+    pub fn may_begin_for(&self, now_ms: i64, takes_ms: i64) -> May {
+        let takes_ms = u64::try_from(takes_ms).unwrap_or(0);
         let mut close_ms = i64::MAX;
         let mut later = None;
         for window in &self.windows {

@@ -74,7 +74,8 @@ impl Rollout {
             // What is measured decides nothing.
             Happening::ServiceAway { .. } | Happening::ServiceBack { .. } | Happening::ServiceMeasured { .. } => {}
             Happening::ServiceUntold { .. } | Happening::ServiceTold { .. } | Happening::Reckoned { .. } => {}
-            Happening::Held { reason, .. } => {
+            Happening::Held { stage, reason } => {
+                self.held = self.find(stage);
                 if let Phase::Back { stage, .. } = self.phase {
                     self.set_aside(stage);
                 }
@@ -100,6 +101,7 @@ impl Rollout {
                 }
                 if let Phase::Held(from, _) = &self.phase {
                     self.phase = (**from).clone();
+                    self.excused = self.held.or(self.excused);
                 }
             }
             Happening::RollbackStarted { over_drift, scope, .. } => self.turn(*scope, *over_drift),

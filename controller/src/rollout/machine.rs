@@ -84,8 +84,10 @@ pub struct Rollout {
     pub(super) wave: Wave,
     /// Who planned the run; their approval may not count.
     pub(super) planner: String,
-    /// The stage that a person lets go on beyond its window.
+    /// The stage that a person lets go on beyond its window, or begin in one that is too short for it.
     pub(super) excused: Option<usize>,
+    /// The stage that the run is held because of.
+    pub(super) held: Option<usize>,
     pub(super) approvals: BTreeMap<String, Vec<Approval>>,
     pub(super) ticked: BTreeMap<String, BTreeSet<String>>,
     pub(super) probed: Probed,
@@ -122,6 +124,7 @@ impl Rollout {
             wave: Wave::default(),
             planner: String::new(),
             excused: None,
+            held: None,
             approvals: BTreeMap::new(),
             ticked: BTreeMap::new(),
             probed: Probed::default(),
@@ -200,7 +203,7 @@ impl Rollout {
     /// When [`Rollout::next`] has to be asked again though nothing has happened.
     pub fn due_ms(&self, now_ms: i64) -> Option<i64> {
         if let Some(next) = self.upcoming(now_ms) {
-            let May::At(start_ms) = self.stages[next].rules.may_begin(now_ms) else { return None };
+            let May::At(start_ms) = self.may_begin(next, now_ms) else { return None };
             return Some(start_ms);
         }
         match self.phase {
@@ -234,6 +237,22 @@ impl Rollout {
             Phase::Wave(stage, _) => Some(stage),
             _ => None,
         }
+    }
+
+    /// The same, also while a person is waited for, who has paused it or has to decide.
+    pub fn under_way(&self) -> Option<usize> {
+        match &self.phase {
+            Phase::Held(from, _) => match **from {
+                Phase::Wave(stage, _) => Some(stage),
+                _ => None,
+            },
+            _ => self.stage(),
+        }
+    }
+
+    /// Whether it waits for a person to let it go on.
+    pub fn is_stopped(&self) -> bool {
+        self.paused || matches!(self.phase, Phase::Held(..))
     }
 
     /// As if nobody had to be waited for any more before a stage: for reckoning what is left.

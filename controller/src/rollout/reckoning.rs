@@ -17,6 +17,9 @@ pub struct Reckoning {
     /// From then on a rollback of everything no longer ends in the window, as things stand; `None`: there is no window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abort_by_ms: Option<i64>,
+    /// Since then something cannot be taken back any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_way_back_ms: Option<i64>,
     /// Whether somebody has to decide.
     pub decide: Decide,
 }
@@ -27,7 +30,7 @@ pub struct Reckoning {
 pub enum Decide {
     /// Not now.
     NotNow,
-    /// Soon: the latest abort comes near, and the work will not be through before it.
+    /// Soon: the latest abort comes near.
     Soon,
     /// Now or never.
     Now,
@@ -46,8 +49,6 @@ impl Reckoning {
     pub fn decide(&self, now_ms: i64) -> Decide {
         match self.abort_by_ms {
             Some(by) if now_ms >= by => Decide::TooLate,
-            // Whoever is through before it has nothing to decide for the work's sake.
-            Some(by) if self.latest_ms < by => Decide::NotNow,
             Some(by) if now_ms >= by - NOW_MS => Decide::Now,
             Some(by) if now_ms >= by - SOON_MS => Decide::Soon,
             Some(_) | None => Decide::NotNow,

@@ -39,9 +39,9 @@ impl Rollout {
         if self.paused || !self.lacks(stage, now_ms).is_empty() {
             return Vec::new();
         }
-        let Stage { name, rules, .. } = &self.stages[stage];
-        let stage = name.clone();
-        match rules.may_begin(now_ms) {
+        let name = self.stages[stage].name.clone();
+        let (may, stage) = (self.may_begin(stage, now_ms), name);
+        match may {
             May::Now { .. } => vec![Action::Record(Happening::StageStarted { stage })],
             May::At(_) => Vec::new(),
             May::Never => {
@@ -49,6 +49,12 @@ impl Rollout {
                 vec![Action::Record(Happening::Held { stage, reason })]
             }
         }
+    }
+
+    /// As far as its windows say; whoever lets it go on though it does not fit takes any time that they are open.
+    pub(super) fn may_begin(&self, stage: usize, now_ms: i64) -> May {
+        let rules = &self.stages[stage].rules;
+        if self.excused == Some(stage) { rules.may_begin_for(now_ms, 0) } else { rules.may_begin(now_ms) }
     }
 
     /// What is missing before a stage may begin, as far as persons are concerned.

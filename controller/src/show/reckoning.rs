@@ -16,7 +16,7 @@ pub fn zone(plan: &Plan) -> Zone {
 
 /// `expected through Sat 2026-11-28 21:40 CET (at most 22:05 CET), 4m ahead; abort by ...`.
 pub fn text(reckoning: &Reckoning, zone: &Zone) -> String {
-    let Reckoning { stage, expected_ms, latest_ms, ahead_ms, abort_by_ms, decide } = reckoning;
+    let Reckoning { stage, expected_ms, latest_ms, ahead_ms, abort_by_ms, no_way_back_ms, decide } = reckoning;
     let lies = match ahead_ms.unsigned_abs() {
         ms if ms < NONE_MS => "as planned".to_owned(),
         ms if *ahead_ms > 0 => format!("{} ahead", span(ms)),
@@ -24,7 +24,8 @@ pub fn text(reckoning: &Reckoning, zone: &Zone) -> String {
     };
     let through = format!("{stage} through by {}, at most {}", zone.tell(*expected_ms), zone.tell(*latest_ms));
     let abort = abort_by_ms.map(|at| format!("; abort by {}", zone.tell(at))).unwrap_or_default();
-    let line = format!("   {through}, {lies}{abort}");
+    let gone = no_way_back_ms.map(|at| format!("; NO WAY BACK since {}", zone.tell(at))).unwrap_or_default();
+    let line = format!("   {through}, {lies}{abort}{gone}");
     let by = abort_by_ms.map(|at| zone.tell(at)).unwrap_or_default();
     match decide {
         Decide::NotNow => line,
@@ -67,6 +68,7 @@ mod tests {
             latest_ms: 900_000,
             ahead_ms: -240_000,
             abort_by_ms: Some(4_800_000),
+            no_way_back_ms: None,
             decide: Decide::NotNow,
         };
         assert_eq!(left(&reckoning, 0), "through in 12m, 4m BEHIND, abort within 1h 20m");

@@ -6,7 +6,7 @@ use weiche_agent::protocol::{Step as Resource, StepId};
 
 use crate::calendar::{Moment, Pattern, Window, Zone};
 use crate::input::target::HostName;
-use crate::plan::procedure::{Action, Manual, Probe, Turn};
+use crate::plan::procedure::{Action, Check, Manual, Probe, Turn};
 use crate::plan::rules::{Rules, ServiceProbe};
 use crate::plan::takes::{Around, Basis, Estimate, Size, Takes};
 use crate::plan::{Crew, Outlook, Plan, Stage, Step};
@@ -45,6 +45,10 @@ fn step(stage: &str, n: usize, manual: bool, draw: &mut Draw) -> Step {
     let action = if manual {
         let by = [None, Some("frida"), Some("otto"), Some("a caretaker")][draw.0.usize(0..4)];
         Action::Manual(Manual { id, text: "plug it in".into(), by: by.map(str::to_owned), takes: None })
+    } else if draw.chance(15) {
+        let within = std::time::Duration::from_secs(draw.ms(3_600));
+        let probe = Probe::Tcp("fs.example:445".into());
+        Action::Check(Check { id, probe, within, every: std::time::Duration::from_secs(1), waits: true })
     } else {
         let (kind, spec) = ("file".into(), serde_json::Value::Null);
         Action::Resource(Resource { id, kind, spec, watches: Vec::new(), anchor: false, timeout_ms: 1, inject: None })
@@ -53,7 +57,7 @@ fn step(stage: &str, n: usize, manual: bool, draw: &mut Draw) -> Step {
     let back = if manual { Estimate::NOTHING } else { draw.estimate(20 * minute) };
     let takes = Takes { forward: draw.estimate(40 * minute), back };
     let outlook = Outlook {
-        changes: !manual && draw.chance(80),
+        changes: matches!(action, Action::Resource(_)) && draw.chance(80),
         diff: Vec::new(),
         undo: String::new(),
         irreversible: false,

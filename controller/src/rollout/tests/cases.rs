@@ -230,3 +230,20 @@ fn fifty_thousand_hosts_go_through_waves() {
     assert_eq!(rollout.outcome(), Some(Outcome::Partial));
     assert_eq!(named(&rollout, 49_999), Fate::Done);
 }
+
+#[test]
+fn what_no_window_has_room_for_begins_when_a_person_lets_it() {
+    let window = serde_json::json!({ "zone": "UTC", "pattern": { "from": "08:05", "to": "09:00" }, "reserve_ms": 0 });
+    let windows = vec![serde_json::from_value(window).unwrap()];
+    let long = Rules { windows, takes_ms: 7_200_000, ..Rules::default() };
+    let parts = vec![part(0, 1, &Rules::default()), part(1, 1, &long)];
+    let mut play = Play::new(Rollout::new(parts, BTreeMap::new()), &[], &[Answer::Good], &[0]);
+    play.happens(start());
+    let held = play.play();
+    assert!(matches!(&held, Standing::Held(reason) if reason.contains("no window of stage s1")), "{held:?}");
+    play.happens(Happening::Continued { by: "frida".into() });
+    assert_eq!(play.play(), Standing::Ended(Outcome::Done));
+    let begun = play.log.iter().find(|(_, what)| matches!(what, Happening::StageStarted { stage } if stage == "s1"));
+    let of_day = begun.map(|(at, _)| at % 86_400_000 / 60_000);
+    assert_eq!(of_day, Some(8 * 60 + 5), "when the window opens");
+}
