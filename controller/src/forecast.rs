@@ -30,7 +30,7 @@ use crate::plan::takes::Basis;
 
 pub use assumed::{AROUND, takes as assumed};
 pub use foresee::{Options, of, settle};
-pub use live::Live;
+pub use live::{Live, now};
 
 /// What a plan takes, and whether it and its way back fit. All times are milliseconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

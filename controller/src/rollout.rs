@@ -28,7 +28,7 @@ use rules::Scope;
 
 pub use crate::plan::rules;
 pub use machine::{Rollout, Standing};
-pub use stage::{Cell, Fate, Part};
+pub use stage::{Cell, Fate, Part, parts};
 
 /// Something that happened in a run: what the run log holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

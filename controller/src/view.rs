@@ -220,6 +220,7 @@ impl View {
             Happening::RollbackStarted { reason, .. } => {
                 self.state = State::Backward;
                 self.reason = Some(reason.clone());
+                self.reckoning = None;
                 self.halted = None;
                 self.hosts.values_mut().for_each(|host| {
                     host.stuck.clear();

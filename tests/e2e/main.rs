@@ -19,3 +19,4 @@ mod swap;
 mod vantage;
 mod waits;
 mod webhook;
+mod weekend;

@@ -2,7 +2,9 @@
 
 use super::exit::{Exit, Failure};
 use super::{Context, work};
-use crate::view::View;
+use crate::drive::clock::now_ms;
+use crate::forecast;
+use crate::view::{State, View};
 
 /// Show runs and where they stand, and what can be done now
 #[derive(Debug, clap::Args)]
@@ -20,7 +22,12 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     };
     let mut views = Vec::new();
     for run in &runs {
-        let mut view = View::of(&run.id, &store.events(&run.id).await.map_err(read)?);
+        let events = store.events(&run.id).await.map_err(read)?;
+        let mut view = View::of(&run.id, &events);
+        if let (true, State::Forward(_), Ok(plan)) = (args.run.is_some(), &view.state, crate::plan::read(&run.plan)) {
+            // As it lies now, not when somebody looked last.
+            view.reckoning = forecast::now(&plan, events.iter().map(|event| (event.at_ms, &event.what)), now_ms());
+        }
         if view.started_ms == 0 {
             view.started_ms = run.created_ms;
             view.playbook = crate::plan::read(&run.plan).map(|plan| plan.playbook).unwrap_or_default();

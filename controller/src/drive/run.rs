@@ -26,8 +26,8 @@ use crate::input::target::HostName;
 use crate::notice::{self, Notice};
 use crate::plan::Plan;
 use crate::plan::procedure::Content;
-use crate::rollout::rules::{Rules, Scope};
-use crate::rollout::{Action, Fate, Happening, Outcome, Part, Rollout, Standing};
+use crate::rollout::rules::Scope;
+use crate::rollout::{self, Action, Fate, Happening, Outcome, Rollout, Standing};
 use crate::store::{EVENT_VERSION, Event, LEASE_MS, Letter, Store, StoreError};
 
 pub use super::shared::{CrashAfter, Rehearsal};
@@ -138,15 +138,7 @@ pub async fn run(
 ) -> Result<Ending, StoreError> {
     let past = job.store.events(&job.run).await?;
     // Whoever would only wait for a connection is not asked yet: a stage that stops meanwhile must not begin it.
-    let limit = job.pool.limit();
-    let part = |s: &crate::plan::Stage| {
-        // Hosts that take turns wait for one another: all of them have to be asked.
-        let least = if s.turns.is_empty() { 1 } else { s.hosts.len() };
-        let at_once = s.rules.at_once.unwrap_or(limit).min(limit).max(least);
-        let hosts = s.hosts.keys().cloned().collect();
-        Part { name: s.name.clone(), hosts, rules: Rules { at_once: Some(at_once), ..s.rules() } }
-    };
-    let parts = job.plan.stages.iter().map(part).collect();
+    let parts = rollout::parts(&job.plan, job.pool.limit());
     let mut rollout = Rollout::new(parts, job.plan.sites.clone()).planned_by(&job.plan.planner);
     let proof = Arc::clone(&job.proof);
     past.iter().filter(|event| counts(&proof, &event.what)).for_each(|event| rollout.on(event.at_ms, &event.what));

@@ -6,13 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use weiche_agent::protocol::{Digest, Fault, FaultCode, StepId};
 
 use super::lengths::Lengths;
-use super::model::{HORIZON_MS, Model, Step};
+use super::model::{HOPS, Model, Step};
 use super::{weekend, work};
 use crate::input::target::HostName;
 use crate::rollout::{Action, Happening, Outcome, Rollout, Standing};
-
-/// Further ahead nothing is played: every stage may wait for its window.
-const FAR_AHEAD_MS: i64 = 10 * HORIZON_MS;
 
 /// What goes wrong in a weekend.
 #[derive(Clone, Debug, Default)]
@@ -80,7 +77,8 @@ pub(super) struct Clockwork<'a> {
     probed: Option<(usize, usize)>,
     /// How often somebody has let it go on.
     went_on: usize,
-    start_ms: i64,
+    /// How often it has waited since anything happened.
+    hops: usize,
     pub(super) played: Played,
 }
 
@@ -133,7 +131,7 @@ impl<'a> Clockwork<'a> {
             next: if through.is_empty() { none() } else { through },
             probed: None,
             went_on: 0,
-            start_ms: now,
+            hops: 0,
             played: Played { steps, starts: unknown.clone(), ends: unknown, ..Played::default() },
         };
         if let Some(abort_ms) = trouble.abort_ms {
@@ -155,6 +153,7 @@ impl<'a> Clockwork<'a> {
                 if actions.is_empty() {
                     break;
                 }
+                self.hops = 0;
                 self.begin(actions);
             }
             let probing = self.rollout.probing();
@@ -190,11 +189,14 @@ impl<'a> Clockwork<'a> {
             match (next, due) {
                 (Some(next), due) if due.is_none_or(|due| next <= due) => self.happens(),
                 // Several windows may open again and again, and never together.
-                (_, Some(due)) if due - self.start_ms > FAR_AHEAD_MS => {
+                (_, Some(due)) if self.hops > HOPS => {
                     self.played.stands = Some(Standing::Until(due));
                     return;
                 }
-                (_, Some(due)) => self.now = self.now.max(due),
+                (_, Some(due)) => {
+                    self.hops += 1;
+                    self.now = self.now.max(due);
+                }
                 (_, None) => {
                     self.played.stands = Some(self.rollout.standing(self.now));
                     return;

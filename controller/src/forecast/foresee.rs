@@ -41,7 +41,7 @@ pub fn of(plan: &Plan, options: &Options) -> Forecast {
     let problems = problems(&model, &weekend, &margins);
     let fits = problems.is_empty();
     let advice = if fits { Vec::new() } else { advice::find(&model, plan, options, &weekend) };
-    let chance = (options.weekends > 0).then(|| chance(plan, &model, options));
+    let chance = (options.weekends > 0).then(|| chance(plan, &model, options, weekend.never.is_some()));
     if fits {
         // In earnest it does not begin where it does not fit, should it come there earlier than foreseen.
         model.heed(&margins, &weekend);
@@ -327,7 +327,10 @@ fn bases(model: &Model) -> Bases {
 }
 
 /// Plays weekends with durations drawn within the bounds. The same plan always has the same ones.
-fn chance(plan: &Plan, model: &Model, options: &Options) -> Chance {
+fn chance(plan: &Plan, model: &Model, options: &Options, never: bool) -> Chance {
+    if never {
+        return Chance { weekends: options.weekends, fit: 0 };
+    }
     let digest = Digest::of(plan.nonce.as_bytes()).to_string();
     let seed = digest.bytes().take(16).fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
     let mut pace = Pace::Drawn(fastrand::Rng::with_seed(seed));

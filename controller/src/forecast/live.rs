@@ -11,7 +11,7 @@ use super::model::Model;
 use crate::input::target::HostName;
 use crate::plan::Plan;
 use crate::rollout::reckoning::{Decide, Reckoning};
-use crate::rollout::{Happening, Rollout};
+use crate::rollout::{self, Happening, Rollout};
 
 /// Reckons what is left of a run.
 #[derive(Debug)]
@@ -29,6 +29,24 @@ pub struct Live {
     steps: HashMap<(HostName, StepId), (usize, usize)>,
     /// Since when something cannot be taken back.
     no_way_back_ms: Option<i64>,
+}
+
+/// How a run lies in time now, by its plan and what has happened; `None` while nothing of it is under way in a window, or on its
+/// way back.
+pub fn now<'a>(
+    plan: &Plan,
+    events: impl Iterator<Item = (i64, &'a Happening)> + Clone,
+    now_ms: i64,
+) -> Option<Reckoning> {
+    let (start_ms, _) = events.clone().next()?;
+    let mut live = Live::new(plan, &Options { start_ms, ..Options::default() })?;
+    let connections = if plan.connections == 0 { usize::MAX } else { plan.connections };
+    let mut rollout = Rollout::new(rollout::parts(plan, connections), plan.sites.clone());
+    for (at_ms, what) in events {
+        rollout.on(at_ms, what);
+        live.on(at_ms, what);
+    }
+    live.reckon(&rollout, now_ms)
 }
 
 impl Live {

@@ -18,8 +18,8 @@ use crate::rollout::rules::{Amount, Over};
 /// Longer than anything, and far from where sums overflow.
 pub(super) const FAR_MS: i64 = i64::MAX / 1024;
 
-/// A stage that does not begin within so long has no window: more than a year, for windows except for holidays.
-pub(super) const HORIZON_MS: i64 = 400 * 24 * 3_600_000;
+/// Where several windows open again and again and never together, so many times are looked at: more than a year of nights.
+pub(super) const HOPS: usize = 400;
 
 /// So many openings of each window are looked at in vain before the window itself is asked.
 const OPENINGS: usize = 12;

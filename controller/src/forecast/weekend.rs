@@ -3,7 +3,7 @@
 
 use super::failures::{self, Allowed};
 use super::lengths::{Lengths, Pace, StageLengths};
-use super::model::{HORIZON_MS, Model, Stage};
+use super::model::{HOPS, Model, Stage};
 use super::work;
 use crate::plan::rules::May;
 
@@ -46,11 +46,12 @@ impl Weekend {
         let mut now = start_ms;
         for (at, (stage, lengths)) in model.stages.iter().zip(&lengths.stages).enumerate() {
             let ready_ms = now;
+            let mut hops = 0;
             let close_ms = loop {
+                hops += 1;
                 match stage.may_begin(now, model.longer_ms) {
                     May::Now { close_ms } => break close_ms,
-                    // Several windows may open again and again, and never together.
-                    May::At(later) if later - ready_ms < HORIZON_MS => now = later.max(now + 1),
+                    May::At(later) if hops <= HOPS => now = later.max(now + 1),
                     May::At(_) | May::Never => {
                         weekend.never = Some(at);
                         return weekend;

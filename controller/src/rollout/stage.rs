@@ -8,6 +8,7 @@ use weiche_agent::protocol::StepId;
 
 use super::rules::Rules;
 use crate::input::target::HostName;
+use crate::plan::{self, Plan};
 
 /// A stage as a run begins with it.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,18 @@ pub struct Part {
     pub hosts: BTreeSet<HostName>,
     /// How it is carried out.
     pub rules: Rules,
+}
+
+/// The stages of a plan, where so many hosts are worked on at once.
+pub fn parts(plan: &Plan, connections: usize) -> Vec<Part> {
+    let part = |stage: &plan::Stage| {
+        // Hosts that take turns wait for one another: all of them have to be asked.
+        let least = if stage.turns.is_empty() { 1 } else { stage.hosts.len() };
+        let at_once = stage.rules.at_once.unwrap_or(connections).min(connections).max(least);
+        let hosts = stage.hosts.keys().cloned().collect();
+        Part { name: stage.name.clone(), hosts, rules: Rules { at_once: Some(at_once), ..stage.rules() } }
+    };
+    plan.stages.iter().map(part).collect()
 }
 
 /// What became of a host's part of a stage.

@@ -3,23 +3,17 @@
 use weiche_agent::protocol::{Step, StepEvent, StepId, StepOutcome};
 
 use super::scene::{self, Draw, FRIDAY_MS, MINUTE, plan};
-use crate::forecast::{Live, Options, of};
+use crate::forecast::{Live, Options, now, of};
 use crate::input::target::HostName;
 use crate::plan::Plan;
 use crate::plan::procedure::{Action, Turn};
 use crate::plan::takes::{Around, Basis, Estimate, Takes};
 use crate::rollout::reckoning::Decide;
-use crate::rollout::{Happening, Part, Rollout};
+use crate::rollout::{self, Happening, Rollout};
 
-fn started(plan: &crate::plan::Plan, at_ms: i64) -> Rollout {
-    let part = |stage: &crate::plan::Stage| Part {
-        name: stage.name.clone(),
-        hosts: stage.hosts.keys().cloned().collect(),
-        rules: stage.rules(),
-    };
-    let mut rollout = Rollout::new(plan.stages.iter().map(part).collect(), plan.sites.clone());
-    let started = Happening::RunStarted { plan: plan.digest(), playbook: "p".into() };
-    rollout.on(at_ms, &started);
+fn started(plan: &Plan, at_ms: i64) -> Rollout {
+    let mut rollout = Rollout::new(rollout::parts(plan, usize::MAX), plan.sites.clone());
+    rollout.on(at_ms, &Happening::RunStarted { plan: plan.digest(), playbook: "p".into() });
     rollout
 }
 
@@ -203,6 +197,12 @@ fn who_has_to_decide_is_told_until_when() {
     let (plan, live, mut rollout) = forty_minutes(false);
     let begin_ms = plan.stages[0].rules.windows[0].openings(FRIDAY_MS).next().expect("it opens").start_ms;
     let calm = live.reckon(&rollout, begin_ms).expect("in its window");
+    let events = [
+        Happening::RunStarted { plan: plan.digest(), playbook: "p".into() },
+        Happening::StageStarted { stage: plan.stages[0].name.clone() },
+    ];
+    let told = now(&plan, events.iter().map(|what| (begin_ms, what)), begin_ms);
+    assert_eq!(told, Some(calm.clone()), "the log says the same");
     rollout.on(begin_ms, &Happening::Paused { by: "frida".into() });
     assert_eq!(live.reckon(&rollout, begin_ms), Some(calm.clone()), "paused: as if it went on now");
     let (stage, reason) = (plan.stages[0].name.clone(), String::from("a service does not work"));

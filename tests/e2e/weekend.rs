@@ -1,0 +1,61 @@
+//! A run in its window that waits for a person: until when what may be decided, and what people took is remembered.
+
+use serde_json::Value;
+use weiche_tests::sshd::Sshd;
+use weiche_tests::town::Town;
+
+use crate::ci::valid;
+
+const PLAYBOOK: &str = "\
+playbook: cable
+inputs: { at: host }
+stages:
+  - stage: change
+    on: at
+    window: always
+    steps:
+      - file: { path: /etc/office.conf, content: \"new\\n\" }
+      - manual: plug it in
+        by: frida
+        takes: 10m
+      - file: { path: /etc/moved, content: \"yes\\n\" }
+";
+
+#[test]
+fn who_is_waited_for_is_told_until_when() {
+    if let Err(why) = Sshd::available() {
+        return weiche_tests::skip("who_is_waited_for_is_told_until_when", &why);
+    }
+    let town = Town::new(&["fs"]);
+    let member = std::fs::read_to_string(town.fleet().join("members/rathaus.yaml")).unwrap();
+    let always = "windows: { always: { from: \"2020-01-01 00:00\", to: \"2199-12-31 20:00\" } }\n";
+    let people = "people: { frida: { name: Frida Beispiel } }\n";
+    town.write("members/rathaus.yaml", &format!("{member}{always}{people}"));
+    town.write("playbooks/cable.yaml", PLAYBOOK);
+
+    let plan = town.weiche(&["plan", "cable", "at=fs", "--technicians", "3"]).expect(2);
+    assert!(plan.stdout.contains("People who have something to do at once: 1 (frida), there are 3"), "{}", plan.stdout);
+    let waits = town.weiche(&["apply", "cable", "at=fs", "--yes"]).expect(6);
+    let told = [waits.stdout, waits.stderr].concat();
+    assert!(told.contains("change through by") && told.contains("abort by Tue 2199-12-31"), "{told}");
+    let status = town.weiche(&["status", "latest"]).expect(0).stdout;
+    assert!(status.contains("abort by Tue 2199-12-31") && status.contains("weiche done"), "{status}");
+    let lines = |text: &str| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>();
+    let log = lines(&town.weiche(&["--json", "log", "latest"]).expect(0).stdout);
+    assert!(log.last().is_some_and(|last| last["what"].get("reckoned").is_some()), "{:?}", log.last());
+    valid(&town, "event", &log);
+    valid(&town, "status", &lines(&town.weiche(&["--json", "status", "latest"]).expect(0).stdout));
+
+    town.weiche(&["done", "latest", "change.2", "--by", "frida"]).expect(0);
+    town.weiche(&["resume", "latest"]).expect(0);
+    let history = town.weiche(&["history", "show", "manual"]).expect(0).stdout;
+    assert!(history.contains("manual plug it in") && history.contains("(1 run(s), too few to go by)"), "{history}");
+    let exported = town.weiche(&["history", "export"]).expect(0).stdout;
+    assert!(!exported.contains("manual") && !exported.contains("frida"), "{exported}");
+    let report = town.weiche(&["paper", "hand-over", "latest"]).expect(0).stdout;
+    assert!(report.contains("done by hand"), "{report}");
+    // What was done by hand is taken back by hand.
+    town.weiche(&["rollback", "latest"]).expect(0);
+    let report = town.weiche(&["paper", "hand-over", "latest"]).expect(0).stdout;
+    assert!(report.contains("rathaus/fs: change.2 was done by hand and is to be taken back by hand"), "{report}");
+}
