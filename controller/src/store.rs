@@ -109,6 +109,8 @@ pub trait Store: Send + Sync {
     /// Adds what steps took; what is known already is not added twice, and of like samples only the newest
     /// [`crate::history::LAST`] are kept.
     fn add_durations<'a>(&'a self, samples: &'a [Sample]) -> Answer<'a, ()>;
+    /// Forgets what steps of this kind took, with a title only those of this one. Returns how many samples that were.
+    fn forget_durations<'a>(&'a self, what: &'a str, title: Option<&'a str>) -> Answer<'a, u64>;
     /// What steps took, in any order.
     fn durations(&self) -> Answer<'_, Vec<Sample>>;
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::exit::{Exit, Failure};
 use super::{Context, output, work};
+use crate::drive::clock::now_ms;
 use crate::history::{self, History};
 
 /// Longest file that is read, in bytes.
@@ -38,6 +39,13 @@ enum Command {
         /// The file
         file: PathBuf,
     },
+    /// Forget what steps took, e.g. because somebody said too late that a manual step was done
+    Forget {
+        /// The kind of step, as `weiche history` names it
+        kind: String,
+        /// Its title, as `weiche history` names it; else all of the kind
+        title: Option<String>,
+    },
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
@@ -70,11 +78,20 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
                 return Err(Failure::new(format!("{} is no history: it has {length} bytes", file.display())));
             }
             let text = std::fs::read_to_string(&file).map_err(|e| cannot(&e))?;
-            let samples = history::read(&text).map_err(|e| {
+            let samples = history::read(&text, now_ms()).map_err(|e| {
                 Failure::of(&format!("{} cannot be used; nothing was taken from it", file.display()), &e)
             })?;
             store.add_durations(&samples).await.map_err(failed)?;
             work::print(&format!("{} duration(s) read.\n", samples.len()));
+        }
+        Command::Forget { kind, title } => {
+            let forgotten = store.forget_durations(&kind, title.as_deref()).await.map_err(failed)?;
+            if forgotten == 0 {
+                return Err(
+                    Failure::new("nothing like that is remembered").hint("weiche history names kinds and titles")
+                );
+            }
+            work::print(&format!("{forgotten} duration(s) forgotten.\n"));
         }
     }
     Ok(Exit::Done)

@@ -10,7 +10,7 @@ use super::lost::Search;
 use super::observe::unknown;
 use super::pool::HostError;
 use super::session::SessionError;
-use super::shared::{Events, Shared, as_fault, report, stage};
+use super::shared::{Events, Shared, as_fault, micros, report, stage};
 use super::{guard, probe, reboot, transfer, wake, witness};
 use crate::input::target::HostName;
 use crate::plan::Step;
@@ -252,7 +252,15 @@ async fn resources(
         steps.push(step);
     }
     let mut failed = None;
-    let mut on_event = |event: StepEvent| {
+    // Contents are sent ahead of all steps: the first that needs some took that time too.
+    let mut heavy = part.iter().find(|step| !step.outlook.contents.is_empty()).map(|step| step.action.id().clone());
+    let (begin, mut ahead_us) = (Instant::now(), None);
+    let mut on_event = |mut event: StepEvent| {
+        let ahead_us = *ahead_us.get_or_insert_with(|| micros(begin.elapsed()).saturating_sub(event.took_us));
+        if heavy.as_ref() == Some(&event.step) && !matches!(event.what, StepOutcome::Note(_)) {
+            event.took_us += ahead_us;
+            heavy = None;
+        }
         if let StepOutcome::Failed(fault) | StepOutcome::UndoFailed(fault) = &event.what {
             failed = Some(fault.clone().within(format!("step {}", event.step)));
         }

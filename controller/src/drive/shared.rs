@@ -86,6 +86,11 @@ impl CrashAfter {
     }
 }
 
+/// As the run log counts.
+pub(super) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Sends what happens to the dispatcher.
 #[derive(Clone)]
 pub(super) struct Events(mpsc::UnboundedSender<Told>);
@@ -143,7 +148,7 @@ pub(super) async fn stage(
 
 /// Tells what became of a step that the controller carried out itself.
 pub(super) fn report(events: &Events, host: &HostName, step: &StepId, what: StepOutcome, begin: Instant) {
-    let took_us = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let took_us = micros(begin.elapsed());
     let event = StepEvent { step: step.clone(), what, took_us };
     events.send(Happening::Step { host: host.clone(), event });
 }

@@ -1,7 +1,7 @@
 //! A directory tree from one host to another, through both agents' connections: compare manifests, stream what differs
 //! with both windows' back pressure, then one `tree` step on the receiving side, journalled and undone like any other.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Entry, EntryKind, Fault, FaultCode, HostPath, Step, StepEvent, StepOutcome};
@@ -9,7 +9,7 @@ use weiche_agent::resources::replica::{self, Manifest, State, unchanged};
 
 use super::observe::{manifest, unknown};
 use super::session::{Blob, Source};
-use super::shared::{Events, Shared, as_fault, stage};
+use super::shared::{Events, Shared, as_fault, micros, stage};
 use crate::input::target::HostName;
 use crate::plan::procedure::Transfer;
 use crate::rollout::Happening;
@@ -30,6 +30,8 @@ pub(super) async fn run(
     transfer: &Transfer,
     events: &Events,
 ) -> Result<StepOutcome, Fault> {
+    // Comparing and copying are what it takes; the step on the receiving side comes behind them.
+    let begin = Instant::now();
     let (mut here, mut from) =
         shared.pool.hold_both(host, &transfer.from).await.ok_or_else(|| as_fault(unknown().into()))?;
     let from = from.session().await.map_err(|e| as_fault(e.into()))?;
@@ -71,6 +73,7 @@ pub(super) async fn run(
     let mut outcome = StepOutcome::Unchanged;
     let mut on_event = |event: StepEvent| {
         outcome = event.what.clone();
+        let event = StepEvent { took_us: micros(begin.elapsed()), ..event };
         events.send(Happening::Step { host: host.clone(), event });
     };
     let ok = stage(shared, host, here, (vec![blob], vec![step], None), SCAN, &mut on_event).await.map_err(as_fault)?;

@@ -1,12 +1,29 @@
 //! Notes in a plan what its steps are expected to take.
 
-use super::fold::{AROUND, BACK, BEGIN, BETWEEN, CONFIRM, FIRST, SERVICES, VERIFY, what};
+use super::fold::{AROUND, BACK, BEGIN, BETWEEN, CONFIRM, FIRST, MANUAL, SERVICES, VERIFY, what};
 use super::{History, Sought, Way};
 use crate::forecast::{AROUND as ASSUMED, assumed};
 use crate::input::target::HostName;
 use crate::plan::procedure::Action;
-use crate::plan::takes::{Around, Estimate, Size, Takes};
+use crate::plan::takes::{Around, Basis, Estimate, Size, Takes};
 use crate::plan::{Plan, Stage, Step};
+
+/// Kinds of steps of which one says nothing of another: as long as what they run, move or wait for.
+const UNLIKE: [&str; 13] = [
+    "archive",
+    "check",
+    "command",
+    "download",
+    MANUAL,
+    "mirror",
+    "postgres_database",
+    "postgres_server",
+    "postgres_upgrade",
+    "reboot",
+    "replica",
+    "transfer",
+    "tree",
+];
 
 /// Notes it in every step and stage of which something is known.
 pub fn attach(plan: &mut Plan, history: &History) {
@@ -34,11 +51,14 @@ fn takes(step: &Step, history: &History, class: &str, member: &str) -> Option<Ta
     let usual = history.of_title(&sought(way, size));
     let unusual = if usual.is_none() { history.of_title(&sought(other, size)) } else { None };
     let idle = unusual.filter(|_| other == Way::Same).map(|found| Estimate { from: found.from, ..Estimate::NOTHING });
-    // What people do by hand has nothing in common but them.
-    let like = || history.estimate(&sought(way, size)).filter(|_| !matches!(step.action, Action::Manual(_)));
+    // What its author says of it counts for more than what others like it took, of which some have nothing in common.
+    let alike = |way| way == Way::Same || !UNLIKE.contains(&what);
+    let says = unknown.forward.from == Basis::Assumed;
+    let like = || history.estimate(&sought(way, size)).filter(|_| says && alike(way));
     let forward = usual.or(unusual).or_else(like);
     let taken_back = sought(Way::Back, Size::default());
-    let back = history.of_title(&taken_back).or(idle).or_else(|| history.estimate(&taken_back));
+    let back_like = || history.estimate(&taken_back).filter(|_| alike(Way::Back));
+    let back = history.of_title(&taken_back).or(idle).or_else(back_like);
     let back = back.filter(|_| step.outlook.changes && !step.outlook.irreversible);
     if forward.is_none() && back.is_none() {
         return None;

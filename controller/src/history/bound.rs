@@ -12,7 +12,10 @@ pub(super) fn estimate(samples: &[&Sample], size: Size) -> Estimate {
     let (mut took, bound_us) = match points(samples, size) {
         Some((points, x)) => {
             let (latency, rate) = envelope(&points);
-            let at = |x: f64| latency + rate * x;
+            let most = points.iter().map(|(x, _)| *x).fold(0.0, f64::max);
+            let line = |x: f64| latency + rate * x;
+            // Beyond what was ever seen no line is trusted: there each unit takes what it took of the largest, at least.
+            let at = |x: f64| if x > most { line(x).max(line(most) * x / most) } else { line(x) };
             // How far each was below the line says what the line is worth.
             let ratio = |&(px, us): &(f64, f64)| if at(px) > 0.0 { us / at(px) * at(x) } else { us };
             (points.iter().map(ratio).collect::<Vec<f64>>(), at(x))

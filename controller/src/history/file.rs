@@ -34,6 +34,14 @@ pub enum ReadHistoryError {
         #[source]
         source: serde_json::Error,
     },
+    /// A line tells what cannot be.
+    #[error("line {line} tells what cannot be: {what}")]
+    Cannot {
+        /// Its number, from 1.
+        line: usize,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// Far too long.
     #[error("it has more than {MOST} lines")]
     TooLong,
@@ -57,11 +65,17 @@ pub fn write<'a>(samples: impl Iterator<Item = &'a Sample>, names: bool) -> Stri
     text
 }
 
-/// Reads what [`write`] wrote.
+/// Nothing takes longer, in microseconds: 30 days.
+const LONGEST_US: u64 = 30 * 86_400 * 1_000_000;
+
+/// By so much another's clock may go before ours, in milliseconds.
+const AHEAD_MS: i64 = 86_400_000;
+
+/// Reads what [`write`] wrote, at this time.
 ///
 /// # Errors
-/// Nothing is taken from a file that is not whole.
-pub fn read(text: &str) -> Result<Vec<Sample>, ReadHistoryError> {
+/// Nothing is taken from a file that is not whole, or that tells what cannot be.
+pub fn read(text: &str, now_ms: i64) -> Result<Vec<Sample>, ReadHistoryError> {
     let mut lines = text.lines().enumerate();
     let header: Option<Header> = lines.next().and_then(|(_, line)| serde_json::from_str(line).ok());
     let (major, minor) = header.ok_or(ReadHistoryError::Header)?.weiche_history;
@@ -72,7 +86,24 @@ pub fn read(text: &str) -> Result<Vec<Sample>, ReadHistoryError> {
         return Err(ReadHistoryError::TooLong);
     }
     let sample = |(n, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|source| ReadHistoryError::Line { line: n + 1, source })
+        let line_number = n + 1;
+        let sample: Sample =
+            serde_json::from_str(line).map_err(|source| ReadHistoryError::Line { line: line_number, source })?;
+        match cannot(&sample, now_ms) {
+            Some(what) => Err(ReadHistoryError::Cannot { line: line_number, what }),
+            None => Ok(sample),
+        }
     };
     lines.filter(|(_, line)| !line.trim().is_empty()).map(sample).collect()
+}
+
+fn cannot(sample: &Sample, now_ms: i64) -> Option<&'static str> {
+    let whole = |number: u64| i64::try_from(number).is_ok();
+    match () {
+        () if sample.took_us > LONGEST_US => Some("it took more than 30 days"),
+        // It would count as the newest for ever.
+        () if sample.at_ms > now_ms.saturating_add(AHEAD_MS) => Some("it was in the future"),
+        () if !whole(sample.size.bytes) || !whole(sample.size.items) => Some("there is nothing of that size"),
+        () => None,
+    }
 }

@@ -26,11 +26,17 @@ pub(super) const SERVICES: &str = "services";
 /// What took longer around steps was waiting for something else: a person, a controller that was gone.
 const WAITED_US: u64 = 5 * 60 * 1_000_000;
 
+/// The same where all files of a host are listed or compared.
+const LISTED_US: u64 = 60 * 60 * 1_000_000;
+
 /// [`Sample::what`] of what persons do.
 pub(super) const MANUAL: &str = "manual";
 
 /// What a person did not say to be done for longer was left lying.
 const LEFT_LYING_MS: i64 = 8 * 60 * 60 * 1000;
+
+/// The same, as a multiple of what its author says it takes.
+const LEFT_LYING: u32 = 4;
 
 /// A manual step that a person said to be done.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +76,16 @@ pub(super) fn what(step: &Step) -> &str {
     }
 }
 
+/// A person who says later that a manual step is done had left it lying.
+fn left_lying_ms(step: &Step) -> i64 {
+    let declared = match &step.action {
+        Action::Manual(manual) => manual.takes,
+        _ => None,
+    };
+    let most = declared.and_then(|takes| i64::try_from((takes * LEFT_LYING).as_millis()).ok());
+    most.unwrap_or(LEFT_LYING_MS).min(LEFT_LYING_MS)
+}
+
 struct Fold<'a> {
     plan: &'a Plan,
     steps: BTreeMap<(&'a HostName, &'a StepId), (&'a str, &'a Step)>,
@@ -89,6 +105,9 @@ struct Run<'a> {
     through_ms: i64,
     /// The last thing on the way back from which hosts go on.
     back_ms: i64,
+    /// The last host was back then; and this is the stage that goes back.
+    undone_ms: i64,
+    going: &'a str,
     back: bool,
     hosts: BTreeMap<&'a HostName, Host>,
 }
@@ -111,6 +130,7 @@ impl<'a> Fold<'a> {
     fn take(&mut self, at_ms: i64, happening: &'a Happening) {
         match happening {
             Happening::StageStarted { .. } | Happening::WaveStarted { .. } => {
+                self.run.hosts.values_mut().for_each(|host| host.waited = false);
                 (self.run.wave_ms, self.run.begun, self.run.through_ms) = (at_ms, 0, at_ms);
             }
             Happening::HostBegun { host, stage } => self.begun(at_ms, host, stage),
@@ -135,7 +155,7 @@ impl<'a> Fold<'a> {
                 }
             }
             Happening::RollbackStarted { .. } => {
-                (self.run.back, self.run.back_ms) = (true, at_ms);
+                (self.run.back, self.run.back_ms, self.run.going) = (true, at_ms, "");
                 self.run.hosts.values_mut().for_each(|host| (host.back_us, host.undone_ms) = (0, None));
             }
             Happening::HostVerified { host, .. } => {
@@ -161,10 +181,11 @@ impl<'a> Fold<'a> {
         let room = at_once.min(if self.plan.connections == 0 { usize::MAX } else { self.plan.connections });
         let at_first = self.run.begun < room;
         self.run.begun += 1;
-        let known = std::mem::replace(&mut self.host(host).known, true);
-        *self.host(host) = Host { known: true, begun_ms: at_ms, ..Host::default() };
-        // Who had to wait for another host says nothing.
-        if at_first {
+        let of = self.host(host);
+        let (known, again) = (of.known, of.waited);
+        *of = Host { known: true, begun_ms: at_ms, waited: again, ..Host::default() };
+        // Who had to wait for another host, or for a person, says nothing.
+        if at_first && !again {
             let from = self.run.wave_ms;
             self.around(at_ms, host, (if known { BEGIN } else { FIRST }, Way::Forward), since(from, at_ms));
         }
@@ -216,7 +237,13 @@ impl<'a> Fold<'a> {
         self.around(at_ms, host, (BETWEEN, Way::Forward), took);
     }
 
-    fn undone(&mut self, at_ms: i64, host: &'a HostName, stage: &str) {
+    fn undone(&mut self, at_ms: i64, host: &'a HostName, stage: &'a str) {
+        if self.run.going != stage {
+            if !self.run.going.is_empty() {
+                self.run.back_ms = self.run.undone_ms;
+            }
+            self.run.going = stage;
+        }
         let from = self.run.back_ms;
         let turns = self.stage(stage).is_some_and(|stage| !stage.turns.is_empty());
         let of = self.host(host);
@@ -225,7 +252,7 @@ impl<'a> Fold<'a> {
             self.around(at_ms, host, (BACK, Way::Back), since(from, undone).saturating_sub(back_us));
         }
         // The stage before goes back once all hosts of this one are back.
-        self.run.back_ms = at_ms;
+        self.run.undone_ms = at_ms;
     }
 
     /// One after the other: who says that something is done began it when it was waited for, and nothing else was left to do.
@@ -238,9 +265,10 @@ impl<'a> Fold<'a> {
         for ByHand { step, by, at_ms } in done {
             let Some((host, id, from_ms)) = waits.get(step).copied() else { continue };
             let from_ms = free.insert(by, at_ms).map_or(from_ms, |free| free.max(from_ms));
-            let Some((_, step)) = self.steps.get(&(host, id)).filter(|_| at_ms - from_ms <= LEFT_LYING_MS) else {
+            let Some((_, step)) = self.steps.get(&(host, id)) else { continue };
+            if at_ms - from_ms > left_lying_ms(step) {
                 continue;
-            };
+            }
             let title = step.title.clone();
             self.push(
                 host,
@@ -250,7 +278,8 @@ impl<'a> Fold<'a> {
     }
 
     fn around(&mut self, at_ms: i64, host: &'a HostName, (title, way): (&str, Way), took_us: u64) {
-        if took_us <= WAITED_US {
+        let most = if [FIRST, VERIFY].contains(&title) { LISTED_US } else { WAITED_US };
+        if took_us <= most {
             self.push(host, Sample { what: AROUND.into(), title: title.into(), ..sample(way, took_us, at_ms) });
         }
     }

@@ -65,10 +65,34 @@ fn what_moves_much_is_latency_and_rate() {
         let size = Size { bytes: mib << 20, items: 1 };
         history.estimate(&Sought { size, ..sought("mirror /srv", "server", "alpha") }).unwrap()
     };
-    assert_eq!(at(1_000).bound_ms, 12_000);
+    assert_eq!(at(350).bound_ms, 5_500);
     assert_eq!(at(100).bound_ms, 3_000);
-    let usual = at(1_000).usual_ms;
-    assert!((11_000..=12_000).contains(&usual), "{usual}");
+    let usual = at(350).usual_ms;
+    assert!((5_000..=5_500).contains(&usual), "{usual}");
+    // Nobody has seen so much: all of the 6 s may have been rate.
+    assert_eq!(at(1_000).bound_ms, 15_000);
+}
+
+#[test]
+fn more_never_takes_less_and_much_more_takes_much_longer() {
+    let mut rng = fastrand::Rng::with_seed(9);
+    for _ in 0..1_000 {
+        let many: Vec<Sample> = (0..rng.usize(3..12))
+            .map(|n| Sample {
+                size: Size { bytes: rng.u64(1..1_000_000), items: 1 },
+                ..sample("t", "server", "alpha", rng.u64(100..600_000), n as i64)
+            })
+            .collect();
+        let most = many.iter().map(|of| of.size.bytes).max().unwrap();
+        let history = History::new(many);
+        let bound = |bytes: u64| {
+            let size = Size { bytes, items: 1 };
+            history.estimate(&Sought { size, ..sought("t", "server", "alpha") }).unwrap().bound_ms
+        };
+        let sizes = [most / 2, most, most * 2, most * 100, most * 10_000].map(|bytes| bound(bytes.max(1)));
+        assert!(sizes.is_sorted(), "{sizes:?}");
+        assert!(sizes[4] >= sizes[1].saturating_sub(100) * 10_000, "{sizes:?}");
+    }
 }
 
 #[test]
@@ -146,13 +170,23 @@ fn who_does_much_by_hand_does_one_thing_after_the_other() {
 #[test]
 fn a_file_is_read_as_it_was_written_and_names_stay_at_home() {
     let all = [sample("package nginx", "server", "alpha", 10, 1), sample("package samba", "pc", "beta", 20, 2)];
-    assert_eq!(read(&write(all.iter(), true)).unwrap(), all);
+    assert_eq!(read(&write(all.iter(), true), 0).unwrap(), all);
     let text = write(all.iter(), false);
     assert!(!text.contains("alpha") && !text.contains("nginx"), "{text}");
-    assert_eq!(read(&text).unwrap().len(), 2);
-    assert!(matches!(read("{}\n"), Err(ReadHistoryError::Header)));
+    assert_eq!(read(&text, 0).unwrap().len(), 2);
+    assert!(matches!(read("{}\n", 0), Err(ReadHistoryError::Header)));
+    let strange = |sample: Sample| read(&write([sample].iter(), true), 1_000);
+    let plain = || sample("package nginx", "server", "alpha", 10, 1);
+    for wrong in [
+        Sample { took_us: u64::MAX, ..plain() },
+        Sample { at_ms: i64::MAX, ..plain() },
+        Sample { size: Size { bytes: u64::MAX, items: 0 }, ..plain() },
+    ] {
+        assert!(matches!(strange(wrong), Err(ReadHistoryError::Cannot { line: 2, .. })));
+    }
+    assert!(strange(plain()).is_ok());
     let cut = &text[..text.len() - 10];
-    assert!(matches!(read(cut), Err(ReadHistoryError::Line { line: 3, .. })));
+    assert!(matches!(read(cut, 0), Err(ReadHistoryError::Line { line: 3, .. })));
 }
 
 #[test]
@@ -175,4 +209,59 @@ fn twenty_thousand_steps_find_what_they_took_before() {
     let learned =
         |step: &crate::plan::Step| step.takes.is_some_and(|takes| matches!(takes.forward.from, Basis::Runs(20)));
     assert!(plan.steps().all(|(_, _, step)| learned(step)));
+}
+
+#[test]
+fn hosts_of_a_stage_go_back_side_by_side_and_long_lists_count() {
+    let plan = scene::big(2, 2, &mut scene::Draw(fastrand::Rng::with_seed(1)));
+    let hosts: Vec<HostName> = plan.stages[0].hosts.keys().cloned().collect();
+    let step = StepId("s0.0".into());
+    let undone = |host: &HostName, took_us: u64| Happening::Step {
+        host: host.clone(),
+        event: StepEvent { step: step.clone(), what: StepOutcome::Undone, took_us },
+    };
+    let back = |host: &HostName| Happening::HostUndone { host: host.clone(), stage: "s0".into() };
+    let (reason, scope) = ("x".to_owned(), crate::rollout::rules::Scope::Run);
+    let events = [
+        (0, Happening::StageStarted { stage: "s0".into() }),
+        (720_000, Happening::HostBegun { host: hosts[0].clone(), stage: "s0".into() }),
+        (800_000, Happening::RollbackStarted { reason, scope, over_drift: false }),
+        (806_000, undone(&hosts[0], 1_000_000)),
+        (806_500, back(&hosts[0])),
+        (808_000, undone(&hosts[1], 2_000_000)),
+        (808_500, back(&hosts[1])),
+    ];
+    let found = fold(&plan, events.iter().map(|(at, what)| (*at, what)), []);
+    let of = |title: &str| found.iter().filter(|s| s.title == title).map(|s| s.took_us / 1_000).collect::<Vec<_>>();
+    assert_eq!(of("first"), [720_000], "twelve minutes to list all files");
+    assert_eq!(of("back"), [5_000, 6_000], "both since it turned back");
+}
+
+#[test]
+fn what_an_author_says_counts_for_more_than_what_others_took() {
+    let mut plan = scene::big(1, 4, &mut scene::Draw(fastrand::Rng::with_seed(1)));
+    let steps = plan.stages[0].hosts.values_mut().next().expect("a host");
+    let within = std::time::Duration::from_secs(1_800);
+    let probe = crate::plan::procedure::Probe::Tcp("fs.example:445".into());
+    let (id, every) = (steps[0].action.id().clone(), std::time::Duration::from_secs(1));
+    steps[0].action = Action::Check(crate::plan::procedure::Check { id, probe, within, every, waits: true });
+    if let Action::Resource(step) = &mut steps[1].action {
+        step.kind = "command".into();
+    }
+    steps.iter_mut().for_each(|step| (step.takes, step.outlook.changes) = (None, true));
+    plan.classes = plan.hosts().into_iter().map(|host| (host, "server".to_owned())).collect();
+    let other = |what: &str, way| Sample {
+        what: what.into(),
+        way,
+        ..sample(&format!("another {what}"), "server", "alpha", 100, 1)
+    };
+    let ways = [Way::Forward, Way::Back];
+    let all = ["check", "command", "file"].into_iter().flat_map(|what| ways.map(|way| other(what, way)));
+    let all: Vec<Sample> = all.flat_map(|sample| (0..3).map(move |n| Sample { at_ms: n, ..sample.clone() })).collect();
+    attach(&mut plan, &History::new(all.clone()));
+    let takes = |n: usize| plan.stages[0].hosts.values().next().expect("a host")[n].takes;
+    assert_eq!((takes(0), takes(1)), (None, None), "an unseen wait, an unseen program");
+    // The plan has a file in another stage.
+    let file = plan.stages[1].hosts.values().next().expect("a host")[0].takes;
+    assert_eq!(file.map(|takes| takes.forward.from), Some(Basis::Runs(3)), "a file is a file");
 }

@@ -26,6 +26,12 @@ pub(super) async fn add(pool: &SqlitePool, samples: &[Sample]) -> Result<(), sql
     transaction.commit().await
 }
 
+/// Forgets what steps of a kind, or of a title, took.
+pub(super) async fn forget(pool: &SqlitePool, what: &str, title: Option<&str>) -> Result<u64, sqlx::Error> {
+    let text = "delete from duration where what = ?1 and (?2 is null or title = ?2)";
+    Ok(sqlx::query(text).bind(what).bind(title).execute(pool).await?.rows_affected())
+}
+
 /// All of them.
 pub(super) async fn all(pool: &SqlitePool) -> Result<Vec<Sample>, sqlx::Error> {
     let text = "select what, title, way, class, member, bytes, items, took_us, at_ms from duration";

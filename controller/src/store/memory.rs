@@ -200,6 +200,14 @@ impl Store for MemoryStore {
         Box::pin(async { Ok(()) })
     }
 
+    fn forget_durations<'a>(&'a self, what: &'a str, title: Option<&'a str>) -> Answer<'a, u64> {
+        let durations = &mut self.inner().durations;
+        let before = durations.len();
+        durations.retain(|one| one.what != what || title.is_some_and(|title| one.title != title));
+        let forgotten = (before - durations.len()) as u64;
+        Box::pin(async move { Ok(forgotten) })
+    }
+
     fn durations(&self) -> Answer<'_, Vec<Sample>> {
         let durations = self.inner().durations.iter().cloned().collect();
         Box::pin(async { Ok(durations) })

@@ -294,6 +294,10 @@ impl Store for SqliteStore {
         Box::pin(async move { durations::add(&self.pool, samples).await.map_err(|e| self.fault(e)) })
     }
 
+    fn forget_durations<'a>(&'a self, what: &'a str, title: Option<&'a str>) -> Answer<'a, u64> {
+        Box::pin(async move { durations::forget(&self.pool, what, title).await.map_err(|e| self.fault(e)) })
+    }
+
     fn durations(&self) -> Answer<'_, Vec<Sample>> {
         Box::pin(async move { durations::all(&self.pool).await.map_err(|e| self.fault(e)) })
     }

@@ -137,6 +137,10 @@ async fn what_steps_took_is_kept_once_and_only_the_newest_of_like_ones() {
         let mut expected: Vec<Sample> = vec![sample("package cups", 1)];
         expected.extend((30 - i64::try_from(LAST).unwrap()..30).map(|at| sample("package nginx", at)));
         assert_eq!(found, expected);
+        assert_eq!(store.forget_durations("package", Some("package apache")).await.unwrap(), 0);
+        assert_eq!(store.forget_durations("package", Some("package nginx")).await.unwrap(), LAST as u64);
+        assert_eq!(store.durations().await.unwrap(), [sample("package cups", 1)]);
+        assert_eq!(store.forget_durations("package", None).await.unwrap(), 1);
     })
     .await;
 }
