@@ -55,7 +55,11 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 /// The plans, and when each begins or began.
 async fn plans(args: &Args, context: &Context, loaded: &Loaded, now: i64) -> Result<Vec<(Plan, i64)>, Failure> {
     if !args.plans.is_empty() {
-        return args.plans.iter().map(|path| Ok((read(path)?, now))).collect();
+        let begins = |plan: Plan| {
+            let start_ms = plan.begins_ms(now);
+            (plan, start_ms)
+        };
+        return args.plans.iter().map(|path| Ok(begins(read(path)?))).collect();
     }
     let mut found = Vec::new();
     let dir = loaded.dir().join(PLANS);
@@ -64,7 +68,9 @@ async fn plans(args: &Args, context: &Context, loaded: &Loaded, now: i64) -> Res
         paths.retain(|path| path.extension().is_some_and(|e| e == "json"));
         paths.sort();
         for path in paths {
-            found.push((read(&path)?, now));
+            let plan = read(&path)?;
+            let start_ms = plan.begins_ms(now);
+            found.push((plan, start_ms));
         }
     }
     if work::store_path(context, loaded).exists() {
@@ -76,7 +82,8 @@ async fn plans(args: &Args, context: &Context, loaded: &Loaded, now: i64) -> Res
             // A plan is used once: what its run did or does counts, not the file.
             found.retain(|(other, _): &(Plan, i64)| other.digest() != plan.digest());
             if let State::New | State::Forward(_) = view.state {
-                found.push((plan, if view.started_ms > 0 { view.started_ms } else { now }));
+                let start_ms = if view.started_ms > 0 { view.started_ms } else { plan.begins_ms(now) };
+                found.push((plan, start_ms));
             }
         }
     }
