@@ -138,6 +138,10 @@ fn two_weekends_of_one_member_do_not_collide() {
     plan("two.json", "2199-11-09 08:00", 2);
     let shown = town.weiche(&["calendar"]).expect(0).stdout;
     assert!(shown.contains("Sat 2199-11-02 08:00") && shown.contains("Sat 2199-11-09 08:00"), "{shown}");
+    // What cannot be read hides nothing else.
+    town.write("plans/bad.json", "{");
+    let more = town.weiche(&["calendar"]).expect(1);
+    assert!(more.stderr.contains("bad.json cannot be used") && more.stdout == shown, "{} {}", more.stderr, more.stdout);
     let asked = town.weiche(&["--json", "whatif", "--plan", &first]).expect(0).stdout;
     let asked: Value = serde_json::from_str(&asked).unwrap();
     let saved: Value = serde_json::from_str(&std::fs::read_to_string(&first).unwrap()).unwrap();
