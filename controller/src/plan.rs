@@ -35,6 +35,9 @@ pub struct Plan {
     pub nonce: String,
     /// When it was computed, in milliseconds since the epoch.
     pub created_ms: i64,
+    /// When it is to begin, in milliseconds since the epoch, if whoever made it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_ms: Option<i64>,
     /// Name of the fleet.
     pub fleet: String,
     /// Name of the playbook.
@@ -206,6 +209,11 @@ pub struct Seen {
 pub struct Unplannable(pub Vec<(HostName, StepId, String, Fault)>);
 
 impl Plan {
+    /// When it begins at the earliest, in milliseconds since the epoch: when it is to, and not before now.
+    pub fn begins_ms(&self, now_ms: i64) -> i64 {
+        self.start_ms.map_or(now_ms, |start| start.max(now_ms))
+    }
+
     /// Names the plan: the digest of its canonical JSON.
     pub fn digest(&self) -> Digest {
         // A plan consists of strings, numbers, maps with string keys: it always serialises.

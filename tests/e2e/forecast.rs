@@ -116,6 +116,41 @@ fn what_does_not_fit_is_refused_and_what_would_is_told() {
     assert_eq!(town.manifests(&["fs"]), before);
 }
 
+#[test]
+fn two_weekends_of_one_member_do_not_collide() {
+    if let Err(why) = Sshd::available() {
+        return weiche_tests::skip("two_weekends_of_one_member_do_not_collide", &why);
+    }
+    let town = town();
+    let before = town.manifests(&["fs"]);
+    let member = std::fs::read_to_string(town.fleet().join("members/rathaus.yaml")).unwrap();
+    let saturdays = "windows: { always: { from: sat 08:00, to: sat 20:00 } }\n";
+    town.write("members/rathaus.yaml", &member.replace(ALWAYS, saturdays));
+    town.write("plans/.keep", "");
+    let plan = |name: &str, start: &str, code: i32| {
+        let path = town.fleet().join("plans").join(name).to_str().unwrap().to_owned();
+        let planned =
+            town.weiche(&["plan", "office", "at=fs", "--output", &path, "--start", start]).expect(code).stdout;
+        assert!(planned.contains(&format!("to begin Sat {start}")), "{planned}");
+        path
+    };
+    let first = plan("one.json", "2199-11-02 08:00", 2);
+    plan("two.json", "2199-11-09 08:00", 2);
+    let shown = town.weiche(&["calendar"]).expect(0).stdout;
+    assert!(shown.contains("Sat 2199-11-02 08:00") && shown.contains("Sat 2199-11-09 08:00"), "{shown}");
+    // What cannot be read hides nothing else.
+    town.write("plans/bad.json", "{");
+    let more = town.weiche(&["calendar"]).expect(1);
+    assert!(more.stderr.contains("bad.json cannot be used") && more.stdout == shown, "{} {}", more.stderr, more.stdout);
+    let asked = town.weiche(&["--json", "whatif", "--plan", &first]).expect(0).stdout;
+    let asked: Value = serde_json::from_str(&asked).unwrap();
+    let saved: Value = serde_json::from_str(&std::fs::read_to_string(&first).unwrap()).unwrap();
+    assert_eq!(asked["start_ms"], saved["plan"]["start_ms"]);
+    let early = town.weiche(&["apply", "--plan", &first]).expect(1).stderr;
+    assert!(early.contains("is to begin Sat 2199-11-02 08:00") && early.contains("--even-if-early"), "{early}");
+    assert_eq!(town.manifests(&["fs"]), before);
+}
+
 /// Reads an iCalendar file with another's parser; a line for each event.
 fn events(path: &std::path::Path) -> Vec<String> {
     let program = "import sys, icalendar\n\

@@ -1,7 +1,7 @@
 //! `weiche apply`: carries out a saved plan, or plans, asks and carries out.
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use super::expect::{self, When};
 use super::work::{self, Prepared};
 use crate::drive::clock::now_ms;
 use crate::drive::run::{CrashAfter, Patience, Rehearsal, Start};
+use crate::forecast::{self, Options};
 use crate::input::target::HostName;
 use crate::plan::Plan;
 use crate::store::{Run, Store};
@@ -39,6 +40,9 @@ pub(super) struct Args {
     /// Begin although the work or its rollback does not fit: stages wait for a window that is long enough
     #[arg(long)]
     even_if_late: bool,
+    /// Begin although the plan is to begin later
+    #[arg(long)]
+    even_if_early: bool,
     #[command(flatten)]
     rehearse: Rehearse,
 }
@@ -113,8 +117,14 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         prepared.pool.close().await;
         return Ok(Exit::Done);
     }
-    let forecast = When::default().forecast(&prepared.plan, &prepared.loaded)?;
     let zone = prepared.loaded.fleet().zone();
+    if !args.even_if_early {
+        expect::refuse_early(&prepared.plan, zone)?;
+    }
+    // It begins now, whenever it was to.
+    let options =
+        Options { start_ms: now_ms(), ..When::default().options(&prepared.plan, &prepared.loaded, BTreeSet::new())? };
+    let forecast = forecast::of(&prepared.plan, &options);
     if !args.quiet && !context.json {
         work::print(&crate::show::forecast::text(&forecast, zone));
     }

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "shell")]
 
 use std::collections::BTreeSet;
+use std::io::{Write as _, stderr};
 use std::path::{Path, PathBuf};
 
 use super::exit::{Exit, Failure};
@@ -32,7 +33,8 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let fleet = loaded.fleet();
     let now = now_ms();
     let mut found: Vec<Entry> = Vec::new();
-    for (plan, start_ms) in plans(&args, context, &loaded, now).await? {
+    let (plans, all_read) = plans(&args, context, &loaded, now).await?;
+    for (plan, start_ms) in plans {
         let options = Options { start_ms, ..Options::default() };
         found.extend(entries(&plan, &forecast::of(&plan, &options)));
     }
@@ -49,22 +51,40 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         output::whole(path, &agenda::ics(&agenda, fleet.zone(), now))?;
     }
     work::print(&if context.json { agenda::json(&agenda) } else { agenda::text(&agenda, fleet.zone()) });
-    Ok(if collides { Exit::DoesNotFit } else { Exit::Done })
+    Ok(match (collides, all_read) {
+        (true, _) => Exit::DoesNotFit,
+        (false, true) => Exit::Done,
+        (false, false) => Exit::Error,
+    })
 }
 
-/// The plans, and when each begins or began.
-async fn plans(args: &Args, context: &Context, loaded: &Loaded, now: i64) -> Result<Vec<(Plan, i64)>, Failure> {
+/// The plans, when each begins or began, and whether all of the fleet's could be read: whichever cannot is named.
+async fn plans(args: &Args, context: &Context, loaded: &Loaded, now: i64) -> Result<(Vec<(Plan, i64)>, bool), Failure> {
     if !args.plans.is_empty() {
-        return args.plans.iter().map(|path| Ok((read(path)?, now))).collect();
+        let begins = |plan: Plan| {
+            let start_ms = plan.begins_ms(now);
+            (plan, start_ms)
+        };
+        let named = args.plans.iter().map(|path| Ok(begins(read(path)?))).collect::<Result<_, Failure>>()?;
+        return Ok((named, true));
     }
-    let mut found = Vec::new();
+    let (mut found, mut all_read) = (Vec::new(), true);
     let dir = loaded.dir().join(PLANS);
     if let Ok(listed) = std::fs::read_dir(&dir) {
         let mut paths: Vec<PathBuf> = listed.filter_map(|entry| Some(entry.ok()?.path())).collect();
         paths.retain(|path| path.extension().is_some_and(|e| e == "json"));
         paths.sort();
         for path in paths {
-            found.push((read(&path)?, now));
+            match read(&path) {
+                Ok(plan) => {
+                    let start_ms = plan.begins_ms(now);
+                    found.push((plan, start_ms));
+                }
+                Err(failure) => {
+                    all_read = false;
+                    let _ = writeln!(stderr(), "weiche: {failure}");
+                }
+            }
         }
     }
     if work::store_path(context, loaded).exists() {
@@ -75,12 +95,13 @@ async fn plans(args: &Args, context: &Context, loaded: &Loaded, now: i64) -> Res
             let Ok(plan) = crate::plan::read(&run.plan) else { continue };
             // A plan is used once: what its run did or does counts, not the file.
             found.retain(|(other, _): &(Plan, i64)| other.digest() != plan.digest());
-            if let State::New | State::Forward(_) = view.state {
-                found.push((plan, if view.started_ms > 0 { view.started_ms } else { now }));
+            if let State::New | State::Forward(_) | State::Backward = view.state {
+                let start_ms = if view.started_ms > 0 { view.started_ms } else { plan.begins_ms(now) };
+                found.push((plan, start_ms));
             }
         }
     }
-    Ok(found)
+    Ok((found, all_read))
 }
 
 fn read(path: &Path) -> Result<Plan, Failure> {

@@ -23,7 +23,7 @@ const WEEKENDS: u32 = 1_000;
 /// For when a forecast is made, and with whom.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct When {
-    /// The run begins then, in the fleet's time zone [default: now]: `2026-11-27 18:00`, `sat 20:00` or `20:00`, the next one
+    /// The run begins then, in the fleet's time zone [default: as the plan says, else now]: `2026-11-27 18:00`, `sat 20:00` or `20:00`, the next one
     #[arg(long, value_name = "TIME")]
     start: Option<Moment>,
     /// So many people do manual steps at once [default: as the plan says; there: the fleet's `technicians:`, else as many as it takes]
@@ -32,29 +32,40 @@ pub(super) struct When {
 }
 
 impl When {
-    pub(super) fn options(&self, loaded: &Loaded, without: BTreeSet<HostName>) -> Result<Options, Failure> {
-        let (now, zone) = (now_ms(), loaded.fleet().zone());
-        let start_ms = match &self.start {
-            None => now,
-            Some(moment) => moment.next(zone, now).ok_or_else(|| {
-                Failure::new(format!("`{moment}` is no time that is yet to come"))
-                    .hint("it is now ".to_owned() + &zone.tell(now))
-            })?,
-        };
+    /// How a plan is to be forecast: what was asked for, else what the plan says.
+    pub(super) fn options(
+        &self,
+        plan: &Plan,
+        loaded: &Loaded,
+        without: BTreeSet<HostName>,
+    ) -> Result<Options, Failure> {
+        let now = now_ms();
+        let start_ms = self.start(loaded.fleet().zone(), now)?.unwrap_or_else(|| plan.begins_ms(now));
         Ok(Options { start_ms, technicians: self.technicians, without, weekends: WEEKENDS })
     }
 
-    /// Notes in a plan with whom it is planned.
-    pub(super) fn staff(&self, plan: &mut Plan) {
+    fn start(&self, zone: &Zone, now: i64) -> Result<Option<i64>, Failure> {
+        let Some(moment) = &self.start else { return Ok(None) };
+        let over = || {
+            Failure::new(format!("`{moment}` is no time that is yet to come"))
+                .hint("it is now ".to_owned() + &zone.tell(now))
+        };
+        Ok(Some(moment.next(zone, now).ok_or_else(over)?))
+    }
+
+    /// Notes in a plan when it is to begin, and with whom.
+    pub(super) fn note(&self, plan: &mut Plan, zone: &Zone) -> Result<(), Failure> {
+        plan.start_ms = self.start(zone, now_ms())?;
         if self.technicians.is_some() {
             plan.crew.technicians = self.technicians;
             forecast::settle(plan);
         }
+        Ok(())
     }
 
     /// The forecast of a plan.
     pub(super) fn forecast(&self, plan: &Plan, loaded: &Loaded) -> Result<Forecast, Failure> {
-        Ok(forecast::of(plan, &self.options(loaded, BTreeSet::new())?))
+        Ok(forecast::of(plan, &self.options(plan, loaded, BTreeSet::new())?))
     }
 }
 
@@ -96,6 +107,17 @@ pub(super) async fn remember(store: &dyn Store, plan: &Plan, run: &RunId) -> Res
     let by_hand = confirmed.iter().map(|c| ByHand { step: &c.step, by: &c.by, at_ms: c.at_ms });
     let samples = history::fold(plan, events.iter().map(|event| (event.at_ms, &event.what)), by_hand);
     store.add_durations(&samples).await.map_err(|e| work::store_failure(&e))
+}
+
+/// Refuses a plan that is to begin later.
+pub(super) fn refuse_early(plan: &Plan, zone: &Zone) -> Result<(), Failure> {
+    match plan.start_ms.filter(|start| now_ms() < *start) {
+        None => Ok(()),
+        Some(start) => {
+            let message = format!("the plan is to begin {}; nothing was changed", zone.tell(start));
+            Err(Failure::new(message).hint("wait until then, or begin now all the same with --even-if-early"))
+        }
+    }
 }
 
 /// Refuses a plan that does not fit.

@@ -87,7 +87,7 @@ fn make(
     view: Option<&View>,
 ) -> Result<String, Failure> {
     let fleet = loaded.fleet();
-    let mut options = args.start.options(loaded, BTreeSet::new())?;
+    let mut options = args.start.options(plan, loaded, BTreeSet::new())?;
     if let Some(view) = view {
         options.start_ms = view.started_ms;
     }

@@ -32,7 +32,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         Err(failure) => return args.files.fail(&what, failure),
     };
     prepared.pool.close().await;
-    args.when.staff(&mut prepared.plan);
+    args.when.note(&mut prepared.plan, prepared.loaded.fleet().zone())?;
     let forecast = args.when.forecast(&prepared.plan, &prepared.loaded)?;
     let saved = crate::plan::write(&prepared.plan);
     if let Some(path) = &args.output {

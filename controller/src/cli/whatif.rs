@@ -52,7 +52,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         }
     };
     let without = args.without.iter().map(|name| host(&plan, name)).collect::<Result<BTreeSet<HostName>, Failure>>()?;
-    let forecast = forecast::of(&plan, &args.when.options(&loaded, without)?);
+    let forecast = forecast::of(&plan, &args.when.options(&plan, &loaded, without)?);
     let zone = loaded.fleet().zone();
     if context.json {
         work::print(&crate::show::forecast::json(&plan, &forecast));

@@ -28,7 +28,7 @@ pub struct Entry {
     pub hosts: BTreeSet<HostName>,
     /// The window.
     pub opening: Opening,
-    /// From when to when is worked, at the latest.
+    /// From when is worked, at the earliest, and until when, at the latest.
     pub from_ms: i64,
     /// See there.
     pub to_ms: i64,
@@ -104,7 +104,7 @@ fn entry(plan: &Plan, forecast: &Forecast, stage: &StageForecast, opening: Openi
         stages: Vec::new(),
         hosts: BTreeSet::new(),
         opening,
-        from_ms: stage.start.latest_ms,
+        from_ms: stage.start.earliest_ms,
         to_ms: stage.end.latest_ms,
         back_by_ms: stage.end.latest_ms,
         people: forecast.technicians.at_once.max(1),

@@ -96,6 +96,7 @@ pub fn build(
     Ok(Plan {
         nonce: procedure.nonce.clone(),
         created_ms,
+        start_ms: None,
         fleet: fleet.to_owned(),
         playbook: procedure.playbook.clone(),
         inputs: procedure.inputs.clone(),

@@ -84,6 +84,7 @@ mod tests {
         Plan {
             nonce: "n".into(),
             created_ms: 1,
+            start_ms: None,
             fleet,
             playbook,
             inputs,

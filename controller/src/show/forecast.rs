@@ -44,7 +44,8 @@ pub fn text(forecast: &Forecast, zone: &Zone) -> String {
 }
 
 fn render(forecast: &Forecast, zone: &Zone, out: &mut String) -> std::fmt::Result {
-    writeln!(out, "\nForecast, if the run begins {}", zone.tell(forecast.start_ms))?;
+    writeln!(out, "\n{}", verdict(forecast, zone))?;
+    writeln!(out, "Forecast, if the run begins {}", zone.tell(forecast.start_ms))?;
     let width = forecast.stages.iter().map(|stage| stage.stage.chars().count()).max().unwrap_or(0).max(5);
     let titles = ["stage", "begins", "through by", "back in", "abort by"];
     writeln!(out, "  {:width$}  {:24}  {:24}  {:>8}  {}", titles[0], titles[1], titles[2], titles[3], titles[4])?;
@@ -79,17 +80,23 @@ fn render(forecast: &Forecast, zone: &Zone, out: &mut String) -> std::fmt::Resul
     let assumed = (basis.assumed > 0).then(|| format!("{} assumed, for such steps never ran here", basis.assumed));
     let parts: Vec<String> = [known, declared, assumed].into_iter().flatten().collect();
     writeln!(out, "  Bounds: {}", if parts.is_empty() { "no step changes anything".into() } else { parts.join(", ") })?;
-    if let Some(chance) = forecast.chance.filter(|_| !forecast.fits) {
-        writeln!(out, "  Of {} weekends with sampled durations {} fit", chance.weekends, chance.fit)?;
+    if let Some(chance) = forecast.chance {
+        writeln!(out, "  In {} of {} sampled weekends everything fits", chance.fit, chance.weekends)?;
     }
+    write!(out, "{}", problems(forecast, zone))
+}
+
+/// Whether it fits, and until when an abort does: what is to be seen first.
+fn verdict(forecast: &Forecast, zone: &Zone) -> String {
     if !forecast.fits {
-        return write!(out, "{}", problems(forecast, zone));
+        return "DOES NOT FIT into the windows: why, and what would help, is below".to_owned();
     }
-    let windowed = forecast.stages.iter().any(|stage| stage.opening.is_some());
-    match windowed {
-        true => writeln!(out, "The work and its rollback FIT into the windows, given these bounds."),
-        false => writeln!(out, "No stage has a window."),
+    if forecast.stages.iter().all(|stage| stage.opening.is_none()) {
+        return "No stage has a window.".to_owned();
     }
+    let abort = forecast.stages.iter().filter_map(|stage| stage.latest_abort_ms).min();
+    let abort = abort.map(|at| format!("; abort by {}", zone.tell(at))).unwrap_or_default();
+    format!("FITS: the work and its rollback fit into the windows, given the bounds{abort}")
 }
 
 /// When a stage usually begins and is through, where that differs visibly from the latest times.
@@ -128,8 +135,10 @@ pub fn problems(forecast: &Forecast, zone: &Zone) -> String {
         let _ = writeln!(out, "  It would fit with: {line}");
     }
     if forecast.advice.is_empty() && !forecast.fits {
-        let _ =
-            writeln!(out, "  No single change helps: neither another time, more people, other waves nor fewer hosts.");
+        let _ = writeln!(
+            out,
+            "  No single change that was tried helps: an earlier beginning, the next opening, more people, one wave, few hosts less."
+        );
     }
     out
 }

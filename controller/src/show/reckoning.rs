@@ -32,7 +32,7 @@ pub fn text(reckoning: &Reckoning, zone: &Zone) -> String {
         Decide::Soon => format!("{line}\n   SOON: whoever wants everything back in the window says so by {by}"),
         Decide::Now => format!(
             "{line}\n== DECIDE BY {by}: go on, and have no way back in this window? Then there is nothing to do.\n   \
-             Or have everything back in the window? Then: weiche abort"
+             Or have everything back in the window? Then: weiche abort latest"
         ),
         Decide::TooLate => format!("{line}\n== TOO LATE: a rollback would no longer end in the window"),
     }
@@ -78,6 +78,9 @@ mod tests {
         assert_eq!(left(&fine, 0), "through in 12m");
         let asked = Reckoning { abort_by_ms: Some(0), decide: Decide::Now, ..fine };
         let text = text(&asked, &Zone::UTC);
-        assert!(text.contains("== DECIDE BY Thu 1970-01-01 00:00 UTC") && text.contains("weiche abort"), "{text}");
+        assert!(
+            text.contains("== DECIDE BY Thu 1970-01-01 00:00 UTC") && text.contains("weiche abort latest"),
+            "{text}"
+        );
     }
 }

@@ -174,6 +174,7 @@ pub(crate) fn plan(draw: &mut Draw) -> Plan {
     Plan {
         nonce: draw.0.u64(..).to_string(),
         created_ms: FRIDAY_MS,
+        start_ms: None,
         fleet: "kitu".into(),
         playbook: "p".into(),
         inputs: Default::default(),

@@ -144,6 +144,7 @@ impl Scene {
             crew: Default::default(),
             nonce: "n".into(),
             created_ms: start_ms,
+            start_ms: None,
             fleet: "kitu".into(),
             playbook: "town-hall-swap".into(),
             inputs: BTreeMap::new(),
