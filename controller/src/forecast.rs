@@ -242,12 +242,14 @@ pub enum Advice {
     StartFrom(i64),
     /// So many technicians.
     Technicians(u32),
-    /// So many hosts of the stage at once, and in one wave.
+    /// So many hosts of the stage at once.
     AtOnce {
         /// The stage.
         stage: String,
         /// How many.
         hosts: u32,
+        /// In which waves.
+        waves: Waves,
     },
     /// Leave these hosts out.
     Without(Vec<HostName>),
@@ -258,6 +260,18 @@ pub enum Advice {
         /// By how much.
         by_ms: u64,
     },
+}
+
+/// Waves of a stage that is taken faster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Waves {
+    /// Those of the plan.
+    AsPlanned,
+    /// The first of the plan, and one of all others.
+    FirstAndRest,
+    /// One: nobody goes ahead of the others.
+    One,
 }
 
 #[cfg(test)]

@@ -81,7 +81,12 @@ fn three_runs_tell_what_the_next_one_takes() {
     other.weiche(&["history", "import", file.to_str().unwrap()]).expect(0);
     other.weiche(&["history", "import", file.to_str().unwrap()]).expect(0);
     let forecast = whatif(&other, &[], 0);
-    assert!(bounds(&forecast).iter().all(|(_, from)| **from == serde_json::json!({ "runs": 3 })), "{forecast}");
+    let from: Vec<&Value> = bounds(&forecast).into_iter().map(|(_, from)| from).collect();
+    let learned = serde_json::json!({ "runs": 3 });
+    assert_eq!(from, [&learned, &learned, &Value::from("assumed")], "a package, a file; what is waited for elsewhere");
+    other.weiche(&["history", "forget", "file"]).expect(0);
+    other.weiche(&["history", "forget", "file"]).expect(1);
+    assert_eq!(bounds(&whatif(&other, &[], 0))[1].1, "assumed");
     std::fs::write(&file, exported.replace("forward", "sideways")).unwrap();
     let wrong = other.weiche(&["history", "import", file.to_str().unwrap()]).expect(1);
     assert!(wrong.stderr.contains("is no sample"), "{}", wrong.stderr);

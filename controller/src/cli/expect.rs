@@ -41,7 +41,7 @@ impl When {
     ) -> Result<Options, Failure> {
         let now = now_ms();
         let start_ms = self.start(loaded.fleet().zone(), now)?.unwrap_or_else(|| plan.begins_ms(now));
-        Ok(Options { start_ms, technicians: self.technicians, without, weekends: WEEKENDS })
+        Ok(Options { start_ms, technicians: self.technicians, without, weekends: WEEKENDS, now_ms: now })
     }
 
     fn start(&self, zone: &Zone, now: i64) -> Result<Option<i64>, Failure> {

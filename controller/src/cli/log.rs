@@ -1,5 +1,7 @@
 //! `weiche log`: the events of a run, a JSON line or a readable line each.
 
+use weiche_agent::protocol::RunId;
+
 use super::exit::{Exit, Failure};
 use super::{Context, work};
 use crate::calendar::Zone;
@@ -21,14 +23,14 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         let line = if context.json {
             serde_json::to_string(event).unwrap_or_default()
         } else {
-            format!("{:>5}  {}  {}", event.seq, crate::show::time(event.at_ms), words(&event.what))
+            format!("{:>5}  {}  {}", event.seq, crate::show::time(event.at_ms), words(&event.what, &event.run))
         };
         work::print(&(line + "\n"));
     }
     Ok(Exit::Done)
 }
 
-fn words(what: &Happening) -> String {
+fn words(what: &Happening, run: &RunId) -> String {
     match what {
         Happening::RunStarted { playbook, plan } => format!("run of {playbook} started, plan {}", plan.short()),
         Happening::StageStarted { stage } => format!("stage {stage} started"),
@@ -62,7 +64,7 @@ fn words(what: &Happening) -> String {
             crate::show::service::text(&seen(service, vantage.as_ref()), measure)
         }
         Happening::Reckoned { reckoning } => {
-            crate::show::reckoning::text(reckoning, &Zone::UTC).trim_start().to_owned()
+            crate::show::reckoning::text(reckoning, run, &Zone::UTC).trim_start().to_owned()
         }
         Happening::Held { stage, reason } => format!("held in stage {stage}: {reason}"),
         Happening::Approved { stage, approval, .. } => format!("stage {stage} approved by {}", approval.principal),

@@ -2,6 +2,7 @@
 
 use super::exit::{Exit, Failure};
 use super::{Context, work};
+use crate::calendar::Zone;
 use crate::drive::clock::now_ms;
 use crate::forecast;
 use crate::view::{State, View};
@@ -21,16 +22,21 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         None => store.runs().await.map_err(read)?,
     };
     let mut views = Vec::new();
+    let mut zone = Zone::UTC;
     for run in &runs {
         let events = store.events(&run.id).await.map_err(read)?;
         let mut view = View::of(&run.id, &events);
-        if let (true, State::Forward(_), Ok(plan)) = (args.run.is_some(), &view.state, crate::plan::read(&run.plan)) {
-            // As it lies now, not when somebody looked last.
-            view.reckoning = forecast::now(&plan, events.iter().map(|event| (event.at_ms, &event.what)), now_ms());
-        }
+        let plan = if args.run.is_some() || view.started_ms == 0 { crate::plan::read(&run.plan).ok() } else { None };
         if view.started_ms == 0 {
             view.started_ms = run.created_ms;
-            view.playbook = crate::plan::read(&run.plan).map(|plan| plan.playbook).unwrap_or_default();
+            view.playbook = plan.as_ref().map(|plan| plan.playbook.clone()).unwrap_or_default();
+        }
+        if let (true, Some(plan)) = (args.run.is_some(), plan) {
+            zone = crate::show::reckoning::zone(&plan);
+            if let State::Forward(_) = view.state {
+                // As it lies now, not when somebody looked last.
+                view.reckoning = forecast::now(&plan, events.iter().map(|event| (event.at_ms, &event.what)), now_ms());
+            }
         }
         views.push(view);
     }
@@ -38,7 +44,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         let lines: Vec<String> = views.iter().filter_map(|view| serde_json::to_string(view).ok()).collect();
         work::print(&(lines.join("\n") + "\n"));
     } else if args.run.is_some() {
-        views.iter().for_each(|view| work::print(&crate::show::status::one(view)));
+        views.iter().for_each(|view| work::print(&crate::show::status::one(view, &zone)));
     } else {
         work::print(&crate::show::status::list(&views));
     }

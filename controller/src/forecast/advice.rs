@@ -2,9 +2,9 @@
 //! reckoning the weekend again.
 
 use super::lengths::{Lengths, Pace};
-use super::model::Model;
+use super::model::{Model, Stage};
 use super::weekend::Weekend;
-use super::{Advice, Options};
+use super::{Advice, Options, Waves};
 use crate::plan::Plan;
 
 /// Times that people are told to begin at are whole minutes.
@@ -15,13 +15,14 @@ const FEW: usize = 5;
 
 /// All that help, the smallest change first.
 pub(super) fn find(model: &Model, plan: &Plan, options: &Options, weekend: &Weekend) -> Vec<Advice> {
+    let earliest_ms = plan.created_ms.max(options.now_ms);
     let search = Search { model, start_ms: options.start_ms };
     let mut advice = Vec::new();
-    advice.extend(search.start(plan.created_ms, weekend));
+    advice.extend(search.start(earliest_ms, weekend));
     advice.extend(search.technicians());
     advice.extend(search.at_once());
     advice.extend(search.without());
-    advice.extend(search.longer());
+    advice.extend(search.longer(weekend));
     advice
 }
 
@@ -43,7 +44,7 @@ impl Search<'_> {
     }
 
     /// Begin earlier, so that the window is not used up by what may come before it; or later, at its next opening.
-    fn start(&self, created_ms: i64, weekend: &Weekend) -> Vec<Advice> {
+    fn start(&self, earliest_ms: i64, weekend: &Weekend) -> Vec<Advice> {
         let lengths = Lengths::new(self.model, &mut Pace::Bound);
         let margins: Vec<_> = weekend.margins(self.model, &lengths).collect();
         let Some(first) = margins.iter().find(|margin| !margin.fits()) else { return Vec::new() };
@@ -51,7 +52,7 @@ impl Search<'_> {
         let Some(opening) = stage.opening(played.start_ms) else { return Vec::new() };
         let mut found = Vec::new();
         let earliest = self.start_ms - (played.start_ms - opening.start_ms);
-        if earliest >= created_ms && earliest < self.start_ms && self.fits(self.model, earliest) {
+        if earliest >= earliest_ms && earliest < self.start_ms && self.fits(self.model, earliest) {
             let latest = last_that_holds(earliest, self.start_ms, MINUTE, |start| self.fits(self.model, start));
             found.push(Advice::StartBy(latest));
         }
@@ -74,20 +75,23 @@ impl Search<'_> {
         Some(Advice::Technicians(u32::try_from(count).ok()?))
     }
 
+    /// More hosts at once: in the waves that there are, else in fewer; whoever goes ahead goes ahead as long as that fits.
     fn at_once(&self) -> Vec<Advice> {
         let stages = self.model.stages.iter().enumerate().filter(|(_, stage)| stage.turns.is_empty());
-        let one = |(at, stage): (usize, &super::model::Stage)| {
+        let one = |(at, stage): (usize, &Stage)| {
             let most = stage.hosts.len().min(self.model.connections);
             let now = stage.waves.iter().map(|wave| wave.len().min(stage.at_once)).max()?;
-            let together = |hosts: usize| {
-                self.with(|model| {
-                    let stage = &mut model.stages[at];
-                    stage.waves = vec![stage.waves.concat()];
-                    stage.at_once = hosts;
-                })
-            };
-            let hosts = first_that_holds(now, most, together)?;
-            Some(Advice::AtOnce { stage: stage.name.clone(), hosts: u32::try_from(hosts).ok()? })
+            [Waves::AsPlanned, Waves::FirstAndRest, Waves::One].into_iter().find_map(|waves| {
+                let together = |hosts: usize| {
+                    self.with(|model| {
+                        let stage = &mut model.stages[at];
+                        stage.waves = fewer(&stage.waves, waves);
+                        stage.at_once = hosts;
+                    })
+                };
+                let hosts = first_that_holds(now, most, together)?;
+                Some(Advice::AtOnce { stage: stage.name.clone(), hosts: u32::try_from(hosts).ok()?, waves })
+            })
         };
         stages.filter_map(one).collect()
     }
@@ -112,18 +116,39 @@ impl Search<'_> {
         Some(Advice::Without(names(count)))
     }
 
-    fn longer(&self) -> Option<Advice> {
+    /// The window of one stage, and of those that have the same, is open for longer.
+    fn longer(&self, weekend: &Weekend) -> Option<Advice> {
         let lengths = Lengths::new(self.model, &mut Pace::Bound);
-        let weekend = Weekend::of(self.model, &lengths, self.start_ms);
         let lack = |margin: super::weekend::Margin| (margin.end_ms + margin.back_ms - margin.close_ms, margin.stage);
         let margins = weekend.margins(self.model, &lengths).filter(|margin| !margin.fits());
-        let (by_ms, at) = margins.map(lack).max()?;
-        // A longer window may let an earlier stage begin in an earlier one: so what lacks is not always what is needed.
-        let enough = |by_ms: usize| self.with(|model| model.longer_ms += i64::try_from(by_ms).unwrap_or(0));
-        let lacks = usize::try_from(by_ms).ok()?;
-        let by_ms = first_that_holds(1, lacks, enough).or_else(|| first_that_holds(lacks, lacks * 4, enough))?;
+        let (at, most) = match weekend.never {
+            Some(at) => (at, LONGEST_MS),
+            // A longer window may let an earlier stage begin in an earlier one: so what lacks is not always what is needed.
+            None => margins.map(lack).max().map(|(by_ms, at)| (at, by_ms.saturating_mul(4)))?,
+        };
+        let windows = &self.model.stages[at].rules.windows;
+        let enough = |by_ms: usize| {
+            let by_ms = i64::try_from(by_ms).unwrap_or(0);
+            self.with(|model| {
+                let same = model.stages.iter_mut().filter(|stage| stage.rules.windows == *windows);
+                same.for_each(|stage| stage.longer_ms = by_ms);
+            })
+        };
+        let by_ms = first_that_holds(1, usize::try_from(most).ok()?, enough)?;
         let stage = self.model.stages[at].name.clone();
         Some(Advice::LongerWindow { stage, by_ms: u64::try_from(by_ms).ok()? })
+    }
+}
+
+/// A window is not proposed to be open for longer than this in addition.
+const LONGEST_MS: i64 = 7 * 24 * 60 * MINUTE;
+
+/// Waves of the same hosts in the same order.
+fn fewer(waves: &[Vec<usize>], how: Waves) -> Vec<Vec<usize>> {
+    match (how, waves) {
+        (Waves::FirstAndRest, [first, rest @ ..]) if !rest.is_empty() => vec![first.clone(), rest.concat()],
+        (Waves::AsPlanned | Waves::FirstAndRest, _) => waves.to_vec(),
+        (Waves::One, _) => vec![waves.concat()],
     }
 }
 

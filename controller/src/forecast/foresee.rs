@@ -28,6 +28,8 @@ pub struct Options {
     pub without: BTreeSet<HostName>,
     /// So many weekends are sampled.
     pub weekends: u32,
+    /// Nothing is proposed to begin before this time; 0: not known.
+    pub now_ms: i64,
 }
 
 /// Foresees the run of a plan.

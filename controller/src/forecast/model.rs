@@ -32,8 +32,6 @@ pub(super) struct Model {
     pub(super) connections: usize,
     /// Manual steps that are done at once, at most.
     pub(super) technicians: usize,
-    /// By so much windows close later than they do.
-    pub(super) longer_ms: i64,
     pub(super) sites: BTreeMap<HostName, String>,
     /// Number of the run's hosts.
     pub(super) hosts: usize,
@@ -51,6 +49,8 @@ pub(super) struct Stage {
     /// Hosts take turns: one after the other, once all have begun.
     pub(super) turns: Vec<(usize, Vec<usize>)>,
     pub(super) around: Around,
+    /// By so much its windows close later than they do.
+    pub(super) longer_ms: i64,
     /// For each window, in order.
     openings: Vec<Vec<Opening>>,
 }
@@ -96,7 +96,6 @@ impl Model {
             stages: plan.stages.iter().map(stage).collect(),
             connections,
             technicians: options.technicians.or(plan.crew.technicians).map_or(usize::MAX, count),
-            longer_ms: 0,
             sites: plan.sites.clone(),
             hosts: plan.hosts().iter().filter(|host| !options.without.contains(*host)).count(),
         }
@@ -207,6 +206,7 @@ impl Stage {
         let openings = rules.windows.iter().map(|window| window.openings(options.start_ms).take(OPENINGS).collect());
         Stage {
             name: stage.name.clone(),
+            longer_ms: 0,
             openings: openings.collect(),
             around: stage.around.unwrap_or(assumed::AROUND),
             rules,
@@ -249,14 +249,15 @@ impl Stage {
         self.parts.iter().flat_map(|part| &part.steps)
     }
 
-    /// Whether it may begin then, as [`Rules::may_begin`] says, whose windows close so much later.
-    pub(super) fn may_begin(&self, now_ms: i64, longer_ms: i64) -> May {
+    /// Whether it may begin then, as [`Rules::may_begin`] says.
+    pub(super) fn may_begin(&self, now_ms: i64) -> May {
+        let longer_ms = self.longer_ms;
         let (mut close_ms, mut later) = (i64::MAX, None);
         for openings in &self.openings {
             // The list ends before the window does: then the window itself is asked.
             let Some(fits) = openings.iter().find(|opening| {
                 let start = opening.start_ms.max(now_ms);
-                opening.end_ms > now_ms && start + self.rules.takes_ms <= opening.close_ms + longer_ms
+                opening.end_ms + longer_ms > now_ms && start + self.rules.takes_ms <= opening.close_ms + longer_ms
             }) else {
                 return self.rules.may_begin(now_ms);
             };

@@ -49,7 +49,7 @@ impl Weekend {
             let mut hops = 0;
             let close_ms = loop {
                 hops += 1;
-                match stage.may_begin(now, model.longer_ms) {
+                match stage.may_begin(now) {
                     May::Now { close_ms } => break close_ms,
                     May::At(later) if hops <= HOPS => now = later.max(now + 1),
                     May::At(_) | May::Never => {

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::calendar::Zone;
-use crate::forecast::{Advice, Between, Forecast, Problem, StageForecast};
+use crate::forecast::{Advice, Between, Forecast, Note, Problem, StageForecast, Waves};
 use crate::input::target::HostName;
 use crate::plan::Plan;
 use weiche_agent::digest::Digest;
@@ -55,6 +55,10 @@ fn render(forecast: &Forecast, zone: &Zone, out: &mut String) -> std::fmt::Resul
         let back = span(stage.back_ms);
         writeln!(out, "  {:width$}  {begins:24}  {through:24}  {back:>8}  {abort}", stage.stage)?;
         usually(stage, zone, width, out)?;
+        if stage.failures_ms > 0 {
+            let failures = span(stage.failures_ms);
+            writeln!(out, "  {:width$}  and up to {failures} later where something fails that it reckons with", "")?;
+        }
     }
     writeln!(
         out,
@@ -62,6 +66,19 @@ fn render(forecast: &Forecast, zone: &Zone, out: &mut String) -> std::fmt::Resul
     )?;
     for (host, by) in forecast.stages.iter().filter_map(|stage| stage.delayed_by.as_ref()) {
         writeln!(out, "  {host} is what its wave waits for: {} longer than the next", span(*by))?;
+    }
+    for note in &forecast.notes {
+        match note {
+            Note::TakesItselfBack { stage, within_ms, usual_ms } => writeln!(
+                out,
+                "  Stage {stage} is taken back by its hosts after {}, and usually takes {} by these estimates",
+                span(*within_ms),
+                span(*usual_ms)
+            )?,
+            Note::BackOutside { stage } => {
+                writeln!(out, "  Stage {stage} has no window: should it fail, all goes back outside of the windows")?;
+            }
+        }
     }
     if let Some(point) = &forecast.no_return {
         let why = if point.irreversible { "it cannot be taken back" } else { "the way back would not fit" };
@@ -128,7 +145,14 @@ pub fn problems(forecast: &Forecast, zone: &Zone) -> String {
             Advice::StartBy(at) => format!("begin by {}", zone.tell(*at)),
             Advice::StartFrom(at) => format!("begin at {}", zone.tell(*at)),
             Advice::Technicians(n) => format!("{n} people for manual steps"),
-            Advice::AtOnce { stage, hosts } => format!("stage {stage} in one wave, {hosts} host(s) at once"),
+            Advice::AtOnce { stage, hosts, waves } => {
+                let waves = match waves {
+                    Waves::AsPlanned => "",
+                    Waves::FirstAndRest => " and all in one wave behind the first",
+                    Waves::One => " and all in one wave (nobody goes ahead)",
+                };
+                format!("stage {stage} with {hosts} host(s) at once{waves}")
+            }
             Advice::Without(hosts) => format!("without {}", names(hosts)),
             Advice::LongerWindow { stage, by_ms } => format!("the window of stage {stage} {} longer", span(*by_ms)),
         };
@@ -137,7 +161,7 @@ pub fn problems(forecast: &Forecast, zone: &Zone) -> String {
     if forecast.advice.is_empty() && !forecast.fits {
         let _ = writeln!(
             out,
-            "  No single change that was tried helps: an earlier beginning, the next opening, more people, one wave, few hosts less."
+            "  No single change that was tried helps: an earlier beginning, the next opening, more people, more hosts at once, few hosts less, a longer window."
         );
     }
     out

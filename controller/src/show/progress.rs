@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use weiche_agent::protocol::{Fault, StepOutcome};
+use weiche_agent::protocol::{Fault, RunId, StepOutcome};
 
 use super::service::{name as seen, seconds, why};
 use crate::calendar::Zone;
@@ -78,7 +78,7 @@ impl Progress {
             let left = self.reckoning.as_ref().map(|of| super::reckoning::left(of, event.at_ms));
             bar.set_message(left.unwrap_or_default());
         }
-        if let Some(line) = self.line(&event.what) {
+        if let Some(line) = self.line(&event.what, &event.run) {
             match &self.bar {
                 Some(bar) => bar.println(line),
                 None => {
@@ -88,7 +88,7 @@ impl Progress {
         }
     }
 
-    fn line(&mut self, what: &Happening) -> Option<String> {
+    fn line(&mut self, what: &Happening, run: &RunId) -> Option<String> {
         Some(match what {
             Happening::RunStarted { playbook, .. } => format!("run of {playbook} started"),
             Happening::StageStarted { stage } => format!("== stage {stage}"),
@@ -128,7 +128,7 @@ impl Progress {
             Happening::ServiceMeasured { service, vantage, measure } => {
                 format!("   {}", super::service::text(&seen(service, vantage.as_ref()), measure))
             }
-            Happening::Reckoned { reckoning } => super::reckoning::text(reckoning, &self.zone),
+            Happening::Reckoned { reckoning } => super::reckoning::text(reckoning, run, &self.zone),
             Happening::Held { stage, reason } => format!("== HELD in stage {stage}: {reason}"),
             Happening::Approved { stage, approval, .. } => {
                 format!("== stage {stage}: approved by {}", approval.principal)

@@ -1,5 +1,7 @@
 //! How a run lies in time, as a line.
 
+use weiche_agent::protocol::RunId;
+
 use super::forecast::span;
 use crate::calendar::Zone;
 use crate::plan::Plan;
@@ -15,7 +17,7 @@ pub fn zone(plan: &Plan) -> Zone {
 }
 
 /// `expected through Sat 2026-11-28 21:40 CET (at most 22:05 CET), 4m ahead; abort by ...`.
-pub fn text(reckoning: &Reckoning, zone: &Zone) -> String {
+pub fn text(reckoning: &Reckoning, run: &RunId, zone: &Zone) -> String {
     let Reckoning { stage, expected_ms, latest_ms, ahead_ms, abort_by_ms, no_way_back_ms, decide } = reckoning;
     let lies = match ahead_ms.unsigned_abs() {
         ms if ms < NONE_MS => "as planned".to_owned(),
@@ -32,7 +34,7 @@ pub fn text(reckoning: &Reckoning, zone: &Zone) -> String {
         Decide::Soon => format!("{line}\n   SOON: whoever wants everything back in the window says so by {by}"),
         Decide::Now => format!(
             "{line}\n== DECIDE BY {by}: go on, and have no way back in this window? Then there is nothing to do.\n   \
-             Or have everything back in the window? Then: weiche abort latest"
+             Or have everything back in the window? Then: weiche abort {run}"
         ),
         Decide::TooLate => format!("{line}\n== TOO LATE: a rollback would no longer end in the window"),
     }
@@ -77,10 +79,8 @@ mod tests {
         let fine = Reckoning { ahead_ms: 100, abort_by_ms: None, ..reckoning };
         assert_eq!(left(&fine, 0), "through in 12m");
         let asked = Reckoning { abort_by_ms: Some(0), decide: Decide::Now, ..fine };
-        let text = text(&asked, &Zone::UTC);
-        assert!(
-            text.contains("== DECIDE BY Thu 1970-01-01 00:00 UTC") && text.contains("weiche abort latest"),
-            "{text}"
-        );
+        let run = RunId::try_from("r-1".to_owned()).unwrap();
+        let text = text(&asked, &run, &Zone::UTC);
+        assert!(text.contains("== DECIDE BY Thu 1970-01-01 00:00 UTC") && text.contains("weiche abort r-1"), "{text}");
     }
 }

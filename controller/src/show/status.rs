@@ -18,14 +18,14 @@ pub fn list(views: &[View]) -> String {
     out
 }
 
-/// One run in full.
-pub fn one(view: &View) -> String {
+/// One run in full; how it lies in time is told in this zone.
+pub fn one(view: &View, zone: &Zone) -> String {
     let mut out = String::new();
-    let _ = render(view, &mut out);
+    let _ = render(view, zone, &mut out);
     out
 }
 
-fn render(view: &View, out: &mut String) -> std::fmt::Result {
+fn render(view: &View, zone: &Zone, out: &mut String) -> std::fmt::Result {
     writeln!(out, "Run {} of {}: {}", view.run, view.playbook, state(view))?;
     writeln!(out, "  started {}, last event {}", super::time(view.started_ms), super::time(view.last_ms))?;
     if let Some(reason) = &view.reason {
@@ -35,7 +35,7 @@ fn render(view: &View, out: &mut String) -> std::fmt::Result {
         writeln!(out, "  nothing begins any more: {why}")?;
     }
     if let Some(reckoning) = &view.reckoning {
-        writeln!(out, "{}", super::reckoning::text(reckoning, &Zone::UTC))?;
+        writeln!(out, "{}", super::reckoning::text(reckoning, &view.run, zone))?;
     }
     for (name, host) in &view.hosts {
         let counts = host.counts;

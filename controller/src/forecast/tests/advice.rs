@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 
 use super::promise::each;
 use super::scene::{self, Draw, FRIDAY_MS, MINUTE};
-use crate::forecast::lengths::{Lengths, Pace};
-use crate::forecast::model::Model;
-use crate::forecast::weekend::Weekend;
-use crate::forecast::{Advice, Options, of};
+use crate::forecast::{Advice, Options, Waves, of};
 use crate::plan::Plan;
 use crate::plan::procedure::{Action, Manual};
 use crate::plan::takes::{Basis, Estimate, Takes};
 
-/// Whether it fits if windows close so much later.
-fn fits_longer(plan: &Plan, options: &Options, longer_ms: i64) -> bool {
-    let mut model = Model::new(plan, options);
-    model.declare();
-    model.longer_ms = longer_ms;
-    let bound = Lengths::new(&model, &mut Pace::Bound);
-    Weekend::of(&model, &bound, options.start_ms).fits(&model, &bound)
+/// Whether it fits if the window of a stage, which others may have too, closes so much later; `None`: its reserve is shorter.
+fn fits_longer(plan: &Plan, options: &Options, stage: &str, longer_ms: u64) -> Option<bool> {
+    let mut plan = plan.clone();
+    let windows = plan.stages.iter().find(|of| of.name == stage)?.rules.windows.clone();
+    for of in plan.stages.iter_mut().filter(|of| of.rules.windows == windows) {
+        for window in &mut of.rules.windows {
+            window.reserve_ms = window.reserve_ms.checked_sub(longer_ms)?;
+        }
+    }
+    Some(of(&plan, options).fits)
 }
 
 #[test]
@@ -44,28 +44,44 @@ fn every_advice_is_enough_and_no_more_than_that() {
                     assert!(with(*n) && !with(n - 1), "seed {seed}: {advice:?}");
                     "technicians"
                 }
-                Advice::AtOnce { stage, hosts } => {
-                    let with = |hosts: usize| {
+                Advice::AtOnce { stage, hosts, waves } => {
+                    let with = |hosts: u32| {
                         let mut plan = plan.clone();
                         let of = plan.stages.iter_mut().find(|of| of.name == *stage).expect("a stage");
-                        // The waves in one, in their order; whoever is in none comes last.
-                        let mut wave = of.rules.waves.concat();
-                        wave.extend(of.hosts.keys().filter(|host| !of.rules.waves.concat().contains(host)).cloned());
-                        (of.rules.waves, of.rules.at_once) = (vec![wave], Some(hosts));
+                        let named = of.rules.waves.concat();
+                        // In their order; whoever is in none comes last.
+                        of.rules.waves.push(of.hosts.keys().filter(|host| !named.contains(host)).cloned().collect());
+                        of.rules.waves.retain(|wave| !wave.is_empty());
+                        let first = of.rules.waves[0].clone();
+                        match waves {
+                            Waves::AsPlanned => {}
+                            Waves::FirstAndRest => of.rules.waves = vec![first, of.rules.waves[1..].concat()],
+                            Waves::One => of.rules.waves = vec![of.rules.waves.concat()],
+                        }
+                        of.rules.at_once = Some(hosts as usize);
                         super::super::of(&plan, &options).fits
                     };
-                    assert!(with(*hosts as usize), "seed {seed}: {advice:?}");
-                    "at once"
+                    assert!(with(*hosts), "seed {seed}: {advice:?}");
+                    match waves {
+                        Waves::AsPlanned => "at once",
+                        Waves::FirstAndRest => "behind the first",
+                        Waves::One => "in one wave",
+                    }
                 }
                 Advice::Without(gone) => {
                     let without = gone.iter().cloned().collect();
                     assert!(fits(&Options { without, ..options.clone() }), "seed {seed}: {advice:?}");
                     "without"
                 }
-                Advice::LongerWindow { by_ms, .. } => {
-                    let by = i64::try_from(*by_ms).expect("short");
-                    assert!(fits_longer(plan, &options, by) && !fits_longer(plan, &options, by - 1), "seed {seed}");
-                    "longer"
+                Advice::LongerWindow { stage, by_ms } => {
+                    let longer = |by_ms| fits_longer(plan, &options, stage, by_ms);
+                    match (longer(*by_ms), longer(by_ms - 1)) {
+                        (Some(enough), Some(less)) => {
+                            assert!(enough && !less, "seed {seed}: {advice:?}");
+                            "longer"
+                        }
+                        _ => "much longer",
+                    }
                 }
             };
             *counts.borrow_mut().entry(name).or_default() += 1;
@@ -129,4 +145,20 @@ fn a_person_is_in_one_place_however_many_others_there_are() {
     assert_eq!(hours(&["frida"], Some(9)).0, 3);
     assert_eq!(hours(&["a caretaker", "frida"], None), (3, 2));
     assert_eq!(hours(&[], Some(1)).0, 6);
+}
+
+#[test]
+fn a_window_that_is_never_open_for_long_enough_has_to_be_longer() {
+    let mut plan = scene::big(2, 2, &mut Draw(fastrand::Rng::with_seed(1)));
+    plan.stages.remove(0);
+    let night = crate::calendar::Pattern::new("20:00".parse().unwrap(), "22:00".parse().unwrap()).unwrap();
+    let rules = &mut plan.stages[0].rules;
+    (rules.windows[0].pattern, rules.windows[0].reserve_ms, rules.takes_ms) = (night, 0, 3 * 60 * MINUTE);
+    for step in plan.stages[0].hosts.values_mut().flatten() {
+        let minute = Estimate::just(MINUTE.unsigned_abs(), Basis::Runs(3));
+        step.takes = Some(Takes { forward: minute, back: minute });
+    }
+    let forecast = of(&plan, &Options { start_ms: FRIDAY_MS, ..Options::default() });
+    let hour = Advice::LongerWindow { stage: "s1".into(), by_ms: (60 * MINUTE).unsigned_abs() };
+    assert_eq!(forecast.advice, [hour], "{:?}", forecast.problems);
 }

@@ -304,7 +304,7 @@ fn for_an_unsafe_plan_there_is_a_run_that_ends_too_late() {
             let (end, outcome) = played.ended.unwrap_or_else(|| panic!("seed {seed}: {:?}", played.stands));
             outcome != Outcome::Done && end > margin.close_ms
         };
-        let troubles = attacks(&planned, margin, &play);
+        let troubles = attacks(&planned, margin, play);
         let found = troubles.iter().position(late);
         let surely = margin.through_ms + margin.back_ms > margin.close_ms;
         assert!(!surely || found == Some(0), "seed {seed}: {margin:?}, {found:?}");
