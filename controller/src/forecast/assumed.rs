@@ -28,6 +28,9 @@ const EDIT_S: (u64, u64) = (1, 1);
 /// A manual step that does not say how long it takes.
 const MANUAL_S: u64 = 15 * 60;
 
+/// What moves contents does so at 20 MB/s at least: a line of 200 Mbit/s, or files that are small.
+const BYTES_PER_MS: u64 = 20_000;
+
 /// A look that is expected to succeed at once.
 const LOOK_S: u64 = 5;
 
@@ -68,6 +71,8 @@ pub fn takes(step: &Step) -> Takes {
         Action::Transfer(_) => of("replica"),
         Action::Resource(resource) => of(&resource.kind),
     };
+    let moves_ms = step.outlook.size.bytes / BYTES_PER_MS;
+    let forward = if step.outlook.changes && moves_ms > forward.bound_ms { assumed(moves_ms) } else { forward };
     Takes { forward, back: if step.outlook.irreversible { nothing } else { back } }
 }
 
@@ -80,6 +85,17 @@ fn of(kind: &str) -> (Estimate, Estimate) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_moves_much_is_not_assumed_to_be_short() {
+        let mut rng = crate::forecast::tests::scene::Draw(fastrand::Rng::with_seed(1));
+        let plan = crate::forecast::tests::scene::big(1, 2, &mut rng);
+        let mut step = plan.steps().next().expect("a step").2.clone();
+        step.outlook.changes = true;
+        assert_eq!(takes(&step).forward.bound_ms, EDIT_S.0 * 1000);
+        step.outlook.size.bytes = 72_000_000_000;
+        assert_eq!(takes(&step).forward.bound_ms, 3_600_000);
+    }
 
     #[test]
     fn the_table_names_kinds_that_there_are() {
