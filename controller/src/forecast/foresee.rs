@@ -166,8 +166,9 @@ impl Foresight<'_> {
             hold_ms: stage.rules.hold_ms,
             back_ms: last.map_or(0, |margin| u64::try_from(margin.back_ms).unwrap_or(0)),
             latest_abort_ms: last
-                .filter(|margin| margin.windowed() && (at == 0 || self.no_way_back(at - 1).is_none()))
-                .map(|margin| margin.close_ms - margin.back_ms),
+                .filter(|margin| margin.windowed() && (at == 0 || self.no_way_back(at - 1, 2).is_none()))
+                // Whoever aborts before what cannot be taken back may begin.
+                .map(|margin| (margin.close_ms - margin.back_ms).min(self.no_way_back(at, 0).unwrap_or(i64::MAX))),
             failures_ms: last.map_or(0, |margin| u64::try_from(margin.end_ms - margin.through_ms).unwrap_or(0)),
             delayed_by: delayed_by(stage, &hosts),
             hosts,
@@ -181,7 +182,7 @@ impl Foresight<'_> {
         };
         let wave = stage.waves.iter().position(|wave| wave.contains(&number));
         let margin = wave.and_then(|wave| margins.get(wave));
-        let no_way_back = self.no_way_back(at);
+        let no_way_back = self.no_way_back(at, 2);
         let longest = wave.map(|wave| self.longest(at, &stage.waves[wave])).unwrap_or_default();
         let step = |(n, step): (usize, &crate::plan::Step)| {
             let of = stage.parts[number].steps[n];
@@ -229,15 +230,16 @@ impl Foresight<'_> {
         slack
     }
 
-    /// When the first step that cannot be taken back begins, if it is in this stage or one before.
-    fn no_way_back(&self, at: usize) -> Option<i64> {
+    /// When the first step that cannot be taken back begins, if it is in this stage or one before; at the pace of one of
+    /// those that were played.
+    fn no_way_back(&self, at: usize, pace: usize) -> Option<i64> {
         let stages = self.model.stages.iter().enumerate().take(at + 1);
         let steps = stages.flat_map(|(at, stage)| {
             let parts = stage.parts.iter().enumerate();
             parts.flat_map(move |(host, part)| part.steps.iter().enumerate().map(move |(n, step)| (at, host, n, step)))
         });
         let begins = steps.filter(|(.., step)| step.irreversible);
-        begins.filter_map(|(at, host, n, _)| self.played[2].steps[at][host].get(n).map(|(begin, _)| *begin)).min()
+        begins.filter_map(|(at, host, n, _)| self.played[pace].steps[at][host].get(n).map(|(begin, _)| *begin)).min()
     }
 
     /// How long a host that has begun goes on at most before what it has done can go back.
