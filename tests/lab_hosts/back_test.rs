@@ -69,6 +69,7 @@ fn five_swaps_predict_the_sixth() {
             }
         }
     }
+    eprintln!("{} of {steps} steps beyond their bound", beyond.len());
     // The longest of five is the longest of six in five of six cases: a step may lie beyond it, the sum does not.
     assert!(steps >= 10 && beyond.len() * 4 <= steps, "{} of {steps}: {beyond:?}", beyond.len());
 

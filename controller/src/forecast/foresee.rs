@@ -167,8 +167,8 @@ impl Foresight<'_> {
             back_ms: last.map_or(0, |margin| u64::try_from(margin.back_ms).unwrap_or(0)),
             latest_abort_ms: last
                 .filter(|margin| margin.windowed() && (at == 0 || self.no_way_back(at - 1, 2).is_none()))
-                // Whoever aborts before what cannot be taken back may begin.
-                .map(|margin| (margin.close_ms - margin.back_ms).min(self.no_way_back(at, 0).unwrap_or(i64::MAX))),
+                // Whoever aborts before what cannot be taken back usually begins.
+                .map(|margin| (margin.close_ms - margin.back_ms).min(self.no_way_back(at, 1).unwrap_or(i64::MAX))),
             failures_ms: last.map_or(0, |margin| u64::try_from(margin.end_ms - margin.through_ms).unwrap_or(0)),
             delayed_by: delayed_by(stage, &hosts),
             hosts,
@@ -183,6 +183,7 @@ impl Foresight<'_> {
         let wave = stage.waves.iter().position(|wave| wave.contains(&number));
         let margin = wave.and_then(|wave| margins.get(wave));
         let no_way_back = self.no_way_back(at, 2);
+        let usually = self.no_way_back(at, 1).unwrap_or(i64::MAX);
         let longest = wave.map(|wave| self.longest(at, &stage.waves[wave])).unwrap_or_default();
         let step = |(n, step): (usize, &crate::plan::Step)| {
             let of = stage.parts[number].steps[n];
@@ -192,7 +193,7 @@ impl Foresight<'_> {
             let start = self.between(time(false));
             let abort_by = |margin: &&Margin| {
                 let rest = (margin.end_ms - start.latest_ms).min(longest).max(0);
-                margin.close_ms - margin.back_ms - rest
+                (margin.close_ms - margin.back_ms - rest).min(usually)
             };
             StepForecast {
                 step: step.action.id().clone(),
@@ -265,7 +266,11 @@ impl Foresight<'_> {
             };
             let steps =
                 stage.hosts.iter().flat_map(|(host, steps)| steps.iter().enumerate().map(move |(n, s)| (host, n, s)));
-            let late = |step: &StepForecast| step.abort_by_ms.is_some_and(|by| by < step.start.latest_ms);
+            // Until what cannot be taken back begins is no matter of the window.
+            let usually = self.no_way_back(at, 1);
+            let late = |step: &StepForecast| {
+                step.abort_by_ms.is_some_and(|by| by < step.start.latest_ms && Some(by) != usually)
+            };
             let found = steps.filter(|(host, n, step)| irreversible(host, *n) || late(step));
             let first = found.min_by_key(|(_, _, step)| step.start.latest_ms);
             if let Some((host, n, step)) = first {

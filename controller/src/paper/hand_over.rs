@@ -215,7 +215,8 @@ fn not_done(plan: &Plan, view: &View, pen: Pen<'_>) -> Vec<NotDone> {
         let why = match outcome.map(|(_, outcome, _)| outcome) {
             Some(StepOutcome::Failed(fault) | StepOutcome::UndoFailed(fault)) => fault.to_string(),
             Some(StepOutcome::Undone | StepOutcome::UndoneDrifted { .. }) => {
-                let reason = view.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+                let own = || seen.and_then(|seen| seen.fault.as_ref()).map(ToString::to_string);
+                let reason = view.reason.clone().or_else(own).map(|reason| format!(": {reason}")).unwrap_or_default();
                 format!("{}{reason}", pen.words.taken_back)
             }
             Some(_) => continue,
