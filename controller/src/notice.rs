@@ -1,5 +1,5 @@
 //! What webhooks are told: a pure fold of the run log's events into notices, one an event at most, and when one that was
-//! not received is sent again.
+//! not received is sent again. Of the time that is left people are told when there is something else to decide.
 //!
 //! A notice names places and outcomes. What steps and probes said is not in it: it may hold contents, or users' names.
 
@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use weiche_agent::protocol::{FaultCode, RunId};
 
+use crate::calendar::Zone;
 use crate::input::target::HostName;
 use crate::input::webhook::Topic;
 use crate::rollout::reckoning::{Decide, Reckoning};
@@ -54,12 +55,15 @@ pub struct Notice {
     /// How the run ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// From then on a rollback no longer ends in the window, in milliseconds since the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abort_by_ms: Option<i64>,
     /// The same for people.
     pub says: String,
 }
 
-/// What is known of a run without its events.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is known of a run without its events, and what people were told to decide last.
+#[derive(Clone, Debug)]
 pub struct Of {
     /// The fleet.
     pub fleet: String,
@@ -67,13 +71,27 @@ pub struct Of {
     pub playbook: String,
     /// Its members.
     pub members: BTreeSet<String>,
+    /// Where people look at their clocks.
+    pub zone: Zone,
+    /// What there was to decide, by the events so far.
+    pub decide: Decide,
 }
 
 impl Of {
-    /// The notice of an event; `None` for what nobody needs to be told.
-    pub fn notice(&self, event: &Event) -> Option<Notice> {
+    /// The notice of the next event; `None` for what nobody needs to be told, or has been told.
+    pub fn notice(&mut self, event: &Event) -> Option<Notice> {
         let what = &event.what;
-        let (topic, says) = told(what)?;
+        let mut abort_by_ms = None;
+        let (topic, says) = match what {
+            Happening::Reckoned { reckoning } => {
+                abort_by_ms = reckoning.abort_by_ms;
+                if std::mem::replace(&mut self.decide, reckoning.decide) == reckoning.decide {
+                    return None;
+                }
+                (Topic::Run, decide(reckoning, &event.run, &self.zone)?)
+            }
+            _ => told(what)?,
+        };
         let (stage, host) = place(what);
         let outcome = if let Happening::RunEnded { outcome } = what { Some(*outcome) } else { None };
         let members = host.as_ref().map_or_else(|| self.members.clone(), |host| [host.member().to_owned()].into());
@@ -91,6 +109,7 @@ impl Of {
             stage,
             host,
             outcome,
+            abort_by_ms,
             says: bounded(says),
         })
     }
@@ -112,6 +131,7 @@ impl Of {
             stage: Some(stage.to_owned()),
             host: None,
             outcome: None,
+            abort_by_ms: None,
             says: bounded(format!("Stage {stage} waits for people: {}.", missing.join("; "))),
         }
     }
@@ -177,7 +197,6 @@ fn told(what: &Happening) -> Option<(Topic, String)> {
         Happening::Held { stage, .. } => {
             (Topic::Run, format!("The run has stopped in stage {stage}; a person has to decide."))
         }
-        Happening::Reckoned { reckoning } => (Topic::Run, decide(reckoning)?.into()),
         Happening::RollbackStarted { .. } => (Topic::Run, "The run, or a part of it, is being taken back.".into()),
         Happening::RunEnded { outcome } => (Topic::Run, ended(*outcome).into()),
         Happening::StageStarted { stage } => (Topic::Stage, format!("Stage {stage} has begun.")),
@@ -214,7 +233,8 @@ fn told(what: &Happening) -> Option<(Topic, String)> {
             (Topic::Stuck, format!("{host} is STUCK in stage {stage}: {n} step(s) could not be taken back: {steps}."))
         }
         Happening::HostSettled { host, by, how, .. } => (Topic::Stuck, format!("{host} is {how}: {by} said so.")),
-        Happening::WaveStarted { .. }
+        Happening::Reckoned { .. }
+        | Happening::WaveStarted { .. }
         | Happening::HostBegun { .. }
         | Happening::Step { .. }
         | Happening::HostWitnessed { .. }
@@ -230,12 +250,16 @@ fn told(what: &Happening) -> Option<(Topic, String)> {
 }
 
 /// What a person has to decide about the time that is left.
-fn decide(reckoning: &Reckoning) -> Option<&'static str> {
+fn decide(reckoning: &Reckoning, run: &RunId, zone: &Zone) -> Option<String> {
+    let by = reckoning.abort_by_ms.map(|at| zone.tell(at)).unwrap_or_default();
     match reckoning.decide {
         Decide::NotNow => None,
-        Decide::Soon => Some("Soon a rollback will no longer end in the window."),
-        Decide::Now => Some("A person has to decide now: go on, or take everything back while that still fits."),
-        Decide::TooLate => Some("A rollback would no longer end in the window."),
+        Decide::Soon => Some(format!("Soon a rollback will no longer end in the window: it has to begin by {by}.")),
+        Decide::Now => Some(format!(
+            "A person has to decide by {by}: go on without a way back in this window, or have everything back in it \
+             (weiche abort {run})."
+        )),
+        Decide::TooLate => Some(format!("A rollback would no longer end in the window: it had to begin by {by}.")),
     }
 }
 
@@ -277,7 +301,8 @@ mod tests {
     use weiche_agent::protocol::{Fault, StepEvent, StepId, StepOutcome};
 
     fn of() -> Of {
-        Of { fleet: "kitu".into(), playbook: "swap".into(), members: ["alpha".into(), "beta".into()].into() }
+        let members = ["alpha".into(), "beta".into()].into();
+        Of { fleet: "kitu".into(), playbook: "swap".into(), members, zone: Zone::UTC, decide: Decide::NotNow }
     }
 
     fn event(what: Happening) -> Event {
@@ -308,6 +333,32 @@ mod tests {
         let fault = Fault::new(FaultCode::TakenBack, "");
         let what = Happening::HostFailed { host: HostName("alpha/fs".into()), stage: "cutover".into(), fault };
         assert_eq!(of().notice(&event(what)).unwrap().topic, Topic::Guard);
+    }
+
+    #[test]
+    fn people_are_told_once_what_there_is_to_decide_and_by_when() {
+        let mut of = of();
+        let mut says = |decide, expected_ms| {
+            let stage = String::from("cutover");
+            let reckoning = Reckoning {
+                stage,
+                expected_ms,
+                latest_ms: expected_ms,
+                ahead_ms: 0,
+                abort_by_ms: Some(60_000),
+                no_way_back_ms: None,
+                decide,
+            };
+            of.notice(&event(Happening::Reckoned { reckoning })).map(|notice| (notice.says, notice.abort_by_ms))
+        };
+        assert_eq!(says(Decide::NotNow, 0), None);
+        let (now, by) = says(Decide::Now, 0).unwrap();
+        assert!(now.contains("by Thu 1970-01-01 00:01 UTC") && now.contains("weiche abort r-1"), "{now}");
+        assert_eq!(by, Some(60_000));
+        assert_eq!(says(Decide::Now, 90_000), None, "it is expected later: the question is the same");
+        assert!(says(Decide::TooLate, 0).is_some());
+        assert_eq!(says(Decide::NotNow, 0), None);
+        assert!(says(Decide::Soon, 0).is_some(), "there was time again, and it runs out again");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Facts, Fault, Observation, StepId};
 
+use crate::calendar::Zone;
 use crate::input::target::{HostName, Watch};
 use procedure::{Action, Probe, Turn};
 use rules::Rules;
@@ -228,6 +229,12 @@ impl Plan {
     /// Every host that a stage touches.
     pub fn hosts(&self) -> BTreeSet<HostName> {
         self.stages.iter().flat_map(|stage| stage.hosts.keys().cloned()).collect()
+    }
+
+    /// Where its people look at their clocks: its windows say so.
+    pub fn zone(&self) -> Zone {
+        let mut windows = self.stages.iter().flat_map(|stage| &stage.rules.windows);
+        windows.next().map_or(Zone::UTC, |window| window.zone.clone())
     }
 
     /// All steps with their stage and host.

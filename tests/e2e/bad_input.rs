@@ -164,12 +164,17 @@ fn an_undo_that_fails_is_stuck_and_a_later_rollback_mends_it() {
     assert!(ran.stderr.contains("STUCK"), "{}", ran.stderr);
     let status = town.weiche(&["status", "latest"]).expect(0);
     assert!(status.stdout.contains("STUCK") && status.stdout.contains("weiche rollback"), "{}", status.stdout);
+    let stuck = town.weiche(&["stuck", "latest"]).expect(4).stdout;
+    assert!(stuck.contains("rathaus/a") && stuck.contains("motd"), "{stuck}");
+    let json = town.weiche(&["--json", "stuck", "latest"]).expect(4).stdout;
+    crate::ci::valid(&town, "stuck", &[serde_json::from_str(&json).unwrap()]);
     assert!(motd.join("users-data").exists(), "nothing of the users' is lost");
     town.weiche(&["rollback", "latest", "--take-back-anyway"]).expect(4);
     assert!(motd.join("users-data").exists(), "nothing of the users' is lost");
     fs::remove_dir_all(&motd).expect("remove");
     town.weiche(&["rollback", "latest", "--take-back-anyway"]).expect(0);
     assert_eq!(town.manifest("a"), before);
+    town.weiche(&["stuck", "latest"]).expect(0);
 }
 
 #[test]

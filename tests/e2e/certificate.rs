@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::Command;
 
 use weiche_tests::sshd::Sshd;
-use weiche_tests::town::{Town, ran};
+use weiche_tests::town::Town;
+
+use crate::ci::valid;
 
 const PROFILE: &str = "\
 profile: office
@@ -68,6 +70,8 @@ fn a_rollback_is_compared_with_the_manifest_and_public_tools_agree() {
 
     let differs = town.weiche(&["verify", "latest", "rathaus/a"]).expect(2);
     assert!(differs.stdout.contains("DIFFERS from before in 1 place(s)"), "{}", differs.stdout);
+    let json = town.weiche(&["--json", "verify", "latest"]).expect(2).stdout;
+    valid(&town, "verify", &[serde_json::from_str(&json).unwrap()]);
 }
 
 #[test]
@@ -106,8 +110,9 @@ fn drift_is_told_and_stops_a_rollback_until_someone_decides() {
     let told = "rathaus/a: file /etc/motd is not as run";
     assert!(drift.stdout.contains(told) && drift.stdout.contains("(step converge.2)"), "{}", drift.stdout);
     assert!(!drift.stdout.contains("rathaus/b") && !drift.stdout.contains("/etc/hosts"), "{}", drift.stdout);
-    let json = ran(town.command(&["--json", "drift"]).output().unwrap()).expect(2);
+    let json = town.weiche(&["--json", "drift"]).expect(2);
     assert!(json.stdout.contains("\"rathaus/a\": [\n    {"), "{}", json.stdout);
+    valid(&town, "drift", &[serde_json::from_str(&json.stdout).unwrap()]);
 
     let stopped = town.weiche(&["rollback", "latest"]).expect(4);
     let hint = "--take-back-anyway";

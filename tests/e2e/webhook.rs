@@ -119,7 +119,8 @@ fn a_receiver_that_refuses_is_named_so_and_nothing_is_sent_before_it_is_due() {
     });
 }
 
-fn told(town: &Town, receiver: &Receiver) {
+/// Has the fleet tell this receiver.
+pub(crate) fn told(town: &Town, receiver: &Receiver) {
     let config = town.fleet().join("weiche.yaml");
     let mut text = std::fs::read_to_string(&config).expect("weiche.yaml");
     text += &format!("webhooks: [{{ name: ops, url: {:?}, secret: {{ env: OPS_SECRET }} }}]\n", receiver.url());
@@ -141,7 +142,8 @@ stages:
 
 const SECRET: &str = "of the whole town";
 
-fn weiche(town: &Town, arguments: &[&str]) -> weiche_tests::town::Ran {
+/// `weiche` that knows the receiver's secret.
+pub(crate) fn weiche(town: &Town, arguments: &[&str]) -> weiche_tests::town::Ran {
     weiche_tests::town::ran(town.command(arguments).env("OPS_SECRET", SECRET).output().expect("run weiche"))
 }
 
@@ -175,6 +177,7 @@ fn a_controller_killed_after_any_event_loses_no_notice() {
     let waits = weiche(&town, &["--json", "outbox"]).expect(0).stdout;
     let waits: serde_json::Value = serde_json::from_str(waits.trim()).expect("a line");
     assert_eq!(waits["waiting"], all.len(), "{waits}");
+    super::ci::valid(&town, "outbox", &[waits]);
     receiver.start(&[503, 204, 500]);
     weiche(&town, &["outbox", "send"]).expect(1);
     // Killed while it sends, by a signal that nobody can catch; what was under way may come twice, with its key.

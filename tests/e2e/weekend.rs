@@ -1,10 +1,14 @@
 //! A run in its window that waits for a person: until when what may be decided, and what people took is remembered.
 
+use std::process::Command;
+
 use serde_json::Value;
+use weiche_tests::receiver::Receiver;
 use weiche_tests::sshd::Sshd;
 use weiche_tests::town::Town;
 
 use crate::ci::valid;
+use crate::webhook::{told, weiche};
 
 const PLAYBOOK: &str = "\
 playbook: cable
@@ -58,4 +62,40 @@ fn who_is_waited_for_is_told_until_when() {
     town.weiche(&["rollback", "latest"]).expect(0);
     let report = town.weiche(&["paper", "hand-over", "latest"]).expect(0).stdout;
     assert!(report.contains("rathaus/fs: change.2 was done by hand and is to be taken back by hand"), "{report}");
+}
+
+#[test]
+fn at_the_point_of_decision_a_clear_question_is_asked_and_its_answer_works() {
+    if let Err(why) = Sshd::available() {
+        let name = "at_the_point_of_decision_a_clear_question_is_asked_and_its_answer_works";
+        return weiche_tests::skip(name, &why);
+    }
+    let town = Town::new(&["fs"]);
+    let before = town.manifest("fs");
+    let mut receiver = Receiver::down();
+    receiver.start(&[]);
+    // The window closes so soon that there is something to decide as soon as it has begun.
+    let close = Command::new("date").args(["-u", "-d", "+11 minutes", "+%F %H:%M"]).output().expect("date").stdout;
+    let close = String::from_utf8(close).expect("a time");
+    let config = std::fs::read_to_string(town.fleet().join("weiche.yaml")).unwrap().replace("Europe/Berlin", "UTC");
+    town.write("weiche.yaml", &config);
+    told(&town, &receiver);
+    let member = std::fs::read_to_string(town.fleet().join("members/rathaus.yaml")).unwrap();
+    let always = format!("windows: {{ always: {{ from: \"2020-01-01 00:00\", to: {:?} }} }}\n", close.trim());
+    let people = "people: { frida: { name: Frida Beispiel } }\n";
+    town.write("members/rathaus.yaml", &format!("{member}{always}{people}"));
+    town.write("playbooks/cable.yaml", &PLAYBOOK.replace("takes: 10m", "takes: 1m"));
+
+    let waits = weiche(&town, &["apply", "cable", "at=fs", "--yes"]).expect(6);
+    let asked = waits.stderr.split_once("== DECIDE BY ").unwrap_or_else(|| panic!("{waits:?}")).1;
+    let (_, answer) = asked.split_once("Then: weiche ").unwrap_or_else(|| panic!("{asked}"));
+    assert!(town.root("fs").join("etc/office.conf").exists());
+    let decided = |got: &&weiche_tests::receiver::Got| got.body.contains("A person has to decide by");
+    assert_eq!(receiver.got().iter().filter(decided).count(), 1, "told once: {receiver:?}");
+    let status = town.weiche(&["status", "latest"]).expect(0).stdout;
+    assert!(status.contains("== DECIDE BY "), "{status}");
+    // Whoever answers types what stands there.
+    let answer: Vec<&str> = answer.lines().next().unwrap_or_default().split_whitespace().collect();
+    weiche(&town, &answer).expect(3);
+    assert_eq!(town.manifest("fs"), before);
 }

@@ -32,7 +32,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             view.playbook = plan.as_ref().map(|plan| plan.playbook.clone()).unwrap_or_default();
         }
         if let (true, Some(plan)) = (args.run.is_some(), plan) {
-            zone = crate::show::reckoning::zone(&plan);
+            zone = plan.zone();
             if let State::Forward(_) = view.state {
                 // As it lies now, not when somebody looked last.
                 view.reckoning = forecast::now(&plan, events.iter().map(|event| (event.at_ms, &event.what)), now_ms());

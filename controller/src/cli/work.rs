@@ -299,7 +299,7 @@ pub(super) fn store_dir(context: &Context, loaded: &Loaded) -> PathBuf {
 /// Drives a run with progress shown, and tells how it ended.
 pub(super) async fn drive(context: &Context, mut job: Job, start: Start) -> Result<Ending, Failure> {
     let style = if context.json { Style::Json } else { Style::People };
-    let mut progress = Progress::new(style, &job.plan);
+    let mut progress = Progress::new(style, &job.plan, now_ms);
     let (id, pool, store) = (job.run.clone(), Arc::clone(&job.pool), Arc::clone(&job.store));
     let members: BTreeSet<String> = job.plan.hosts().iter().map(|host| host.member().to_owned()).collect();
     let lease = lease::take(store.as_ref(), members.into_iter().collect()).await?;

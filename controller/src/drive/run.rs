@@ -26,6 +26,7 @@ use crate::input::target::HostName;
 use crate::notice::{self, Notice};
 use crate::plan::Plan;
 use crate::plan::procedure::Content;
+use crate::rollout::reckoning::Decide;
 use crate::rollout::rules::Scope;
 use crate::rollout::{self, Action, Fate, Happening, Outcome, Rollout, Standing};
 use crate::store::{EVENT_VERSION, Event, LEASE_MS, Letter, Store, StoreError};
@@ -148,7 +149,7 @@ pub async fn run(
         seq: past.last().map_or(0, |event| event.seq),
         store: Arc::clone(&job.store),
         crash_after: job.rehearsal.crash_after_event.clone(),
-        of: of(&job.plan),
+        of: of(&job.plan, &past),
         receivers: job.receivers,
         last_ms: past.last().map_or(0, |event| event.at_ms),
     };
@@ -337,10 +338,13 @@ pub async fn run(
     Ok(ending)
 }
 
-/// What notices say of the plan.
-fn of(plan: &Plan) -> notice::Of {
+/// What notices say of the plan, after these events.
+fn of(plan: &Plan, past: &[Event]) -> notice::Of {
     let members = plan.hosts().iter().map(|host| host.member().to_owned()).collect();
-    notice::Of { fleet: plan.fleet.clone(), playbook: plan.playbook.clone(), members }
+    let (fleet, playbook, zone) = (plan.fleet.clone(), plan.playbook.clone(), plan.zone());
+    let mut of = notice::Of { fleet, playbook, members, zone, decide: Decide::NotNow };
+    past.iter().for_each(|event| drop(of.notice(event)));
+    of
 }
 
 /// What has happened and is not in the run log yet, and who waits for it to be there.
@@ -392,11 +396,13 @@ impl Log {
         let last = events.last().map_or(self.seq, |event| event.seq);
         if let Some(crash) = self.crash_after.as_ref().and_then(|crash| crash.found(&events)) {
             let part: Vec<Event> = events.into_iter().filter(|event| event.seq <= crash).collect();
-            self.store.append_with(&part, &self.letters(&part)).await?;
+            let letters = self.letters(&part);
+            self.store.append_with(&part, &letters).await?;
             // The rehearsal of a controller that dies here: no destructor, no goodbye.
             std::process::abort();
         }
-        self.store.append_with(&events, &self.letters(&events)).await?;
+        let letters = self.letters(&events);
+        self.store.append_with(&events, &letters).await?;
         self.last_ms = events.last().map_or(self.last_ms, |event| event.at_ms);
         self.seq = last;
         events.iter().for_each(sink);
@@ -404,11 +410,12 @@ impl Log {
     }
 
     /// What webhooks are told of events.
-    fn letters(&self, events: &[Event]) -> Vec<Letter> {
+    fn letters(&mut self, events: &[Event]) -> Vec<Letter> {
         if self.receivers.is_empty() {
             return Vec::new();
         }
-        events.iter().filter_map(|event| self.of.notice(event)).flat_map(|notice| self.to_all(&notice)).collect()
+        let notices: Vec<Notice> = events.iter().filter_map(|event| self.of.notice(event)).collect();
+        notices.iter().flat_map(|notice| self.to_all(notice)).collect()
     }
 
     fn to_all(&self, notice: &Notice) -> Vec<Letter> {

@@ -19,7 +19,7 @@ pub fn text(plan: &Plan) -> String {
 fn render(plan: &Plan, out: &mut String) -> std::fmt::Result {
     writeln!(out, "Plan {} - {} in fleet {}", plan.digest().short(), plan.playbook, plan.fleet)?;
     if let Some(start) = plan.start_ms {
-        writeln!(out, "  to begin {}, not before", super::reckoning::zone(plan).tell(start))?;
+        writeln!(out, "  to begin {}, not before", plan.zone().tell(start))?;
     }
     for (name, value) in &plan.inputs {
         writeln!(out, "  {name}: {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))?;

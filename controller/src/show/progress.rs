@@ -1,9 +1,10 @@
 //! A run as it happens: a progress bar on a terminal, plain lines elsewhere, JSON lines for programs.
 
 use std::io::{IsTerminal, Write, stderr, stdout};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use weiche_agent::protocol::{Fault, RunId, StepOutcome};
 
 use super::service::{name as seen, seconds, why};
@@ -35,23 +36,30 @@ pub struct Progress {
     told: std::collections::BTreeSet<String>,
     /// Where people look at their clocks.
     zone: Zone,
-    /// How the run lies in time.
-    reckoning: Option<Reckoning>,
+    /// How the run lies in time; the bar counts down by it between two events, too.
+    reckoning: Arc<Mutex<Option<Reckoning>>>,
 }
 
 impl Progress {
-    /// Shows a run of this plan.
-    pub fn new(style: Style, plan: &Plan) -> Progress {
+    /// Shows a run of this plan; `clock` tells milliseconds since the epoch.
+    pub fn new(style: Style, plan: &Plan, clock: fn() -> i64) -> Progress {
+        let reckoning = Arc::<Mutex<Option<Reckoning>>>::default();
         let bar = (style == Style::People && stderr().is_terminal()).then(|| {
             let bar = ProgressBar::new(plan.steps().count() as u64);
-            let template = "{spinner} {bar:30} {pos}/{len} steps  {elapsed_precise}  {msg}";
-            bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            let template = "{spinner} {bar:30} {pos}/{len} steps  {elapsed_precise}  {left}";
+            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let of = Arc::clone(&reckoning);
+            bar.set_style(style.with_key("left", move |_: &ProgressState, to: &mut dyn std::fmt::Write| {
+                if let Some(reckoning) = &*of.lock().unwrap_or_else(PoisonError::into_inner) {
+                    let _ = to.write_str(&super::reckoning::left(reckoning, clock()));
+                }
+            }));
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
         let titles =
             plan.steps().map(|(_, host, s)| ((host.to_string(), s.action.id().to_string()), s.title.clone())).collect();
-        Progress { style, bar, titles, told: Default::default(), zone: super::reckoning::zone(plan), reckoning: None }
+        Progress { style, bar, titles, told: Default::default(), zone: plan.zone(), reckoning }
     }
 
     /// Shows one event.
@@ -68,15 +76,10 @@ impl Progress {
         {
             bar.inc(1);
         }
-        if let Happening::Reckoned { reckoning } = &event.what {
-            self.reckoning = Some(reckoning.clone());
-        }
-        if matches!(event.what, Happening::RollbackStarted { .. } | Happening::RunEnded { .. }) {
-            self.reckoning = None;
-        }
-        if let Some(bar) = &self.bar {
-            let left = self.reckoning.as_ref().map(|of| super::reckoning::left(of, event.at_ms));
-            bar.set_message(left.unwrap_or_default());
+        match &event.what {
+            Happening::Reckoned { reckoning } => self.lies(Some(reckoning.clone())),
+            Happening::RollbackStarted { .. } | Happening::RunEnded { .. } => self.lies(None),
+            _ => {}
         }
         if let Some(line) = self.line(&event.what, &event.run) {
             match &self.bar {
@@ -86,6 +89,10 @@ impl Progress {
                 }
             }
         }
+    }
+
+    fn lies(&self, reckoning: Option<Reckoning>) {
+        *self.reckoning.lock().unwrap_or_else(PoisonError::into_inner) = reckoning;
     }
 
     fn line(&mut self, what: &Happening, run: &RunId) -> Option<String> {

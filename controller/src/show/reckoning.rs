@@ -4,17 +4,10 @@ use weiche_agent::protocol::RunId;
 
 use super::forecast::span;
 use crate::calendar::Zone;
-use crate::plan::Plan;
 use crate::rollout::reckoning::{Decide, Reckoning};
 
 /// Differences from the plan that are smaller are none.
 const NONE_MS: u64 = 30_000;
-
-/// Where the people of a plan look at their clocks: its windows say so.
-pub fn zone(plan: &Plan) -> Zone {
-    let mut windows = plan.stages.iter().flat_map(|stage| &stage.rules.windows);
-    windows.next().map_or(Zone::UTC, |window| window.zone.clone())
-}
 
 /// `expected through Sat 2026-11-28 21:40 CET (at most 22:05 CET), 4m ahead; abort by ...`.
 pub fn text(reckoning: &Reckoning, run: &RunId, zone: &Zone) -> String {
