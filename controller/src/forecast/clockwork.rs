@@ -7,7 +7,7 @@ use weiche_agent::protocol::{Digest, Fault, FaultCode, StepId};
 
 use super::lengths::Lengths;
 use super::model::{HOPS, Model, Step};
-use super::{weekend, work};
+use super::work;
 use crate::input::target::HostName;
 use crate::rollout::{Action, Happening, Outcome, Rollout, Standing};
 
@@ -331,7 +331,7 @@ impl<'a> Clockwork<'a> {
 
     fn work(&mut self, stage: usize, host: usize) {
         let of = &self.lengths.stages[stage];
-        let work_ms = weekend::bounded(&self.model.stages[stage], self.ahead(stage, host).1 + of.between[host]);
+        let work_ms = self.model.stages[stage].bounded(self.ahead(stage, host).1 + of.between[host]);
         let takes_ms = of.begin[host] + work_ms;
         self.task(Task { takes_ms, then: Event::Works(stage, host) });
     }

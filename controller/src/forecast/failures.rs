@@ -2,8 +2,8 @@
 //! on. Looks fail at their limit, hosts are looked for in vain, services are probed on.
 
 use super::lengths::{Lengths, StageLengths};
-use super::model::{Model, Stage, Step};
-use super::weekend::{Rounds, Times, all_begin, bounded};
+use super::model::{Model, Stage};
+use super::weekend::{Times, all_begin};
 use super::work;
 use crate::plan::rules::{OnStop, Over, Scope};
 
@@ -28,34 +28,21 @@ pub(super) fn turns_back_ms(
 fn part_fails_ms(stage: &Stage, lengths: &StageLengths, wave: &[usize], times: &Times) -> i64 {
     if !stage.turns.is_empty() {
         let begun_ms = times.from_ms + all_begin(lengths, wave);
-        return times.worked_ms.max(begun_ms + bounded(stage, turn_fails_ms(stage, lengths)));
+        return times.worked_ms.max(begun_ms + stage.bounded(turn_fails_ms(stage, lengths)));
     }
-    let alone = stage.at_once >= wave.len() && wave.iter().all(|host| !by_hand(stage, *host));
-    let fails = wave.iter().map(|host| fails_ms(stage, lengths, *host));
-    if alone {
+    let pieces = || wave.iter().map(|host| &lengths.pieces[*host]);
+    if stage.at_once >= wave.len() && pieces().all(|piece| !piece.by_hand) {
         // Nobody waits for anybody.
-        return fails.max().map_or(times.worked_ms, |ms| times.worked_ms.max(times.from_ms + ms));
+        let fails = pieces().map(|piece| piece.fails_ms).max();
+        return fails.map_or(times.worked_ms, |ms| times.worked_ms.max(times.from_ms + ms));
     }
     // A piece that is longer makes no end later by more than that.
-    let longer = fails.zip(wave).map(|(ms, host)| ms - first_work_ms(stage, lengths, *host));
-    let later = wave.iter().map(|host| limits_ms(stage, lengths, *host));
+    let longer = pieces().map(|piece| piece.fails_ms - piece.work_ms);
+    let later = pieces().map(|piece| piece.later_ms);
     times.worked_ms + longer.max().unwrap_or(0).max(0).max(later.max().unwrap_or(0))
 }
 
-/// How long a host's part takes up to its first manual step, if one of its looks fails there; 0: it has none.
-fn fails_ms(stage: &Stage, lengths: &StageLengths, host: usize) -> i64 {
-    let steps = stage.parts[host].steps.iter().zip(&lengths.steps[host]);
-    let (mut before, mut longest) = (0, None);
-    for (step, ms) in steps.take_while(|(step, _)| !step.manual()) {
-        if step.limit_ms.is_some() {
-            longest = longest.max(Some(before + step.fails_ms(*ms)));
-        }
-        before += ms;
-    }
-    longest.map_or(0, |ms| lengths.begin[host] + bounded(stage, ms + lengths.between[host]))
-}
-
-/// The same where hosts take turns, once all have begun.
+/// How long hosts that take turns are at work once all have begun, if a look of one fails.
 fn turn_fails_ms(stage: &Stage, lengths: &StageLengths) -> i64 {
     let (mut before, mut longest) = (0, 0);
     for (host, steps) in &stage.turns {
@@ -69,13 +56,6 @@ fn turn_fails_ms(stage: &Stage, lengths: &StageLengths) -> i64 {
     longest
 }
 
-/// By how much the host's part takes longer if a look behind a manual step fails.
-fn limits_ms(stage: &Stage, lengths: &StageLengths, host: usize) -> i64 {
-    let steps = stage.parts[host].steps.iter().zip(&lengths.steps[host]);
-    let behind = steps.skip_while(|(step, _)| !step.manual());
-    behind.map(|(step, ms)| step.fails_ms(*ms) - ms).max().unwrap_or(0)
-}
-
 /// When a host counts as not confirmed.
 fn lost_ms(model: &Model, at: usize, lengths: &StageLengths, wave: &[usize], times: &Times) -> i64 {
     let stage = &model.stages[at];
@@ -84,14 +64,6 @@ fn lost_ms(model: &Model, at: usize, lengths: &StageLengths, wave: &[usize], tim
         return times.worked_ms + wave.iter().map(limit).max().unwrap_or(0);
     }
     times.through_ms + wave.iter().map(|host| limit(host) - lengths.confirm[*host]).max().unwrap_or(0)
-}
-
-fn by_hand(stage: &Stage, host: usize) -> bool {
-    stage.parts[host].steps.iter().any(Step::manual)
-}
-
-fn first_work_ms(stage: &Stage, lengths: &StageLengths, host: usize) -> i64 {
-    Rounds::new(stage, lengths, host).work()
 }
 
 /// How much later a wave may be through because hosts fail that are tolerated, and go back while others work.
@@ -103,22 +75,17 @@ pub(super) fn tolerated_ms(model: &Model, at: usize, lengths: &StageLengths, wav
         return 0;
     }
     // A piece more in a list makes its end later by what it takes at most.
-    let few = longest(wave.iter().map(|host| more_ms(stage, lengths, *host)), tolerated);
-    if !stage.turns.is_empty() || wave.iter().any(|host| by_hand(stage, *host)) {
+    let more_ms = |host: &usize| lengths.pieces[*host].more_ms(lengths.back[*host]);
+    let few = longest(wave.iter().map(more_ms), tolerated);
+    if !stage.turns.is_empty() || wave.iter().any(|host| lengths.pieces[*host].by_hand) {
         return few;
     }
     // Or as if all of them did.
-    let works = |host: &usize| first_work_ms(stage, lengths, *host);
+    let works = |host: &usize| lengths.pieces[*host].work_ms;
     let calm = work::last_end(stage.at_once, 0, wave.iter().map(works));
-    let more = |host: &usize| works(host) + more_ms(stage, lengths, *host);
+    let more = |host: &usize| works(host) + more_ms(host);
     let all = work::last_end(stage.at_once, 0, wave.iter().map(more));
     few.min(all - calm)
-}
-
-/// How much longer a host keeps its hand if its part fails: its last look may fail late, and it goes back.
-fn more_ms(stage: &Stage, lengths: &StageLengths, host: usize) -> i64 {
-    let later = (fails_ms(stage, lengths, host) - first_work_ms(stage, lengths, host)).max(0);
-    later.max(limits_ms(stage, lengths, host)) + lengths.back[host]
 }
 
 /// How much later tolerated failures may make anything in all, whatever each wave allows.
@@ -128,14 +95,14 @@ impl Allowed {
     pub(super) fn of_stage(model: &Model, at: usize, lengths: &StageLengths) -> Allowed {
         let stage = &model.stages[at];
         let count = stage.tolerates_in_all(Over::Stage, stage.hosts.len());
-        Allowed(longest(each(stage, lengths), count))
+        Allowed(longest(each(lengths), count))
     }
 
     pub(super) fn of_run(model: &Model, lengths: &Lengths) -> Allowed {
         let counts = model.stages.iter().map(|stage| stage.tolerates_in_all(Over::Run, model.hosts));
         // Each stage has rules of its own: the most that any of them allows.
         let count = counts.max().unwrap_or(usize::MAX);
-        Allowed(longest(model.stages.iter().zip(&lengths.stages).flat_map(|(stage, of)| each(stage, of)), count))
+        Allowed(longest(lengths.stages.iter().flat_map(each), count))
     }
 
     pub(super) fn take(&mut self, ms: i64) -> i64 {
@@ -145,8 +112,8 @@ impl Allowed {
     }
 }
 
-fn each<'a>(stage: &'a Stage, lengths: &'a StageLengths) -> impl Iterator<Item = i64> + 'a {
-    (0..stage.hosts.len()).map(|host| more_ms(stage, lengths, host))
+fn each(lengths: &StageLengths) -> impl Iterator<Item = i64> {
+    lengths.pieces.iter().zip(&lengths.back).map(|(piece, back_ms)| piece.more_ms(*back_ms))
 }
 
 /// The sum of the so many longest.

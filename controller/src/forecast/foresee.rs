@@ -8,7 +8,7 @@ use super::advice;
 use super::clockwork::{Clockwork, Played, Times, Trouble};
 use super::lengths::{Lengths, Pace};
 use super::model::{FAR_MS, Model, Stage, Step};
-use super::weekend::{Margin, Rounds, Weekend};
+use super::weekend::{Margin, Weekend};
 use super::work;
 use super::{Bases, Between, Chance, Forecast, NoReturn, Note, Problem, StageForecast, StepForecast, Technicians};
 use crate::input::target::HostName;
@@ -220,7 +220,7 @@ impl Foresight<'_> {
             let end = |host: usize| self.played[2].steps[at][host].last().map(|(_, end)| *end);
             let last = wave.iter().filter_map(|host| end(*host)).max().unwrap_or_default();
             wave.iter().for_each(|host| slack[*host] = end(*host).map_or(0, |end| last - end));
-            let works = wave.iter().map(|host| Rounds::new(stage, &self.bound.stages[at], *host).work());
+            let works = wave.iter().map(|host| self.bound.stages[at].pieces[*host].work_ms);
             // Who takes a hand begins behind whoever had it: in the order of the list.
             for (number, next) in work::successors(stage.at_once, works).into_iter().enumerate().rev() {
                 if let Some(next) = next {

@@ -50,6 +50,8 @@ pub(super) struct StageLengths {
     pub(super) begin: Vec<i64>,
     /// Each step.
     pub(super) steps: Vec<Vec<i64>>,
+    /// What follows from its steps.
+    pub(super) pieces: Vec<Piece>,
     /// Between and behind the steps.
     pub(super) between: Vec<i64>,
     /// To be confirmed.
@@ -76,6 +78,48 @@ impl Lengths {
     }
 }
 
+/// What follows from the lengths of a host's steps, reckoned once: a weekend asks for it again and again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Piece {
+    /// So many steps come before the first manual one.
+    pub(super) count: usize,
+    /// Whether there is a manual one.
+    pub(super) by_hand: bool,
+    /// The work up to there.
+    pub(super) work_ms: i64,
+    /// How long that takes if one of its looks fails; 0: it has none.
+    pub(super) fails_ms: i64,
+    /// By how much the rest takes longer if a look in it fails.
+    pub(super) later_ms: i64,
+}
+
+impl Piece {
+    fn of(stage: &Stage, part: &HostPart, steps: &[i64], (begin_ms, between_ms): (i64, i64)) -> Piece {
+        let mut piece = Piece::default();
+        let (mut before_ms, mut longest_ms) = (0, None);
+        for (step, ms) in part.steps.iter().zip(steps) {
+            piece.by_hand |= step.manual();
+            if piece.by_hand {
+                piece.later_ms = piece.later_ms.max(step.fails_ms(*ms) - ms);
+                continue;
+            }
+            if step.limit_ms.is_some() {
+                longest_ms = longest_ms.max(Some(before_ms + step.fails_ms(*ms)));
+            }
+            before_ms += ms;
+            piece.count += 1;
+        }
+        piece.work_ms = begin_ms + stage.bounded(before_ms + between_ms);
+        piece.fails_ms = longest_ms.map_or(0, |ms| begin_ms + stage.bounded(ms + between_ms));
+        piece
+    }
+
+    /// How much longer the host keeps its hand if its part fails: its last look may fail late, and it goes back.
+    pub(super) fn more_ms(&self, back_ms: i64) -> i64 {
+        (self.fails_ms - self.work_ms).max(self.later_ms).max(0) + back_ms
+    }
+}
+
 impl StageLengths {
     fn draw(&mut self, stage: &Stage, pace: &mut Pace) {
         let around = &stage.around;
@@ -84,15 +128,18 @@ impl StageLengths {
             list.clear();
             list.reserve(hosts);
         }
+        self.pieces.clear();
         self.steps.resize_with(hosts, Vec::new);
         self.services = pace.of(&around.services);
         for (part, steps) in stage.parts.iter().zip(&mut self.steps) {
             let begin = pace.of(if part.first { &around.first } else { &around.begin });
             self.begin.push(begin);
-            self.between.push(pace.of(&around.between));
+            let between = pace.of(&around.between);
+            self.between.push(between);
             self.confirm.push(pace.of(&around.confirm));
             steps.clear();
             steps.extend(part.steps.iter().map(|step| pace.of(&step.forward)));
+            self.pieces.push(Piece::of(stage, part, steps, (begin, between)));
             self.back.push(back(part, stage, pace));
         }
     }

@@ -245,6 +245,11 @@ impl Stage {
         waits.max(whole_ms(LOST)).max(confirm_ms)
     }
 
+    /// How long a host's part may be at work: its guard takes it back then.
+    pub(super) fn bounded(&self, ms: i64) -> i64 {
+        self.rules.within_ms.map_or(ms, |within| ms.min(within))
+    }
+
     pub(super) fn steps(&self) -> impl Iterator<Item = &Step> {
         self.parts.iter().flat_map(|part| &part.steps)
     }

@@ -157,11 +157,6 @@ pub(super) fn natural_ms(model: &Model, at: usize) -> Option<i64> {
     Some(played.end_ms)
 }
 
-/// How long a host's part may be at work: its guard takes it back then.
-pub(super) fn bounded(stage: &Stage, ms: i64) -> i64 {
-    stage.rules.within_ms.map_or(ms, |within| ms.min(within))
-}
-
 /// Plays a stage that begins at this time; returns when the next one may begin.
 fn stage_of(model: &Model, stage: &Stage, lengths: &StageLengths, (start_ms, close_ms): (i64, i64)) -> (Played, i64) {
     let mut played = Played {
@@ -206,7 +201,7 @@ fn in_parallel(model: &Model, stage: &Stage, lengths: &StageLengths, wave: &[usi
 }
 
 /// A host's part on its way: work up to the next manual step, a person, work again.
-pub(super) struct Rounds<'a> {
+struct Rounds<'a> {
     stage: &'a Stage,
     lengths: &'a StageLengths,
     host: usize,
@@ -216,12 +211,17 @@ pub(super) struct Rounds<'a> {
 }
 
 impl<'a> Rounds<'a> {
-    pub(super) fn new(stage: &'a Stage, lengths: &'a StageLengths, host: usize) -> Rounds<'a> {
+    fn new(stage: &'a Stage, lengths: &'a StageLengths, host: usize) -> Rounds<'a> {
         Rounds { stage, lengths, host, next: 0, again: false }
     }
 
-    pub(super) fn work(&mut self) -> i64 {
+    fn work(&mut self) -> i64 {
         self.again = false;
+        if self.next == 0 {
+            let piece = &self.lengths.pieces[self.host];
+            self.next = piece.count;
+            return piece.work_ms;
+        }
         let (steps, begin) = (&self.lengths.steps[self.host], self.lengths.begin[self.host]);
         let rest = self.stage.parts[self.host].steps[self.next..].iter().zip(&steps[self.next..]);
         let (mut ms, mut count) = (self.lengths.between[self.host], 0);
@@ -230,7 +230,7 @@ impl<'a> Rounds<'a> {
             count += 1;
         }
         self.next += count;
-        begin + bounded(self.stage, ms)
+        begin + self.stage.bounded(ms)
     }
 
     fn waits(&mut self) -> Option<(Option<usize>, i64)> {
@@ -253,7 +253,7 @@ fn in_turns(stage: &Stage, lengths: &StageLengths, wave: &[usize], from_ms: i64)
     let turn = |(host, steps): &(usize, Vec<usize>)| {
         lengths.between[*host] + steps.iter().map(|step| lengths.steps[*host][*step]).sum::<i64>()
     };
-    from_ms + begin + bounded(stage, stage.turns.iter().map(turn).sum())
+    from_ms + begin + stage.bounded(stage.turns.iter().map(turn).sum())
 }
 
 /// When the wave is confirmed, if it has to be.
