@@ -140,7 +140,7 @@ stages:
     steps: [ { file: { path: /etc/issue, content: \"second\\n\" } } ]
 ";
 
-const SECRET: &str = "of the whole town";
+pub(crate) const SECRET: &str = "of the whole town";
 
 /// `weiche` that knows the receiver's secret.
 pub(crate) fn weiche(town: &Town, arguments: &[&str]) -> weiche_tests::town::Ran {

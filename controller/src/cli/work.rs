@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -420,9 +421,11 @@ pub(super) fn new_run() -> Result<RunId, Failure> {
     RunId::try_from(crate::drive::clock::run_name()).map_err(Failure::new)
 }
 
-/// Who somebody is who does not say so.
+/// Who somebody is who does not say so; a pipeline may have no name.
 pub(super) fn whoever() -> String {
-    ["WEICHE_AS", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default()
+    let said = |name: &&str| std::env::var(name).ok().filter(|who| !who.trim().is_empty());
+    let number = || fs::metadata("/proc/self").map_or_else(|_| "nobody".to_owned(), |of| format!("uid {}", of.uid()));
+    ["WEICHE_AS", "USER", "LOGNAME"].iter().find_map(said).unwrap_or_else(number)
 }
 
 /// Leaves a decision for whoever drives the run, and drives it here if nobody does and there is something to be done.
