@@ -116,6 +116,14 @@ pub enum Note {
         /// The stage.
         stage: String,
     },
+    /// The window of one before it is over by then, or closes earlier: if all goes back from this stage, that goes back
+    /// outside of its window.
+    BackElsewhere {
+        /// The stage.
+        stage: String,
+        /// The one before it.
+        earlier: String,
+    },
 }
 
 /// The point of no return.
@@ -127,7 +135,7 @@ pub struct NoReturn {
     pub host: HostName,
     /// The first step there that cannot be taken back, or not in time.
     pub step: StepId,
-    /// When it begins, at the earliest and at the latest.
+    /// When it begins; of one that cannot be taken back, the work in which it is done: an abort stops no work that has begun.
     pub at: Between,
     /// It is declared irreversible; else its way back does not fit.
     pub irreversible: bool,

@@ -133,6 +133,9 @@ pub struct Stage {
     /// its window. 0: not known.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub needs_ms: i64,
+    /// What one of its hosts needs that catches up with it by itself, and goes back, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub alone_ms: i64,
 }
 
 impl Stage {

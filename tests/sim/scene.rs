@@ -87,7 +87,7 @@ impl Scene {
                 guard_ms,
                 ..Rules::default()
             };
-            let part = Part { name: format!("s{at}"), hosts: all.iter().cloned().collect(), rules };
+            let part = Part { name: format!("s{at}"), hosts: all.iter().cloned().collect(), rules, alone_ms: 0 };
             Stage { part, steps: 2, manual: None }
         };
         let stages = vec![stage(0, None), stage(1, Some(86_400_000))];
@@ -146,7 +146,7 @@ fn stage(at: usize, hosts: usize, rng: &mut Rng) -> Stage {
         ..Rules::default()
     };
     let steps = rng.range(1, 4);
-    let part = Part { name: format!("s{at}"), hosts: taking_part.into_iter().collect(), rules };
+    let part = Part { name: format!("s{at}"), hosts: taking_part.into_iter().collect(), rules, alone_ms: 0 };
     Stage { part, steps, manual: if rng.chance(150) { Some(rng.range(0, steps)) } else { None } }
 }
 

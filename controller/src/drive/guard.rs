@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Fault, FaultCode, GuardState};
 
@@ -94,11 +95,29 @@ pub(super) async fn confirm(shared: &Shared, host: &HostName, name: &str, events
     });
 }
 
+/// What it says by then.
+async fn by(until: Instant, checks: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
+    let late = |_| Fault::new(FaultCode::Timeout, "the stage's checks did not pass once more in time");
+    tokio::time::timeout_at(until, checks).await.map_err(late)?
+}
+
+/// Looks once more whether all is as the stage's checks want it.
+async fn checks(shared: &Shared, host: &HostName, part: Option<&Stage>) -> Result<(), Fault> {
+    for step in part.and_then(|stage| stage.hosts.get(host)).into_iter().flatten() {
+        if let Action::Check(check) = &step.action {
+            let session = || async { shared.pool.hold(host).await.ok_or_else(|| as_fault(unknown().into())) };
+            probe::check(check, session).await.map_err(|fault| fault.within(format!("step {}", check.id)))?;
+        }
+    }
+    Ok(())
+}
+
 async fn confirmed(shared: &Shared, host: &HostName, name: &str) -> Result<(), Fault> {
     let part = stage(shared, name);
     // As long as the host waits, a line that is cut can come back in time.
     let waits = part.and_then(|stage| stage.rules.guard_ms.or(stage.rules.within_ms)).map_or(LOST, ms);
-    let mut search = Search::upto(waits.max(LOST));
+    let waits = waits.max(LOST);
+    let (until, mut search) = (Instant::now() + waits, Search::from_now(waits));
     let connect = || async {
         let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
         held.close();
@@ -106,12 +125,8 @@ async fn confirmed(shared: &Shared, host: &HostName, name: &str) -> Result<(), F
         Ok(())
     };
     search.ask(host, connect).await.map_err(as_fault)?;
-    for step in part.and_then(|stage| stage.hosts.get(host)).into_iter().flatten() {
-        if let Action::Check(check) = &step.action {
-            let session = || async { shared.pool.hold(host).await.ok_or_else(|| as_fault(unknown().into())) };
-            probe::check(check, session).await.map_err(|fault| fault.within(format!("step {}", check.id)))?;
-        }
-    }
+    // Behind its time the host is not confirmed any more, whatever they say.
+    by(until, checks(shared, host, part)).await?;
     // A second time it says the same.
     let confirm = || async {
         let (mut held, _permit) = shared.pool.hold(host).await.ok_or_else(unknown)?;
@@ -121,5 +136,17 @@ async fn confirmed(shared: &Shared, host: &HostName, name: &str) -> Result<(), F
     match search.ask(host, confirm).await.map_err(as_fault)? {
         GuardState::Confirmed => Ok(()),
         state => Err(Fault::new(FaultCode::TakenBack, format!("the guard is not confirmed but {state:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn checks_that_hang_do_not_keep_a_host_from_counting_as_not_confirmed() {
+        let fault = by(Instant::now(), std::future::pending()).await.unwrap_err();
+        assert_eq!(fault.code, FaultCode::Timeout);
+        by(Instant::now(), std::future::ready(Ok(()))).await.unwrap();
     }
 }

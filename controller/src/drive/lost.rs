@@ -27,6 +27,11 @@ impl Search {
         Search { longest, since: None, pause: PAUSE.0 }
     }
 
+    /// One that ends this long after now, whenever the line is found cut.
+    pub(super) fn from_now(longest: Duration) -> Search {
+        Search { since: Some(Instant::now()), ..Search::upto(longest) }
+    }
+
     /// Asks until there is an answer, or asking again is of no use.
     ///
     /// # Errors
@@ -92,5 +97,7 @@ mod tests {
             search.again(&host, error).await.unwrap_err();
         }
         Search::upto(Duration::ZERO).again(&host, cut()).await.unwrap_err();
+        Search::from_now(Duration::ZERO).again(&host, cut()).await.unwrap_err();
+        Search::from_now(LOST).again(&host, cut()).await.unwrap();
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use weiche_agent::protocol::{Digest, Fault, FaultCode, StepId};
 
 use super::lengths::Lengths;
-use super::model::{HOPS, Model, Step};
+use super::model::{HOPS, Model, Step, lost_ms};
 use super::work;
 use crate::input::target::HostName;
 use crate::rollout::{Action, Happening, Outcome, Rollout, Standing};
@@ -180,6 +180,8 @@ impl<'a> Clockwork<'a> {
                     self.rollout.on(self.now, &Happening::Continued { by: String::from("a person") });
                     continue;
                 }
+                // Somebody aborts it there.
+                Standing::Held(_) if self.queue.iter().any(|Reverse((.., event))| *event == Event::Abort) => None,
                 standing => {
                     self.played.stands = Some(standing);
                     return;
@@ -331,7 +333,14 @@ impl<'a> Clockwork<'a> {
 
     fn work(&mut self, stage: usize, host: usize) {
         let of = &self.lengths.stages[stage];
-        let work_ms = self.model.stages[stage].bounded(self.ahead(stage, host).1 + of.between[host]);
+        let model = &self.model.stages[stage];
+        let mut work_ms = model.bounded(self.ahead(stage, host).1 + of.between[host]);
+        if let Some(step) = self.trouble.fails.get(&(stage, host)) {
+            // Or the host is lost instead, as the step ends.
+            let longer_ms = self.takes_ms(stage, host, *step) - of.steps[host][*step];
+            let plain_ms = self.ahead(stage, host).1 - longer_ms + of.between[host];
+            work_ms = work_ms.max(model.bounded(plain_ms) + lost_ms());
+        }
         let takes_ms = of.begin[host] + work_ms;
         self.task(Task { takes_ms, then: Event::Works(stage, host) });
     }
@@ -357,6 +366,7 @@ impl<'a> Clockwork<'a> {
         let limit = model.rules.within_ms.map_or(i64::MAX, |within| at.saturating_add(within));
         // One of them is at work, since the last that any of them has told.
         let mut spent_ms = self.next[stage].iter().map(|of| of.spent_ms).min().unwrap_or(0);
+        let mut lost_at = None;
         'turns: for (host, steps) in &model.turns {
             let through = self.next[stage][*host].steps;
             for step in steps.iter().filter(|step| **step >= through) {
@@ -365,6 +375,9 @@ impl<'a> Clockwork<'a> {
                 self.played.steps[stage][*host].push((at.min(limit), (at + ms).min(limit)));
                 at += ms;
                 if self.trouble.fails.get(&(stage, *host)) == Some(step) {
+                    // Or the host is lost instead, as the step ends.
+                    let longer_ms = self.takes_ms(stage, *host, *step) - of.steps[*host][*step];
+                    lost_at = Some((at - longer_ms.min(ms)).min(limit) + lost_ms());
                     break 'turns;
                 }
             }
@@ -372,7 +385,7 @@ impl<'a> Clockwork<'a> {
         }
         for host in 0..model.hosts.len() {
             self.busy += 1;
-            self.at(at.min(limit), Event::Works(stage, host));
+            self.at(lost_at.unwrap_or(0).max(at.min(limit)), Event::Works(stage, host));
         }
     }
 

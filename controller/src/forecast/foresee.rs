@@ -6,8 +6,9 @@ use weiche_agent::digest::Digest;
 
 use super::advice;
 use super::clockwork::{Clockwork, Played, Times, Trouble};
+use super::failures;
 use super::lengths::{Lengths, Pace};
-use super::model::{FAR_MS, Model, Stage, Step};
+use super::model::{FAR_MS, HostPart, Model, Stage, Step, lost_ms};
 use super::weekend::{Margin, Weekend};
 use super::work;
 use super::{Bases, Between, Chance, Forecast, NoReturn, Note, Problem, StageForecast, StepForecast, Technicians};
@@ -61,7 +62,7 @@ pub fn of(plan: &Plan, options: &Options) -> Forecast {
         end: end.unwrap_or(start),
         fits,
         problems,
-        notes: notes(&model, &lengths[1]),
+        notes: notes(&model, &lengths[1], &weekend),
         no_return: foresight.no_return(&stages),
         chance,
         technicians: technicians(plan, options, played[2].persons),
@@ -78,13 +79,17 @@ pub fn settle(plan: &mut Plan) {
     model.stages.iter_mut().for_each(Stage::forget_windows);
     let lengths = Lengths::new(&model, &mut Pace::Bound);
     let weekend = Weekend::of(&model, &lengths, 0);
-    plan.stages.iter_mut().for_each(|stage| stage.needs_ms = 0);
+    plan.stages.iter_mut().for_each(|stage| (stage.needs_ms, stage.alone_ms) = (0, 0));
     for margin in weekend.margins(&model, &lengths) {
         let needs_ms = &mut plan.stages[margin.stage].needs_ms;
         *needs_ms = (*needs_ms).max(margin.needs_ms(weekend.stages[margin.stage].start_ms));
     }
-    for stage in plan.stages.iter_mut().filter(|stage| stage.rules.windows.is_empty()) {
-        stage.needs_ms = 0;
+    for (at, stage) in plan.stages.iter_mut().enumerate() {
+        match stage.rules.windows.is_empty() {
+            true => stage.needs_ms = 0,
+            false if stage.rules.offline_ms.is_some() => stage.alone_ms = failures::alone_ms(&model, at, &lengths),
+            false => {}
+        }
     }
 }
 
@@ -106,10 +111,10 @@ fn problems(model: &Model, weekend: &Weekend, margins: &[Margin]) -> Vec<Problem
     problems.into_iter().chain(never).collect()
 }
 
-fn notes(model: &Model, usual: &Lengths) -> Vec<Note> {
+fn notes(model: &Model, usual: &Lengths, weekend: &Weekend) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut windowed = false;
-    for (stage, lengths) in model.stages.iter().zip(&usual.stages) {
+    for (at, (stage, lengths)) in model.stages.iter().zip(&usual.stages).enumerate() {
         let name = || stage.name.clone();
         let longest =
             (0..stage.hosts.len()).map(|host| lengths.steps[host].iter().sum::<i64>() + lengths.between[host]);
@@ -126,6 +131,15 @@ fn notes(model: &Model, usual: &Lengths) -> Vec<Note> {
             }
         } else {
             windowed = true;
+            if let Some(of) = weekend.stages.get(at).filter(|_| !stage.hosts.is_empty()) {
+                let open = |earlier: &&Stage| {
+                    let opening = earlier.opening(of.start_ms);
+                    earlier.hosts.is_empty() || opening.is_some_and(|opening| opening.close_ms >= of.close_ms)
+                };
+                let before = model.stages[..at].iter().filter(|earlier| !earlier.rules.windows.is_empty());
+                let over = before.rev().find(|earlier| !open(earlier)).map(|earlier| earlier.name.clone());
+                notes.extend(over.map(|earlier| Note::BackElsewhere { stage: name(), earlier }));
+            }
         }
     }
     notes
@@ -192,6 +206,8 @@ impl Foresight<'_> {
             };
             let start = self.between(time(false));
             let abort_by = |margin: &&Margin| {
+                // All who take turns are waited for.
+                let longest = if stage.turns.is_empty() { longest } else { i64::MAX };
                 let rest = (margin.end_ms - start.latest_ms).min(longest).max(0);
                 (margin.close_ms - margin.back_ms - rest).min(usually)
             };
@@ -231,19 +247,27 @@ impl Foresight<'_> {
         slack
     }
 
-    /// When the first step that cannot be taken back begins, if it is in this stage or one before; at the pace of one of
-    /// those that were played.
+    /// When the first work begins that has a step which cannot be taken back, if it is in this stage or one before; at the
+    /// pace of one of those that were played. An abort stops no work that has begun: up to a manual step it is done.
     fn no_way_back(&self, at: usize, pace: usize) -> Option<i64> {
-        let stages = self.model.stages.iter().enumerate().take(at + 1);
-        let steps = stages.flat_map(|(at, stage)| {
-            let parts = stage.parts.iter().enumerate();
-            parts.flat_map(move |(host, part)| part.steps.iter().enumerate().map(move |(n, step)| (at, host, n, step)))
+        let stages = self.model.stages.iter().zip(&self.played[pace].steps).take(at + 1);
+        let begins = stages.flat_map(|(stage, played)| {
+            let turns = !stage.turns.is_empty();
+            // Those that take turns begin together.
+            let all = played.iter().filter_map(|steps| steps.first()).map(|(begin, _)| *begin).min();
+            let parts = stage.parts.iter().zip(played);
+            let of = move |(part, steps): (&HostPart, &Vec<Times>)| {
+                let gone = part.steps.iter().position(|step| step.irreversible)?;
+                let behind = part.steps[..gone].iter().rposition(Step::manual).map_or(0, |manual| manual + 1);
+                let begin = steps.get(behind).map(|(begin, _)| *begin)?;
+                Some(if turns { all.unwrap_or(begin).min(begin) } else { begin })
+            };
+            parts.filter_map(of).collect::<Vec<i64>>()
         });
-        let begins = steps.filter(|(.., step)| step.irreversible);
-        begins.filter_map(|(at, host, n, _)| self.played[pace].steps[at][host].get(n).map(|(begin, _)| *begin)).min()
+        begins.min()
     }
 
-    /// How long a host that has begun goes on at most before what it has done can go back.
+    /// How long a host that has begun, or goes back, goes on at most before what it has done can go back.
     fn longest(&self, at: usize, wave: &[usize]) -> i64 {
         let around = &self.model.stages[at].around;
         let rest = [around.first, around.between, around.confirm].iter().map(|of| of.bound_ms).sum::<u64>();
@@ -252,9 +276,13 @@ impl Foresight<'_> {
             let works = steps.last().zip(steps.first()).map_or(0, |((_, end), (start, _))| end - start);
             let bound = |step: &Step| i64::try_from(step.forward.bound_ms).unwrap_or(FAR_MS);
             let steps = self.model.stages[at].parts[*host].steps.iter();
-            works + steps.map(|step| step.fails_ms(bound(step)) - bound(step)).max().unwrap_or(0)
+            works + steps.map(|step| step.fails_ms(bound(step)) - bound(step)).max().unwrap_or(0).max(lost_ms())
         };
-        wave.iter().map(of).max().unwrap_or(0) + i64::try_from(rest).unwrap_or(i64::MAX / 2)
+        let longest = wave.iter().map(of).max().unwrap_or(0) + i64::try_from(rest).unwrap_or(FAR_MS);
+        // Or one that has failed, which is tolerated, goes back.
+        let goes_back = self.model.stages[at].tolerates(wave.len(), self.model.hosts) > 0;
+        let back = wave.iter().map(|host| self.bound.stages[at].back[*host]).max();
+        longest.max(back.filter(|_| goes_back).unwrap_or(0))
     }
 
     fn no_return(&self, stages: &[StageForecast]) -> Option<NoReturn> {
@@ -274,12 +302,21 @@ impl Foresight<'_> {
             let found = steps.filter(|(host, n, step)| irreversible(host, *n) || late(step));
             let first = found.min_by_key(|(_, _, step)| step.start.latest_ms);
             if let Some((host, n, step)) = first {
+                let irreversible = irreversible(host, n);
+                // What cannot be taken back is certain to be done once the work that it is in has begun.
+                let begins = [0, 1, 2].map(|pace| self.no_way_back(at, pace));
+                let at = match begins {
+                    [Some(earliest_ms), Some(usual_ms), Some(latest_ms)] if irreversible => {
+                        Between { earliest_ms, usual_ms, latest_ms }
+                    }
+                    _ => step.start,
+                };
                 return Some(NoReturn {
                     stage: stage.stage.clone(),
                     host: host.clone(),
                     step: step.step.clone(),
-                    at: step.start,
-                    irreversible: irreversible(host, n),
+                    at,
+                    irreversible,
                 });
             }
         }

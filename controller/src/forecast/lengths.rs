@@ -1,6 +1,6 @@
 //! How long everything takes in one weekend: each estimate made a number.
 
-use super::model::{HostPart, Model, Stage};
+use super::model::{HostPart, Model, Stage, lost_ms};
 use crate::plan::takes::Estimate;
 
 /// Which of the weekends that can be.
@@ -87,30 +87,33 @@ pub(super) struct Piece {
     pub(super) by_hand: bool,
     /// The work up to there.
     pub(super) work_ms: i64,
-    /// How long that takes if one of its looks fails; 0: it has none.
+    /// How long that takes at most if a step of it fails.
     pub(super) fails_ms: i64,
-    /// By how much the rest takes longer if a look in it fails.
+    /// By how much the rest takes longer if a step of it fails.
     pub(super) later_ms: i64,
 }
 
 impl Piece {
     fn of(stage: &Stage, part: &HostPart, steps: &[i64], (begin_ms, between_ms): (i64, i64)) -> Piece {
         let mut piece = Piece::default();
-        let (mut before_ms, mut longest_ms) = (0, None);
+        let (mut before_ms, mut longest_ms) = (0, 0);
         for (step, ms) in part.steps.iter().zip(steps) {
             piece.by_hand |= step.manual();
             if piece.by_hand {
                 piece.later_ms = piece.later_ms.max(step.fails_ms(*ms) - ms);
                 continue;
             }
-            if step.limit_ms.is_some() {
-                longest_ms = longest_ms.max(Some(before_ms + step.fails_ms(*ms)));
-            }
+            longest_ms = longest_ms.max(before_ms + step.fails_ms(*ms));
             before_ms += ms;
             piece.count += 1;
         }
         piece.work_ms = begin_ms + stage.bounded(before_ms + between_ms);
-        piece.fails_ms = longest_ms.map_or(0, |ms| begin_ms + stage.bounded(ms + between_ms));
+        // The host may be lost just before it is through.
+        let looked_for_ms = stage.bounded(before_ms + between_ms) + lost_ms();
+        piece.fails_ms = begin_ms + stage.bounded(longest_ms + between_ms).max(looked_for_ms);
+        if piece.by_hand {
+            piece.later_ms = piece.later_ms.max(lost_ms());
+        }
         piece
     }
 

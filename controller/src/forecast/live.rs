@@ -27,7 +27,7 @@ pub struct Live {
     ended: BTreeMap<usize, i64>,
     /// Stage and number of each step.
     steps: HashMap<(HostName, StepId), (usize, usize)>,
-    /// Since when something cannot be taken back.
+    /// Since when something cannot be taken back, or is certain to be done that cannot.
     no_way_back_ms: Option<i64>,
 }
 
@@ -82,8 +82,14 @@ impl Live {
     pub fn on(&mut self, at_ms: i64, happening: &Happening) {
         match happening {
             Happening::HostBegun { host, stage } => {
-                if let Some(at) = self.model.stages.iter().position(|of| of.name == *stage) {
-                    self.through.entry((at, host.clone())).or_insert((0, at_ms)).1 = at_ms;
+                let Some(at) = self.model.stages.iter().position(|of| of.name == *stage) else { return };
+                let (steps, since_ms) = self.through.entry((at, host.clone())).or_insert((0, at_ms));
+                *since_ms = at_ms;
+                let stage = &self.model.stages[at];
+                // An abort stops no part that is at work: what cannot be taken back in it is done.
+                let part = stage.hosts.binary_search(host).ok().map(|host| &stage.parts[host]);
+                if part.is_some_and(|part| part.cannot_go_back_from(*steps)) {
+                    self.no_way_back_ms.get_or_insert(at_ms);
                 }
             }
             Happening::Step { host, event } if !matches!(event.what, StepOutcome::Note(_)) => {
@@ -112,7 +118,10 @@ impl Live {
     /// How the run lies in time, if it goes on now; `None` while nothing of it is under way in a window, or on its way back.
     pub fn reckon(&self, rollout: &Rollout, now_ms: i64) -> Option<Reckoning> {
         let at = rollout.under_way()?;
-        let close_ms = self.model.stages[at].opening(now_ms)?.close_ms;
+        let stage = &self.model.stages[at];
+        // If it is over, nothing fits into it any more.
+        let began = || stage.opening(rollout.started_ms(at)?);
+        let close_ms = stage.opening(now_ms).or_else(began)?.close_ms;
         // All that is done in this window.
         let is_same = |(_, close): &&(i64, Option<i64>)| *close == Some(close_ms);
         let last = self.planned.iter().skip(at + 1).take_while(is_same).count() + at;

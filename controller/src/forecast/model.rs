@@ -63,6 +63,13 @@ pub(super) struct HostPart {
     pub(super) steps: Vec<Step>,
 }
 
+impl HostPart {
+    /// Whether the work that goes on with this step, up to the next manual one, has something that cannot be taken back.
+    pub(super) fn cannot_go_back_from(&self, step: usize) -> bool {
+        self.steps.iter().skip(step).take_while(|step| !step.manual()).any(|step| step.irreversible)
+    }
+}
+
 /// A step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
@@ -117,7 +124,8 @@ impl Model {
         let part = |stage: &Stage| {
             let waves = stage.waves.iter().map(|wave| wave.iter().map(|host| stage.hosts[*host].clone()).collect());
             let rules = Rules { at_once: Some(stage.at_once), waves: waves.collect(), ..stage.rules.clone() };
-            Part { name: stage.name.clone(), hosts: stage.hosts.iter().cloned().collect(), rules }
+            let hosts = stage.hosts.iter().cloned().collect();
+            Part { name: stage.name.clone(), hosts, rules, alone_ms: 0 }
         };
         self.stages.iter().map(part).collect()
     }
@@ -275,7 +283,7 @@ impl Stage {
         later.map_or(May::Now { close_ms }, May::At)
     }
 
-    /// What its windows have in common then; `None` if it has none.
+    /// What its windows have in common then; `None` if it has none, or not all of them are open.
     pub(super) fn opening(&self, at_ms: i64) -> Option<Opening> {
         let open = |window: &crate::calendar::Window| window.opening(at_ms).filter(|opening| opening.contains(at_ms));
         let both = |one: Opening, other: Opening| Opening {
@@ -283,7 +291,9 @@ impl Stage {
             end_ms: one.end_ms.min(other.end_ms),
             close_ms: one.close_ms.min(other.close_ms),
         };
-        self.rules.windows.iter().filter_map(open).reduce(both)
+        let mut openings = self.rules.windows.iter().map(open);
+        let first = openings.next()??;
+        openings.try_fold(first, |one, other| Some(both(one, other?)))
     }
 
     /// Hosts that may fail before the stage stops, however many waves it has: by its rules of this extent.
@@ -307,6 +317,11 @@ impl Stage {
 
 fn whole_ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(FAR_MS)
+}
+
+/// How long a host that is lost at work is looked for before its part has failed.
+pub(super) fn lost_ms() -> i64 {
+    whole_ms(LOST)
 }
 
 /// How many may fail before an amount of them is reached.

@@ -71,24 +71,31 @@ impl Weekend {
         let mut allowed = Allowed::of_run(model, lengths);
         let of = move |(at, played): (usize, &'a Played)| {
             let (stage, lengths) = (&model.stages[at], &lengths.stages[at]);
-            // What was late before may have had time to become late in.
-            late_ms = (late_ms - (played.start_ms - played.ready_ms)).max(0);
-            let late_before = late_ms;
+            // What was late before may have had time to become late in: then it is as if nothing had failed yet.
+            let made_up_for = late_ms.min(played.start_ms - played.ready_ms);
+            late_ms -= made_up_for;
+            allowed.give_back(made_up_for);
+            let (late_before, mut alone) = (late_ms, allowed.clone());
+            alone.give_back(late_before);
             let mut of_stage = Allowed::of_stage(model, at, lengths);
+            let mut alone_ms = 0;
             let mut changed = vec![false; stage.hosts.len()];
             let (mut margins, mut own) = (Vec::new(), 0);
             for (number, (wave, times)) in stage.waves.iter().zip(&played.waves).enumerate() {
                 wave.iter().for_each(|host| changed[*host] = true);
                 own = back_ms(model, at, lengths, &changed);
                 let extra = failures::tolerated_ms(model, at, lengths, wave);
-                late_ms += allowed.take(of_stage.take(extra));
+                let extra = of_stage.take(extra);
+                late_ms += allowed.take(extra);
+                alone_ms += alone.take(extra);
                 let last = number + 1 == stage.waves.len();
+                let turns_back_ms = failures::turns_back_ms(model, at, lengths, (wave, times, last));
                 margins.push(Margin {
                     stage: at,
                     wave: number,
                     through_ms: times.through_ms,
-                    late_before,
-                    end_ms: late_ms + failures::turns_back_ms(model, at, lengths, (wave, times, last)),
+                    end_ms: late_ms + turns_back_ms,
+                    alone_end_ms: alone_ms + turns_back_ms,
                     close_ms: played.close_ms,
                     back_ms: behind + own,
                 });
@@ -112,10 +119,10 @@ pub(super) struct Margin {
     pub(super) wave: usize,
     /// When it is through if nothing fails.
     pub(super) through_ms: i64,
-    /// By so much the stage may begin late because of failures before it.
-    pub(super) late_before: i64,
     /// When it is through if as much fails as is tolerated, and the way back begins because of something that fails last.
     pub(super) end_ms: i64,
+    /// The same if nothing has failed before its stage.
+    pub(super) alone_end_ms: i64,
     /// When its window closes, less the reserve; `i64::MAX`: it has none.
     pub(super) close_ms: i64,
     /// What taking back everything up to here takes.
@@ -135,7 +142,7 @@ impl Margin {
 
     /// How long the stage and the way back take up to here, if it begins at this time.
     pub(super) fn needs_ms(&self, start_ms: i64) -> i64 {
-        self.end_ms + self.back_ms - start_ms - self.late_before
+        self.alone_end_ms + self.back_ms - start_ms
     }
 }
 

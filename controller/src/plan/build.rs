@@ -88,7 +88,7 @@ pub fn build(
             hosts.insert(host.clone(), steps);
         }
         let (name, turns, rules) = (stage.name.clone(), stage.turns.clone(), stage.rules.clone());
-        stages.push(Stage { name, hosts, turns, rules, around: None, needs_ms: 0 });
+        stages.push(Stage { name, hosts, turns, rules, around: None, needs_ms: 0, alone_ms: 0 });
     }
     if !failures.is_empty() {
         return Err(Unplannable(failures));

@@ -95,14 +95,15 @@ impl Rollout {
                 self.paused = false;
                 self.met = None;
                 self.tally.forget();
-                let from = if let Phase::Held(from, _) = &self.phase { from } else { &self.phase };
-                if let Phase::Wave(stage, _) = *from {
-                    self.excused = Some(stage);
-                }
+                let held = self.held.take();
                 if let Phase::Held(from, _) = &self.phase {
                     self.phase = (**from).clone();
-                    self.excused = self.held.or(self.excused);
                 }
+                // Only of what no window is long enough for, and of what has reached the end of its window, a person says
+                // by this that it may.
+                let unbegun = held.filter(|at| self.stages[*at].started_ms.is_none());
+                let overrun = self.stage().filter(|at| self.overrun(*at, at_ms).is_some());
+                self.excused = unbegun.or(overrun).or(self.excused);
             }
             Happening::RollbackStarted { over_drift, scope, .. } => self.turn(*scope, *over_drift),
             Happening::HostUndone { host, stage } => self.settle(host, stage, Fate::Undone),

@@ -214,10 +214,10 @@ impl Rollout {
             }
             Phase::Before(stage) if stage == self.stages.len() => {
                 let again = |(host, at): (HostName, usize)| {
-                    let retry = self.tried.get(&host).map_or(0, |tried| tried + RETRY_MS);
-                    self.deadline(at).map_or(retry, |deadline| retry.min(deadline))
+                    let next = self.catches_up(&host, at, now_ms);
+                    [next, self.deadline(at)].into_iter().flatten().min()
                 };
-                self.offline().filter(|(host, _)| !self.asked.contains(host)).map(again).min()
+                self.offline().filter(|(host, _)| !self.asked.contains(host)).filter_map(again).min()
             }
             _ => None,
         }
@@ -239,15 +239,22 @@ impl Rollout {
         }
     }
 
-    /// The same, also while a person is waited for, who has paused it or has to decide.
+    /// The same, also while a person is waited for, who has paused it or has to decide: where it has stopped behind a
+    /// stage, that one.
     pub fn under_way(&self) -> Option<usize> {
         match &self.phase {
             Phase::Held(from, _) => match **from {
                 Phase::Wave(stage, _) => Some(stage),
+                Phase::Before(next) => next.checked_sub(1),
                 _ => None,
             },
             _ => self.stage(),
         }
+    }
+
+    /// When a stage started, in milliseconds since the epoch.
+    pub fn started_ms(&self, stage: usize) -> Option<i64> {
+        self.stages.get(stage)?.started_ms
     }
 
     /// Whether it waits for a person to let it go on.

@@ -19,6 +19,8 @@ pub struct Part {
     pub hosts: BTreeSet<HostName>,
     /// How it is carried out.
     pub rules: Rules,
+    /// What a host that was switched off needs to catch up with it and to go back, in milliseconds.
+    pub alone_ms: i64,
 }
 
 /// The stages of a plan, where so many hosts are worked on at once.
@@ -28,7 +30,8 @@ pub fn parts(plan: &Plan, connections: usize) -> Vec<Part> {
         let least = if stage.turns.is_empty() { 1 } else { stage.hosts.len() };
         let at_once = stage.rules.at_once.unwrap_or(connections).min(connections).max(least);
         let hosts = stage.hosts.keys().cloned().collect();
-        Part { name: stage.name.clone(), hosts, rules: Rules { at_once: Some(at_once), ..stage.rules() } }
+        let rules = Rules { at_once: Some(at_once), ..stage.rules() };
+        Part { name: stage.name.clone(), hosts, rules, alone_ms: stage.alone_ms }
     };
     plan.stages.iter().map(part).collect()
 }
@@ -90,11 +93,13 @@ pub(super) struct Stage {
     pub(super) cells: BTreeMap<HostName, Cell>,
     /// When it started, in milliseconds since the epoch; `None`: it has not.
     pub(super) started_ms: Option<i64>,
+    /// What a host that was switched off needs to catch up with it and to go back, in milliseconds.
+    pub(super) alone_ms: i64,
 }
 
 impl Stage {
     pub(super) fn new(part: Part) -> Stage {
-        let Part { name, hosts, mut rules } = part;
+        let Part { name, hosts, mut rules, alone_ms } = part;
         // Whoever is in no wave comes last: nobody is forgotten.
         let mut rest = hosts.clone();
         let mut waves = std::mem::take(&mut rules.waves);
@@ -102,7 +107,7 @@ impl Stage {
         waves.push(rest.into_iter().collect());
         waves.retain(|wave| !wave.is_empty());
         let cells = hosts.into_iter().map(|host| (host, Cell::IDLE)).collect();
-        Stage { name, rules, waves, cells, started_ms: None }
+        Stage { name, rules, waves, cells, started_ms: None, alone_ms }
     }
 
     pub(super) fn cell(&mut self, host: &HostName) -> Option<&mut Cell> {

@@ -26,7 +26,7 @@ fn host(n: usize) -> HostName {
 }
 
 fn part(name: usize, hosts: usize, rules: &Rules) -> Part {
-    Part { name: format!("s{name}"), hosts: (0..hosts).map(host).collect(), rules: rules.clone() }
+    Part { name: format!("s{name}"), hosts: (0..hosts).map(host).collect(), rules: rules.clone(), alone_ms: 0 }
 }
 
 fn parts(sizes: &[usize], rules: &Rules) -> Vec<Part> {

@@ -83,7 +83,7 @@ impl Rollout {
     }
 
     /// Why the stage may not go on, if it is still at work at the end of its window.
-    fn overrun(&self, stage: usize, now_ms: i64) -> Option<String> {
+    pub(super) fn overrun(&self, stage: usize, now_ms: i64) -> Option<String> {
         let Stage { name, rules, started_ms, .. } = &self.stages[stage];
         let May::Now { close_ms } = rules.may_begin((*started_ms)?) else { return None };
         let late = now_ms > close_ms && self.excused != Some(stage);
@@ -209,8 +209,7 @@ impl Rollout {
         // One thing at a time: a host's next stage begins when the one before is confirmed.
         let mut actions = self.ask(actions);
         for (host, at) in late {
-            let due = self.tried.get(&host).is_none_or(|tried| now_ms >= tried + RETRY_MS);
-            if due && !self.asked.contains(&host) {
+            if !self.asked.contains(&host) && self.catches_up(&host, at, now_ms).is_some_and(|due| due <= now_ms) {
                 actions.push(Action::Run { host, stage: self.stages[at].name.clone() });
             }
         }
@@ -218,6 +217,21 @@ impl Rollout {
             return self.ask(actions);
         }
         self.end()
+    }
+
+    /// When a host that is switched off is tried next: late or not, it is changed in the stage's window. What was left
+    /// half-way is not left so until that opens again. `None`: no window is long enough.
+    pub(super) fn catches_up(&self, host: &HostName, at: usize, now_ms: i64) -> Option<i64> {
+        let stage = &self.stages[at];
+        let retry = self.tried.get(host).map_or(0, |tried| tried + RETRY_MS);
+        if stage.cells.get(host).is_some_and(|cell| cell.begun) {
+            return Some(retry);
+        }
+        match stage.rules.may_begin_for(now_ms.max(retry), stage.alone_ms) {
+            May::Now { .. } => Some(retry),
+            May::At(opens) => Some(opens),
+            May::Never => None,
+        }
     }
 
     /// A host was switched off for too long. If that was in the middle of a stage it has failed: something is to be taken

@@ -10,7 +10,11 @@ use crate::calendar::Zone;
 use crate::forecast::{Advice, Between, Forecast, Note, Problem, StageForecast, Waves};
 use crate::input::target::HostName;
 use crate::plan::Plan;
+use crate::plan::rules::LOST;
 use weiche_agent::digest::Digest;
+
+/// What is reckoned in everywhere, in milliseconds.
+const LOST_MS: u64 = LOST.as_secs() * 1000;
 
 /// Major and minor version of the JSON.
 pub const VERSION: (u32, u32) = (1, 0);
@@ -55,14 +59,16 @@ fn render(forecast: &Forecast, zone: &Zone, out: &mut String) -> std::fmt::Resul
         let back = span(stage.back_ms);
         writeln!(out, "  {:width$}  {begins:24}  {through:24}  {back:>8}  {abort}", stage.stage)?;
         usually(stage, zone, width, out)?;
-        if stage.failures_ms > 0 {
+        if stage.failures_ms > LOST_MS {
             let failures = span(stage.failures_ms);
             writeln!(out, "  {:width$}  and up to {failures} later where something fails that it reckons with", "")?;
         }
     }
     writeln!(
         out,
-        "  Times are the latest ones; \"abort by\": from then on not everything is back before the window's reserve."
+        "  Times are the latest ones, and a host that is lost is looked for {} more; \"abort by\": from then on not \
+         everything is back before the window's reserve.",
+        span(LOST_MS)
     )?;
     for (host, by) in forecast.stages.iter().filter_map(|stage| stage.delayed_by.as_ref()) {
         writeln!(out, "  {host} is what its wave waits for: {} longer than the next", span(*by))?;
@@ -75,6 +81,10 @@ fn render(forecast: &Forecast, zone: &Zone, out: &mut String) -> std::fmt::Resul
                 span(*within_ms),
                 span(*usual_ms)
             )?,
+            Note::BackElsewhere { stage, earlier } => writeln!(
+                out,
+                "  Should all go back from stage {stage}, stage {earlier} goes back outside of its window"
+            )?,
             Note::BackOutside { stage } => {
                 writeln!(out, "  Stage {stage} has no window: should it fail, all goes back outside of the windows")?;
             }
@@ -82,8 +92,10 @@ fn render(forecast: &Forecast, zone: &Zone, out: &mut String) -> std::fmt::Resul
     }
     if let Some(point) = &forecast.no_return {
         let why = if point.irreversible { "it cannot be taken back" } else { "the way back would not fit" };
-        let (at, step) = (zone.tell(point.at.latest_ms), &point.step);
-        writeln!(out, "  Point of no return: {at}, step {step} on {}: {why}", point.host)?;
+        let (at, step) = (zone.tell(point.at.usual_ms), &point.step);
+        let earliest = zone.tell(point.at.earliest_ms);
+        let earliest = if earliest == at { String::new() } else { format!(", at the earliest {earliest}") };
+        writeln!(out, "  Point of no return: {at}{earliest}, step {step} on {}: {why}", point.host)?;
     }
     if forecast.technicians.at_once > 0 {
         let has = forecast.technicians.available.map(|n| format!(", there are {n}")).unwrap_or_default();

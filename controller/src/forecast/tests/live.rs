@@ -190,6 +190,12 @@ fn behind_what_cannot_be_taken_back_nobody_is_asked_to() {
     let after = live.reckon(&rollout, begin_ms + 2 * MINUTE).expect("in its window");
     assert_eq!((after.abort_by_ms, after.no_way_back_ms), (None, Some(begin_ms + MINUTE)));
     assert_eq!(after.decide, Decide::NotNow);
+    // An abort stops no host that is at work: as soon as it has begun it will come to that.
+    let mut live = Live::new(&plan, &Options { start_ms: begin_ms, ..Options::default() }).expect("it has a window");
+    let (host, stage) = (plan.stages[0].hosts.keys().next().expect("a host").clone(), plan.stages[0].name.clone());
+    live.on(begin_ms, &Happening::HostBegun { host, stage });
+    let begun = live.reckon(&rollout, begin_ms + MINUTE).expect("in its window");
+    assert_eq!((begun.abort_by_ms, begun.no_way_back_ms), (None, Some(begin_ms)));
 }
 
 #[test]
@@ -208,4 +214,20 @@ fn who_has_to_decide_is_told_until_when() {
     let (stage, reason) = (plan.stages[0].name.clone(), String::from("a service does not work"));
     rollout.on(begin_ms, &Happening::Held { stage, reason });
     assert_eq!(live.reckon(&rollout, begin_ms), Some(calm), "held");
+}
+
+#[test]
+fn whose_window_is_over_is_too_late_also_while_another_is_open() {
+    let (mut plan, _, _) = forty_minutes(false);
+    let begin_ms = plan.stages[0].rules.windows[0].openings(FRIDAY_MS).next().expect("it opens").start_ms;
+    let first = plan.stages[0].rules.windows[0].clone();
+    let pattern = crate::calendar::Pattern::new("00:00".parse().unwrap(), "23:59".parse().unwrap()).unwrap();
+    let wide = crate::calendar::Window { pattern, ..first.clone() };
+    plan.stages[0].rules.windows.push(wide);
+    let live = Live::new(&plan, &Options { start_ms: begin_ms, ..Options::default() }).expect("it has a window");
+    let mut rollout = started(&plan, begin_ms);
+    rollout.on(begin_ms, &Happening::StageStarted { stage: plan.stages[0].name.clone() });
+    let closed_ms = first.opening(begin_ms).expect("it is open").end_ms + MINUTE;
+    let late = live.reckon(&rollout, closed_ms).expect("it is under way");
+    assert_eq!(late.decide, Decide::TooLate, "{late:?}");
 }

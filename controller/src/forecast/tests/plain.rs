@@ -110,3 +110,71 @@ fn windows_that_never_open_together_are_no_window() {
         forecast.problems
     );
 }
+
+/// A window that opens on these days from and to these times.
+fn window(plan: &Plan, from: &str, to: &str) -> crate::calendar::Window {
+    let pattern = crate::calendar::Pattern::new(from.parse().unwrap(), to.parse().unwrap()).unwrap();
+    crate::calendar::Window { pattern, ..plan.stages[0].rules.windows[0].clone() }
+}
+
+#[test]
+fn a_stage_whose_window_is_over_when_all_goes_back_is_named() {
+    let mut plan = hosts(&[10]);
+    let mut behind = plan.stages[0].clone();
+    behind.name = "behind".into();
+    behind.rules.windows = vec![window(&plan, "22:00", "23:30")];
+    plan.stages[0].rules.windows = vec![window(&plan, "20:00", "22:00")];
+    plan.stages.push(behind);
+    let told = |plan: &Plan| forecast(plan).notes;
+    let note = Note::BackElsewhere { stage: "behind".into(), earlier: "s1".into() };
+    assert_eq!(told(&plan), [note]);
+    plan.stages[0].rules.windows = vec![window(&plan, "20:00", "23:30")];
+    assert_eq!(told(&plan), []);
+}
+
+#[test]
+fn an_abort_is_promised_until_the_work_begins_that_has_what_cannot_be_taken_back() {
+    let mut plan = hosts(&[60]);
+    let stage = &mut plan.stages[0];
+    let steps = stage.hosts.values_mut().next().unwrap();
+    for n in 1..3 {
+        let mut more = steps[0].clone();
+        let crate::plan::procedure::Action::Resource(step) = &mut more.action else { panic!("{more:?}") };
+        step.id = weiche_agent::protocol::StepId(format!("s1.{n}"));
+        steps.push(more);
+    }
+    steps[2].outlook.irreversible = true;
+    let foreseen = forecast(&plan);
+    let stage = &foreseen.stages[0];
+    let begins = stage.start.usual_ms;
+    assert_eq!(stage.latest_abort_ms, Some(begins), "nobody stops a host that is at work");
+    let steps: Vec<_> = stage.hosts.values().flatten().map(|step| step.abort_by_ms).collect();
+    assert_eq!(steps, [Some(begins), None, None]);
+    assert_eq!(foreseen.no_return.map(|point| point.at.usual_ms), Some(begins));
+}
+
+#[test]
+fn what_one_stage_may_lose_to_failures_a_later_one_may_lose_as_well() {
+    let mut plan = hosts(&[30, 30, 30, 30]);
+    let opens = window(&plan, "08:00", "18:00");
+    let rules = &mut plan.stages[0].rules;
+    rules.at_once = Some(1);
+    rules.stop = serde_json::from_value(serde_json::json!([{ "failed": 3, "over": "run" }])).unwrap();
+    rules.windows = vec![opens];
+    let mut later = plan.stages[0].clone();
+    later.name = "later".into();
+    later.rules.windows = vec![window(&plan, "20:00", "23:30")];
+    let back = |plan: &mut Plan, minutes: i64| {
+        for step in plan.stages.iter_mut().flat_map(|stage| stage.hosts.values_mut().flatten()) {
+            let back = Estimate::just((minutes * MINUTE).unsigned_abs(), Basis::Runs(3));
+            step.takes = step.takes.map(|takes| Takes { back, ..takes });
+        }
+    };
+    plan.stages.push(later);
+    back(&mut plan, 10);
+    let both = forecast(&plan);
+    plan.stages.remove(0);
+    let alone = forecast(&plan);
+    assert!(alone.stages[0].failures_ms > 20 * MINUTE.unsigned_abs(), "{}", alone.stages[0].failures_ms);
+    assert_eq!(both.stages[1].failures_ms, alone.stages[0].failures_ms);
+}

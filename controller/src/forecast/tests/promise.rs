@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use super::scene::{Draw, FRIDAY_MS, MINUTE, plan};
 use crate::forecast::Between;
@@ -208,11 +209,12 @@ fn last_troubles(planned: &Planned, margin: &Margin) -> Vec<Trouble> {
     found
 }
 
-/// As many hosts fail up to a stage as are tolerated, as late as they can: those that then take longest.
-fn tolerated(planned: &Planned, up_to: usize) -> Trouble {
+/// As many hosts fail in these stages as are tolerated, as late as they can: those that then take longest.
+fn tolerated(planned: &Planned, stages: RangeInclusive<usize>) -> Trouble {
     let mut trouble = Trouble::default();
     let mut gone = BTreeSet::new();
-    for (at, stage) in planned.naive.stages.iter().enumerate().take(up_to + 1) {
+    let (from, to) = stages.into_inner();
+    for (at, stage) in planned.naive.stages.iter().enumerate().take(to + 1).skip(from) {
         let lengths = &planned.bound.stages[at];
         let mut left = stage
             .tolerates_in_all(Over::Stage, stage.hosts.len())
@@ -243,8 +245,21 @@ fn tolerated(planned: &Planned, up_to: usize) -> Trouble {
 /// All of that, also if before it as many hosts fail as are tolerated. The first of them is no failure but a person.
 fn attacks(planned: &Planned, margin: &Margin, play: impl Fn(&Trouble) -> Played) -> Vec<Trouble> {
     let mut troubles = last_troubles(planned, margin);
-    let base = tolerated(planned, margin.stage);
-    if !base.fails.is_empty() {
+    // Or a host is lost when it is to be confirmed, which is tolerated, and others go on.
+    for (at, stage) in planned.naive.stages.iter().enumerate().take(margin.stage + 1) {
+        for wave in stage.waves.iter().filter(|wave| stage.rules.guarded() && stage.tolerates(wave.len(), 1) > 0) {
+            let longest = wave.iter().max_by_key(|host| planned.bound.stages[at].back[**host]);
+            let base = Trouble { lost: longest.map(|host| (at, *host)), ..Trouble::default() };
+            let through_ms = play(&base).ends[margin.stage].unwrap_or(margin.through_ms);
+            troubles.push(Trouble { abort_ms: Some(through_ms), ..base });
+        }
+    }
+    // All that is tolerated, or what is left of it for the last stage.
+    for from in BTreeSet::from([0, margin.stage]) {
+        let base = tolerated(planned, from..=margin.stage);
+        if base.fails.is_empty() {
+            continue;
+        }
         let through_ms = play(&base).ends[margin.stage].unwrap_or(margin.through_ms);
         troubles.push(Trouble { abort_ms: Some(through_ms), ..base.clone() });
         for last in last_troubles(planned, margin).into_iter().skip(1) {

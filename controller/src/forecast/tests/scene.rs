@@ -146,7 +146,7 @@ fn stage(at: usize, all: usize, draw: &mut Draw) -> Stage {
         verify: draw.estimate(30_000),
         services: draw.estimate(10_000),
     };
-    Stage { name, hosts, turns, rules, around: Some(around), needs_ms: 0 }
+    Stage { name, hosts, turns, rules, around: Some(around), needs_ms: 0, alone_ms: 0 }
 }
 
 /// Each host's steps in order, the hosts in any.
@@ -210,7 +210,7 @@ pub(crate) fn big(hosts: usize, steps: usize, draw: &mut Draw) -> Plan {
             windows: if windowed { vec![window(&mut Draw(fastrand::Rng::with_seed(0)))] } else { Vec::new() },
             ..Rules::default()
         };
-        Stage { name, hosts, turns: Vec::new(), rules, around: None, needs_ms: 0 }
+        Stage { name, hosts, turns: Vec::new(), rules, around: None, needs_ms: 0, alone_ms: 0 }
     };
     let stages = vec![stage(0, false, draw), stage(1, true, draw)];
     Plan { connections: 50, sites: BTreeMap::new(), stages, ..plan(draw) }

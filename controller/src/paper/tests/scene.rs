@@ -124,6 +124,7 @@ impl Scene {
             rules: Rules { guard_ms: (name == "swap").then_some(10 * MINUTE), ..Rules::default() },
             around: None,
             needs_ms: 0,
+            alone_ms: 0,
         };
         let mut stages =
             vec![stage("prepare", |_, stage| prepare(stage)), stage("swap", swap), stage("finish", finish)];

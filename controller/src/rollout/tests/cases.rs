@@ -62,7 +62,12 @@ fn a_stage_that_is_set_aside_goes_back_alone_and_a_person_lets_the_others_go_on(
     let rules = Rules { on_stop: OnStop::SetAside, ..Rules::default() };
     let hosts: [&[usize]; 4] = [&[0, 1], &[3], &[0, 1], &[2, 3]];
     let set = |of: &[usize]| of.iter().map(|n| host(*n)).collect();
-    let part = |(at, of): (usize, &[usize])| Part { name: format!("s{at}"), hosts: set(of), rules: rules.clone() };
+    let part = |(at, of): (usize, &[usize])| Part {
+        name: format!("s{at}"),
+        hosts: set(of),
+        rules: rules.clone(),
+        alone_ms: 0,
+    };
     let parts: Vec<Part> = hosts.into_iter().enumerate().map(part).collect();
     let bad = [(host(3), Answer::Bad)].into();
     let (held, log) = by_name(Rollout::new(parts, BTreeMap::new()), &[], &bad);
@@ -246,4 +251,56 @@ fn what_no_window_has_room_for_begins_when_a_person_lets_it() {
     let begun = play.log.iter().find(|(_, what)| matches!(what, Happening::StageStarted { stage } if stage == "s1"));
     let of_day = begun.map(|(at, _)| at % 86_400_000 / 60_000);
     assert_eq!(of_day, Some(8 * 60 + 5), "when the window opens");
+}
+
+/// A stage that may be at work from 20:00 to 22:00, and begins at 20:00 on the first day.
+fn evening(rules: Rules) -> (Rollout, i64) {
+    let window = serde_json::json!({ "zone": "UTC", "pattern": { "from": "20:00", "to": "22:00" }, "reserve_ms": 0 });
+    let rules = Rules { windows: vec![serde_json::from_value(window).unwrap()], ..rules };
+    let mut rollout = new(&[2], &rules);
+    let eight = 20 * HOUR;
+    rollout.on(eight, &start());
+    assert_eq!(rollout.next(eight), [Action::Record(Happening::StageStarted { stage: "s0".into() })]);
+    rollout.on(eight, &Happening::StageStarted { stage: "s0".into() });
+    (rollout, eight)
+}
+
+const HOUR: i64 = 3_600_000;
+
+#[test]
+fn who_goes_on_within_the_window_has_not_said_that_it_may_go_on_beyond_it() {
+    let (mut rollout, eight) = evening(Rules { at_once: Some(1), ..Rules::default() });
+    assert_eq!(rollout.next(eight).len(), 1);
+    rollout.on(eight, &Happening::Paused { by: "frida".into() });
+    rollout.on(eight + HOUR, &Happening::Continued { by: "frida".into() });
+    let late = eight + 3 * HOUR;
+    rollout.on(late, &Happening::HostDone { host: host(0), stage: "s0".into() });
+    let [Action::Record(held)] = &rollout.next(late)[..] else { panic!("it went on at 23:00") };
+    assert!(matches!(held, Happening::Held { reason, .. } if reason.contains("at the end of its window")), "{held:?}");
+    // Whoever lets it go on from there has.
+    rollout.on(late, held);
+    rollout.on(late, &Happening::Continued { by: "frida".into() });
+    assert_eq!(rollout.next(late), [Action::Run { host: host(1), stage: "s0".into() }]);
+}
+
+#[test]
+fn a_host_that_was_switched_off_catches_up_in_the_window() {
+    let (mut rollout, eight) = evening(Rules { offline_ms: Some(100 * HOUR), ..Rules::default() });
+    rollout.stages[0].alone_ms = HOUR;
+    assert_eq!(rollout.next(eight).len(), 2);
+    let fault = Fault::new(FaultCode::Timeout, "no answer");
+    let offline = |n| Happening::HostOffline { host: host(n), stage: "s0".into(), fault: fault.clone() };
+    rollout.on(eight, &offline(0));
+    rollout.on(eight, &Happening::HostDone { host: host(1), stage: "s0".into() });
+    let again = [Action::Run { host: host(0), stage: "s0".into() }];
+    assert_eq!(rollout.next(eight + 6 * 60_000), again, "it is on again while the window is open");
+    rollout.on(eight + 6 * 60_000, &offline(0));
+    let half_past_nine = eight + HOUR * 3 / 2;
+    assert!(rollout.next(half_past_nine).is_empty(), "an hour is not left");
+    assert_eq!(rollout.due_ms(half_past_nine), Some(eight + 24 * HOUR));
+    assert_eq!(rollout.next(eight + 24 * HOUR), again);
+    // Half-way it does not stay until the window opens again.
+    rollout.on(eight + 24 * HOUR, &Happening::HostBegun { host: host(0), stage: "s0".into() });
+    rollout.on(eight + 26 * HOUR, &offline(0));
+    assert_eq!(rollout.next(eight + 27 * HOUR), again);
 }
