@@ -28,7 +28,7 @@ use crate::calendar::Opening;
 use crate::input::target::HostName;
 use crate::plan::takes::Basis;
 
-pub use assumed::{AROUND, takes as assumed};
+pub use assumed::{AROUND, moves_ms, takes as assumed};
 pub use foresee::{Options, of, settle};
 pub use live::{Live, now};
 

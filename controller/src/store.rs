@@ -106,8 +106,8 @@ pub trait Store: Send + Sync {
     fn release<'a>(&'a self, members: &'a [String], epoch: u64) -> Answer<'a, ()>;
     /// Takes a lease away from a holder that is known to be gone.
     fn expire<'a>(&'a self, lease: &'a Lease) -> Answer<'a, ()>;
-    /// Adds what steps took; what is known already is not added twice, and of like samples only the newest
-    /// [`crate::history::LAST`] are kept.
+    /// Adds what steps took; what is known already is not added twice, and of like samples only those of the
+    /// newest [`crate::history::LAST`] runs are kept.
     fn add_durations<'a>(&'a self, samples: &'a [Sample]) -> Answer<'a, ()>;
     /// Forgets what steps of this kind took, with a title only those of this one. Returns how many samples that were.
     fn forget_durations<'a>(&'a self, what: &'a str, title: Option<&'a str>) -> Answer<'a, u64>;

@@ -106,7 +106,7 @@ pub(super) async fn remember(store: &dyn Store, plan: &Plan, run: &RunId) -> Res
     let confirmed = store.confirmed(run).await.map_err(|e| work::store_failure(&e))?;
     let by_hand = confirmed.iter().map(|c| ByHand { step: &c.step, by: &c.by, at_ms: c.at_ms });
     let samples = history::fold(plan, events.iter().map(|event| (event.at_ms, &event.what)), by_hand);
-    store.add_durations(&samples).await.map_err(|e| work::store_failure(&e))
+    store.add_durations(&history::few(samples)).await.map_err(|e| work::store_failure(&e))
 }
 
 /// Refuses a plan that is to begin later.

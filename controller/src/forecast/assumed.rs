@@ -2,7 +2,7 @@
 
 use crate::plan::Step;
 use crate::plan::procedure::Action;
-use crate::plan::takes::{Around, Basis, Estimate, Takes};
+use crate::plan::takes::{Around, Basis, Estimate, Size, Takes};
 
 /// Forward and back, in seconds, by kind; others are edits of files.
 const KINDS: [(&str, u64, u64); 14] = [
@@ -71,9 +71,14 @@ pub fn takes(step: &Step) -> Takes {
         Action::Transfer(_) => of("replica"),
         Action::Resource(resource) => of(&resource.kind),
     };
-    let moves_ms = step.outlook.size.bytes / BYTES_PER_MS;
+    let moves_ms = moves_ms(step.outlook.size);
     let forward = if step.outlook.changes && moves_ms > forward.bound_ms { assumed(moves_ms) } else { forward };
     Takes { forward, back: if step.outlook.irreversible { nothing } else { back } }
+}
+
+/// So long takes at least what moves that much, in milliseconds.
+pub fn moves_ms(size: Size) -> u64 {
+    size.bytes / BYTES_PER_MS
 }
 
 fn of(kind: &str) -> (Estimate, Estimate) {

@@ -45,20 +45,19 @@ fn takes(step: &Step, history: &History, class: &str, member: &str) -> Option<Ta
     let sought = |way, size| Sought { what, title: &step.title, way, class, member, size };
     let unknown = assumed(step);
     let same = !step.outlook.changes && matches!(step.action, Action::Resource(_) | Action::Transfer(_));
-    let (way, other) = if same { (Way::Same, Way::Forward) } else { (Way::Forward, Way::Same) };
     let size = step.outlook.size;
-    // What was said to change and never did, or the other way round, has taken what it took.
-    let usual = history.of_title(&sought(way, size));
-    let unusual = if usual.is_none() { history.of_title(&sought(other, size)) } else { None };
-    let idle = unusual.filter(|_| other == Way::Same).map(|found| Estimate { from: found.from, ..Estimate::NOTHING });
+    // What was said to change and never did has taken what it took; what was said to find all as wanted tells nothing of what
+    // changes something.
+    let ways = if same { &[Way::Same, Way::Idle, Way::Forward][..] } else { &[Way::Forward, Way::Idle] };
+    let usual = ways.iter().find_map(|way| history.of_title(&sought(*way, size)));
     // What its author says of it counts for more than what others like it took, of which some have nothing in common.
-    let alike = |way| way == Way::Same || !UNLIKE.contains(&what);
     let says = unknown.forward.from == Basis::Assumed;
-    let like = || history.estimate(&sought(way, size)).filter(|_| says && alike(way));
-    let forward = usual.or(unusual).or_else(like);
+    let alike = !UNLIKE.contains(&what);
+    let way = if same { Way::Same } else { Way::Forward };
+    let like = || history.estimate(&sought(way, size)).filter(|_| says && (same || alike));
+    let forward = usual.or_else(like);
     let taken_back = sought(Way::Back, Size::default());
-    let back_like = || history.estimate(&taken_back).filter(|_| alike(Way::Back));
-    let back = history.of_title(&taken_back).or(idle).or_else(back_like);
+    let back = history.of_title(&taken_back).or_else(|| history.estimate(&taken_back).filter(|_| alike));
     let back = back.filter(|_| step.outlook.changes && !step.outlook.irreversible);
     if forward.is_none() && back.is_none() {
         return None;
@@ -88,12 +87,13 @@ fn around<'a>(stage: &Stage, history: &History, class: &impl Fn(&HostName) -> &'
     let mut known = false;
     let mut of = |title: &str, way: Way, unknown: Estimate| {
         let size = Size::default();
-        let found = places
-            .iter()
-            .filter_map(|(class, member)| history.estimate(&Sought { what: AROUND, title, way, class, member, size }));
-        let slowest = found.max_by_key(|found| found.bound_ms);
-        known |= slowest.is_some();
-        slowest.unwrap_or(unknown)
+        // Of a kind of host that never ran, nothing is known: it is none that takes no time.
+        let of_place = |(class, member): &(&str, &str)| {
+            let found = history.estimate(&Sought { what: AROUND, title, way, class, member, size });
+            known |= found.is_some();
+            found.unwrap_or(unknown)
+        };
+        places.iter().map(of_place).max_by_key(|found| found.bound_ms).unwrap_or(unknown)
     };
     let around = Around {
         begin: of(BEGIN, Way::Forward, ASSUMED.begin),

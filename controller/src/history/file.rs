@@ -102,7 +102,7 @@ fn cannot(sample: &Sample, now_ms: i64) -> Option<&'static str> {
     match () {
         () if sample.took_us > LONGEST_US => Some("it took more than 30 days"),
         // It would count as the newest for ever.
-        () if sample.at_ms > now_ms.saturating_add(AHEAD_MS) => Some("it was in the future"),
+        () if sample.at_ms.max(sample.run_ms) > now_ms.saturating_add(AHEAD_MS) => Some("it was in the future"),
         () if !whole(sample.size.bytes) || !whole(sample.size.items) => Some("there is nothing of that size"),
         () => None,
     }

@@ -59,8 +59,10 @@ pub fn fold<'a>(
     for (stage, host, step) in plan.steps() {
         steps.insert((host, step.action.id()), (stage, step));
     }
-    let mut fold = Fold { plan, steps, found: Vec::new(), waits: BTreeMap::new(), run: Run::default() };
-    events.into_iter().for_each(|(at_ms, happening)| fold.take(at_ms, happening));
+    let mut events = events.into_iter().peekable();
+    let run_ms = events.peek().map_or(0, |(at_ms, _)| *at_ms);
+    let mut fold = Fold { plan, steps, run_ms, found: Vec::new(), waits: BTreeMap::new(), run: Run::default() };
+    events.for_each(|(at_ms, happening)| fold.take(at_ms, happening));
     fold.by_hand(by_hand);
     fold.found
 }
@@ -89,6 +91,8 @@ fn left_lying_ms(step: &Step) -> i64 {
 struct Fold<'a> {
     plan: &'a Plan,
     steps: BTreeMap<(&'a HostName, &'a StepId), (&'a str, &'a Step)>,
+    /// When the run began.
+    run_ms: i64,
     found: Vec<Sample>,
     /// Since when each manual step was waited for.
     waits: BTreeMap<(&'a HostName, &'a StepId), i64>,
@@ -101,6 +105,8 @@ struct Run<'a> {
     /// The present wave was begun then, and by so many hosts.
     wave_ms: i64,
     begun: usize,
+    /// A host was begun again then that had begun the stage already: the controller was gone in between, or the line was.
+    resumed_ms: Option<i64>,
     /// The last host of the wave was through, or confirmed.
     through_ms: i64,
     /// The last thing on the way back from which hosts go on.
@@ -109,13 +115,13 @@ struct Run<'a> {
     undone_ms: i64,
     going: &'a str,
     back: bool,
-    hosts: BTreeMap<&'a HostName, Host>,
+    hosts: BTreeMap<&'a HostName, Host<'a>>,
 }
 
 #[derive(Default)]
-struct Host {
-    /// The run has begun a stage on it before.
-    known: bool,
+struct Host<'a> {
+    /// The stage that the run has begun on it last; none: it has not touched it.
+    stage: Option<&'a str>,
     begun_ms: i64,
     /// Its steps of the stage took so long.
     steps_us: u64,
@@ -147,11 +153,11 @@ impl<'a> Fold<'a> {
                 if turns {
                     self.run.through_ms = at_ms;
                 }
-                self.around(at_ms, host, (CONFIRM, Way::Forward), since(from, at_ms));
+                self.work(at_ms, host, (CONFIRM, Way::Forward), from);
             }
             Happening::ServicesWork { .. } => {
                 if let Some(host) = self.run.hosts.keys().next().copied() {
-                    self.around(at_ms, host, (SERVICES, Way::Forward), since(self.run.through_ms, at_ms));
+                    self.work(at_ms, host, (SERVICES, Way::Forward), self.run.through_ms);
                 }
             }
             Happening::RollbackStarted { .. } => {
@@ -168,7 +174,7 @@ impl<'a> Fold<'a> {
         }
     }
 
-    fn host(&mut self, host: &'a HostName) -> &mut Host {
+    fn host(&mut self, host: &'a HostName) -> &mut Host<'a> {
         self.run.hosts.entry(host).or_default()
     }
 
@@ -176,18 +182,24 @@ impl<'a> Fold<'a> {
         self.plan.stages.iter().find(|stage| stage.name == name)
     }
 
-    fn begun(&mut self, at_ms: i64, host: &'a HostName, stage: &str) {
+    fn begun(&mut self, at_ms: i64, host: &'a HostName, stage: &'a str) {
         let at_once = self.stage(stage).and_then(|stage| stage.rules.at_once).unwrap_or(usize::MAX);
         let room = at_once.min(if self.plan.connections == 0 { usize::MAX } else { self.plan.connections });
         let at_first = self.run.begun < room;
         self.run.begun += 1;
         let of = self.host(host);
-        let (known, again) = (of.known, of.waited);
-        *of = Host { known: true, begun_ms: at_ms, waited: again, ..Host::default() };
+        let (before, again) = (of.stage, of.waited);
+        *of = Host { stage: Some(stage), begun_ms: at_ms, waited: again, ..Host::default() };
         // Who had to wait for another host, or for a person, says nothing.
-        if at_first && !again {
+        if again {
+            return;
+        }
+        if before == Some(stage) {
+            self.run.resumed_ms = Some(at_ms);
+        }
+        if at_first {
             let from = self.run.wave_ms;
-            self.around(at_ms, host, (if known { BEGIN } else { FIRST }, Way::Forward), since(from, at_ms));
+            self.work(at_ms, host, (if before.is_some() { BEGIN } else { FIRST }, Way::Forward), from);
         }
     }
 
@@ -199,7 +211,9 @@ impl<'a> Fold<'a> {
         let of = self.host(host);
         let way = match outcome {
             StepOutcome::Changed => Way::Forward,
-            StepOutcome::Unchanged if matches!(step.action, Action::Resource(_) | Action::Transfer(_)) => Way::Same,
+            StepOutcome::Unchanged if matches!(step.action, Action::Resource(_) | Action::Transfer(_)) => {
+                if step.outlook.changes { Way::Idle } else { Way::Same }
+            }
             StepOutcome::Unchanged => Way::Forward,
             StepOutcome::Undone | StepOutcome::UndoneDrifted { .. } => {
                 of.back_us += took_us;
@@ -277,6 +291,13 @@ impl<'a> Fold<'a> {
         }
     }
 
+    /// The machinery was at work since then, unless the run was resumed in between.
+    fn work(&mut self, at_ms: i64, host: &'a HostName, part: (&str, Way), from_ms: i64) {
+        if self.run.resumed_ms.is_none_or(|resumed_ms| from_ms >= resumed_ms) {
+            self.around(at_ms, host, part, since(from_ms, at_ms));
+        }
+    }
+
     fn around(&mut self, at_ms: i64, host: &'a HostName, (title, way): (&str, Way), took_us: u64) {
         let most = if [FIRST, VERIFY].contains(&title) { LISTED_US } else { WAITED_US };
         if took_us <= most {
@@ -286,13 +307,13 @@ impl<'a> Fold<'a> {
 
     fn push(&mut self, host: &HostName, sample: Sample) {
         let class = self.plan.classes.get(host).cloned().unwrap_or_default();
-        self.found.push(Sample { class, member: host.member().to_owned(), ..sample });
+        self.found.push(Sample { class, member: host.member().to_owned(), run_ms: self.run_ms, ..sample });
     }
 }
 
 fn sample(way: Way, took_us: u64, at_ms: i64) -> Sample {
     let (what, title, class, member, size) = Default::default();
-    Sample { what, title, way, class, member, size, took_us, at_ms }
+    Sample { what, title, way, class, member, size, took_us, at_ms, run_ms: 0 }
 }
 
 /// Microseconds; a clock that was set back tells nothing.

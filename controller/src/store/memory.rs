@@ -196,7 +196,11 @@ impl Store for MemoryStore {
             (&a.what, a.way, &a.title, &a.class, &a.member) == (&b.what, b.way, &b.title, &b.class, &b.member)
         };
         let all = durations.clone();
-        durations.retain(|one| all.iter().filter(|other| like(one, other) && other.at_ms > one.at_ms).count() < LAST);
+        let newer = |one: &Sample| -> usize {
+            let newer = all.iter().filter(|other| like(one, other) && other.run() > one.run());
+            newer.map(Sample::run).collect::<BTreeSet<i64>>().len()
+        };
+        durations.retain(|one| newer(one) < LAST);
         Box::pin(async { Ok(()) })
     }
 

@@ -17,7 +17,7 @@ use crate::history::Sample;
 use crate::rollout::Happening;
 
 /// `user_version` of the database.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// One transaction: one sync instead of one a table.
 const SCHEMA: &str = "
@@ -39,18 +39,23 @@ create table if not exists decision (
 create table if not exists lease (
     member text primary key, holder text not null, epoch integer not null, until_ms integer not null
 ) strict;
-create table if not exists duration (
+create table if not exists took (
     what text not null, title text not null, way text not null, class text not null, member text not null,
     bytes integer not null, items integer not null, took_us integer not null, at_ms integer not null,
-    primary key (what, way, title, class, member, at_ms, took_us)
+    run_ms integer not null, primary key (what, way, title, class, member, at_ms, took_us)
 ) strict, without rowid;
+-- Until version 3 a sample did not tell its run.
+create table if not exists duration (what, title, way, class, member, bytes, items, took_us, at_ms);
+insert or ignore into took
+    select what, title, way, class, member, bytes, items, took_us, at_ms, 0 from duration;
+drop table duration;
 create table if not exists outbox (
     n integer primary key autoincrement, webhook text not null, key text not null, body text not null,
     tries integer not null default 0, next_ms integer not null default 0, said text not null default '',
     delivered_ms integer, unique (webhook, key)
 ) strict;
 create index if not exists outbox_waiting on outbox (webhook, n) where delivered_ms is null;
-pragma user_version = 3;
+pragma user_version = 4;
 commit;
 ";
 
@@ -94,7 +99,22 @@ impl SqliteStore {
     /// As an earlier weiche left it.
     #[cfg(test)]
     pub(super) async fn back_to_version_2(&self) {
-        let text = "drop table outbox; drop table duration; pragma user_version = 2;";
+        let text = "drop table outbox; drop table took; pragma user_version = 2;";
+        sqlx::raw_sql(text).execute(&self.pool).await.expect("an older database");
+    }
+
+    /// As the weiche after that left it: no sample tells its run.
+    #[cfg(test)]
+    pub(super) async fn back_to_version_3(&self) {
+        let text = "
+            create table duration (
+                what text not null, title text not null, way text not null, class text not null, member text not null,
+                bytes integer not null, items integer not null, took_us integer not null, at_ms integer not null,
+                primary key (what, way, title, class, member, at_ms, took_us)
+            ) strict, without rowid;
+            insert into duration
+                select what, title, way, class, member, bytes, items, took_us, at_ms from took;
+            drop table took; pragma user_version = 3;";
         sqlx::raw_sql(text).execute(&self.pool).await.expect("an older database");
     }
 

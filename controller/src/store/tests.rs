@@ -127,6 +127,7 @@ async fn what_steps_took_is_kept_once_and_only_the_newest_of_like_ones() {
             size: crate::plan::takes::Size { bytes: 7, items: 2 },
             took_us: 5,
             at_ms,
+            run_ms: 0,
         };
         let many: Vec<Sample> =
             (0..30).map(|at| sample("package nginx", at)).chain([sample("package cups", 1)]).collect();
@@ -141,6 +142,34 @@ async fn what_steps_took_is_kept_once_and_only_the_newest_of_like_ones() {
         assert_eq!(store.forget_durations("package", Some("package nginx")).await.unwrap(), LAST as u64);
         assert_eq!(store.durations().await.unwrap(), [sample("package cups", 1)]);
         assert_eq!(store.forget_durations("package", None).await.unwrap(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_many_hosts_took_in_one_run_does_not_drive_out_the_runs_before() {
+    use crate::history::{LAST, Way};
+    each(async |store: &dyn Store| {
+        let last = i64::try_from(LAST).unwrap();
+        let of_run = |run: i64| {
+            let sample = move |host: i64| Sample {
+                what: "package".into(),
+                title: "package nginx".into(),
+                way: Way::Forward,
+                class: "pc".into(),
+                member: "alpha".into(),
+                size: crate::plan::takes::Size::default(),
+                took_us: 5,
+                at_ms: run * 1_000 + host,
+                run_ms: run * 1_000,
+            };
+            (0..30).map(sample)
+        };
+        let all: Vec<Sample> = (1..=last + 1).flat_map(of_run).collect();
+        store.add_durations(&all).await.unwrap();
+        let mut found = store.durations().await.unwrap();
+        found.sort_by_key(|sample| sample.at_ms);
+        assert_eq!(found, all[30..], "the first run is gone, all others are whole");
     })
     .await;
 }
@@ -182,4 +211,21 @@ async fn a_run_log_of_before_gets_what_is_new() {
     let store = SqliteStore::open(&path).await.expect("a database of before");
     assert_eq!(store.mailboxes().await.unwrap(), []);
     assert_eq!(store.durations().await.unwrap(), []);
+    // What was learned is kept, though it does not tell its run.
+    let sample = Sample {
+        what: "package".into(),
+        title: "package nginx".into(),
+        way: crate::history::Way::Same,
+        class: "server".into(),
+        member: "alpha".into(),
+        size: crate::plan::takes::Size { bytes: 7, items: 2 },
+        took_us: 5,
+        at_ms: 9,
+        run_ms: 8,
+    };
+    store.add_durations(std::slice::from_ref(&sample)).await.unwrap();
+    store.back_to_version_3().await;
+    drop(store);
+    let store = SqliteStore::open(&path).await.expect("a database of before");
+    assert_eq!(store.durations().await.unwrap(), [Sample { run_ms: 0, ..sample }]);
 }
