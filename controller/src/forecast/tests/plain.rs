@@ -178,3 +178,17 @@ fn what_one_stage_may_lose_to_failures_a_later_one_may_lose_as_well() {
     assert!(alone.stages[0].failures_ms > 20 * MINUTE.unsigned_abs(), "{}", alone.stages[0].failures_ms);
     assert_eq!(both.stages[1].failures_ms, alone.stages[0].failures_ms);
 }
+
+#[test]
+fn a_host_that_is_lost_and_tolerated_makes_the_next_wave_late() {
+    let mut plan = hosts(&[30, 30]);
+    let waves = plan.hosts().into_iter().map(|host| vec![host]).collect();
+    let rules = &mut plan.stages[0].rules;
+    (rules.waves, rules.guard_ms) = (waves, Some(30 * MINUTE));
+    rules.stop = serde_json::from_value(serde_json::json!([{ "failed": 2, "over": "stage" }])).unwrap();
+    // 30 + 30 min of looking for the first + 1 of going back, 30 + 30 for the second.
+    let foreseen = forecast(&plan);
+    let stage = &foreseen.stages[0];
+    let latest_ms = stage.end.latest_ms - stage.start.latest_ms + i64::try_from(stage.failures_ms).unwrap();
+    assert_eq!(latest_ms, 121 * MINUTE);
+}

@@ -247,7 +247,8 @@ fn attacks(planned: &Planned, margin: &Margin, play: impl Fn(&Trouble) -> Played
     let mut troubles = last_troubles(planned, margin);
     // Or a host is lost when it is to be confirmed, which is tolerated, and others go on.
     for (at, stage) in planned.naive.stages.iter().enumerate().take(margin.stage + 1) {
-        for wave in stage.waves.iter().filter(|wave| stage.rules.guarded() && stage.tolerates(wave.len(), 1) > 0) {
+        let tolerates = |wave: &&Vec<usize>| stage.tolerates(wave.len(), planned.naive.hosts) > 0;
+        for wave in stage.waves.iter().filter(|_| stage.rules.guarded()).filter(tolerates) {
             let longest = wave.iter().max_by_key(|host| planned.bound.stages[at].back[**host]);
             let base = Trouble { lost: longest.map(|host| (at, *host)), ..Trouble::default() };
             let through_ms = play(&base).ends[margin.stage].unwrap_or(margin.through_ms);
