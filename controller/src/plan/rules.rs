@@ -57,6 +57,10 @@ pub struct Rules {
     /// How long it takes at most, in milliseconds: nothing begins that cannot end in its window.
     #[serde(skip_serializing_if = "is_zero")]
     pub takes_ms: i64,
+    /// Room that its window must have for it and for what waits together with it and comes behind it, in milliseconds; 0: for
+    /// itself only.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub room_ms: i64,
     /// What happens when it is still at work at the end of its window; `None`: it is held.
     #[serde(skip_serializing_if = "is_default")]
     pub overrun: Overrun,
@@ -81,7 +85,12 @@ pub struct ServiceProbe {
 impl Rules {
     /// Whether it may begin now, or when, as far as its windows say.
     pub fn may_begin(&self, now_ms: i64) -> May {
-        self.may_begin_for(now_ms, self.takes_ms)
+        self.may_begin_for(now_ms, self.room())
+    }
+
+    /// How long its window must be open yet when it begins, in milliseconds.
+    pub fn room(&self) -> i64 {
+        self.takes_ms.max(self.room_ms)
     }
 
     /// The same, if it took so long.

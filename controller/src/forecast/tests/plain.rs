@@ -95,6 +95,29 @@ fn what_an_author_says_replaces_assumptions_and_nothing_else() {
 }
 
 #[test]
+fn parts_that_wait_together_take_what_each_of_them_takes() {
+    let mut plan = hosts(&[40]);
+    let step = plan.stages[0].hosts.values_mut().flatten().next().unwrap();
+    step.takes = step.takes.map(|takes| Takes { forward: Estimate { from: Basis::Assumed, ..takes.forward }, ..takes });
+    // An opening a day: three times half an hour has room in it, and the way back.
+    let pattern = crate::calendar::Pattern::new("20:00".parse().unwrap(), "21:40".parse().unwrap()).unwrap();
+    let of_part = |room: i64| {
+        let mut stage = plan.stages[0].clone();
+        (stage.rules.windows[0].pattern, stage.rules.windows[0].reserve_ms) = (pattern, 0);
+        (stage.name, stage.rules.takes_ms, stage.rules.room_ms) = (format!("s{room}"), 30 * MINUTE, room * MINUTE);
+        stage
+    };
+    plan.stages = [90, 60, 0].map(of_part).into();
+    let forecast = forecast(&plan);
+    let from_ms = forecast.stages[0].start.earliest_ms;
+    let ends = forecast.stages.iter().map(|stage| (stage.end.latest_ms - from_ms) / MINUTE);
+    assert_eq!((ends.collect::<Vec<_>>(), forecast.fits), (vec![30, 60, 90], true), "{:?}", forecast.problems);
+    // Where only two have room none begins.
+    plan.stages[0].rules.room_ms = 101 * MINUTE;
+    assert!(!self::forecast(&plan).fits);
+}
+
+#[test]
 fn windows_that_never_open_together_are_no_window() {
     let mut plan = hosts(&[10]);
     let other = crate::calendar::Pattern::new("09:00".parse().unwrap(), "11:00".parse().unwrap()).unwrap();
