@@ -202,6 +202,9 @@ fn the_calendar_shows_what_collides_and_other_calendars_read_it() {
     assert!(two.contains("CONFLICT between 1 and 2: one weiche at a time works for rathaus"), "{two}");
     assert!(two.contains("2 people are needed at once, there are 1"), "{two}");
     valid(&town, "calendar", &[serde_json::from_str(&town.weiche(&["--json", "calendar"]).expect(5).stdout).unwrap()]);
+    let of_it = town.weiche(&["calendar", "--member", "rathaus"]).expect(5).stdout;
+    assert!(of_it.contains("CONFLICT between 1 and 2"), "{of_it}");
+    assert!(town.weiche(&["calendar", "--member", "rathhaus"]).expect(1).stderr.contains("no member `rathhaus`"));
     let events = events(&ics);
     assert_eq!(events.len(), 2, "{events:?}");
     assert!(events[0].contains("|office: rathaus|2199-12-24T17:00:00+00:00|True"), "{events:?}");

@@ -58,7 +58,13 @@ fn a_service_may_fail_as_long_as_it_is_looked_at() {
     let long = forecast(&plan);
     assert!(!long.fits && long.stages[0].failures_ms > 29 * 24 * 3_600_000, "{:?}", long.problems);
     plan.stages[0].rules.hold_ms = 60 * MINUTE;
-    assert!(forecast(&plan).fits);
+    let short = forecast(&plan);
+    assert!(short.fits);
+    let stage = &short.stages[0];
+    assert!(stage.failures_ms >= 50 * MINUTE.unsigned_abs(), "{}", stage.failures_ms);
+    let back_ms = i64::try_from(stage.failures_ms + stage.back_ms).unwrap();
+    let in_calendar = crate::forecast::agenda::entries(&plan, &short)[0].back_by_ms;
+    assert_eq!(in_calendar, stage.end.latest_ms + back_ms, "the calendar says so, too");
 }
 
 #[test]
