@@ -2,7 +2,7 @@
 
 use crate::plan::Step;
 use crate::plan::procedure::Action;
-use crate::plan::takes::{Around, Basis, Estimate, Takes};
+use crate::plan::takes::{Around, Basis, Estimate, LONGEST_MS, Takes};
 
 /// Forward and back, in seconds, by kind; others are edits of files.
 const KINDS: [(&str, u64, u64); 14] = [
@@ -72,7 +72,8 @@ pub fn takes(step: &Step) -> Takes {
         Action::Resource(resource) => of(&resource.kind),
     };
     let moves_ms = step.outlook.size.bytes / BYTES_PER_MS;
-    let forward = if step.outlook.changes && moves_ms > forward.bound_ms { assumed(moves_ms) } else { forward };
+    let forward =
+        if step.outlook.changes && moves_ms > forward.bound_ms { assumed(moves_ms.min(LONGEST_MS)) } else { forward };
     Takes { forward, back: if step.outlook.irreversible { nothing } else { back } }
 }
 
@@ -95,6 +96,8 @@ mod tests {
         assert_eq!(takes(&step).forward.bound_ms, EDIT_S.0 * 1000);
         step.outlook.size.bytes = 72_000_000_000;
         assert_eq!(takes(&step).forward.bound_ms, 3_600_000);
+        step.outlook.size.bytes = u64::MAX;
+        assert_eq!(takes(&step).forward.bound_ms, LONGEST_MS);
     }
 
     #[test]
