@@ -24,7 +24,7 @@ use crate::calendar::Zone;
 use crate::input::target::{HostName, Watch};
 use procedure::{Action, Probe, Turn};
 use rules::Rules;
-use takes::{Around, Size, Takes};
+use takes::{Around, Estimate, Size, Takes};
 
 pub use build::{Tree, build, transfer_outlook};
 pub use saved::{File as PlanFile, ReadPlanError, VERSION as FILE_VERSION, read, write};
@@ -218,6 +218,13 @@ impl Plan {
         self.start_ms.map_or(now_ms, |start| start.max(now_ms))
     }
 
+    /// As it goes where a process may have so many connections: never more than the plan reckoned with, for it may be older than
+    /// that limit.
+    pub fn with_connections(&self, limit: usize) -> Plan {
+        let connections = if self.connections == 0 { limit } else { self.connections.min(limit) };
+        Plan { connections, ..self.clone() }
+    }
+
     /// Names the plan: the digest of its canonical JSON.
     pub fn digest(&self) -> Digest {
         // A plan consists of strings, numbers, maps with string keys: it always serialises.
@@ -238,6 +245,14 @@ impl Plan {
     pub fn zone(&self) -> Zone {
         let mut windows = self.stages.iter().flat_map(|stage| &stage.rules.windows);
         windows.next().map_or(Zone::UTC, |window| window.zone.clone())
+    }
+
+    /// Whatever it says that something is expected to take.
+    pub fn estimates(&mut self) -> impl Iterator<Item = &mut Estimate> {
+        self.stages.iter_mut().flat_map(|stage| {
+            let steps = stage.hosts.values_mut().flatten().filter_map(|step| step.takes.as_mut());
+            stage.around.iter_mut().flat_map(Around::each).chain(steps.flat_map(Takes::each))
+        })
     }
 
     /// All steps with their stage and host.

@@ -122,6 +122,31 @@ fn what_does_not_fit_is_refused_and_what_would_is_told() {
 }
 
 #[test]
+fn a_saved_plan_is_reckoned_with_the_connections_that_there_are_now() {
+    if let Err(why) = Sshd::available() {
+        return weiche_tests::skip("a_saved_plan_is_reckoned_with_the_connections_that_there_are_now", &why);
+    }
+    let hosts = ["a", "b", "c"];
+    let town = Town::new(&hosts);
+    let before = town.manifests(&hosts);
+    let member = std::fs::read_to_string(town.fleet().join("members/rathaus.yaml")).unwrap();
+    // Long enough for a package on three hosts at once, and not for one after the other.
+    town.write("members/rathaus.yaml", &(member + "windows: { night: { from: \"00:00\", to: \"00:12\" } }\n"));
+    let playbook = "playbook: office\ninputs: { at: hosts }\nstages:\n  - stage: change\n    on: at\n    window: night\n    \
+                    steps: [ { package: { name: samba } } ]\n";
+    town.write("playbooks/office.yaml", playbook);
+    let plan = town.fleet().join("plan.json");
+    let plan = plan.to_str().unwrap();
+    town.weiche(&["plan", "office", "at=all", "--output", plan]).expect(2);
+    let fleet = std::fs::read_to_string(town.fleet().join("weiche.yaml")).unwrap();
+    town.write("weiche.yaml", &(fleet + "limits: { connections: 1 }\n"));
+    let refused = town.weiche(&["apply", "--plan", plan]).expect(5);
+    assert!(refused.stdout.contains("DOES NOT FIT: stage change"), "{}", refused.stdout);
+    assert!(refused.stderr.contains("nothing was changed"), "{}", refused.stderr);
+    assert_eq!(town.manifests(&hosts), before);
+}
+
+#[test]
 fn two_weekends_of_one_member_do_not_collide() {
     if let Err(why) = Sshd::available() {
         return weiche_tests::skip("two_weekends_of_one_member_do_not_collide", &why);
@@ -202,6 +227,9 @@ fn the_calendar_shows_what_collides_and_other_calendars_read_it() {
     assert!(two.contains("CONFLICT between 1 and 2: one weiche at a time works for rathaus"), "{two}");
     assert!(two.contains("2 people are needed at once, there are 1"), "{two}");
     valid(&town, "calendar", &[serde_json::from_str(&town.weiche(&["--json", "calendar"]).expect(5).stdout).unwrap()]);
+    let of_it = town.weiche(&["calendar", "--member", "rathaus"]).expect(5).stdout;
+    assert!(of_it.contains("CONFLICT between 1 and 2"), "{of_it}");
+    assert!(town.weiche(&["calendar", "--member", "rathhaus"]).expect(1).stderr.contains("no member `rathhaus`"));
     let events = events(&ics);
     assert_eq!(events.len(), 2, "{events:?}");
     assert!(events[0].contains("|office: rathaus|2199-12-24T17:00:00+00:00|True"), "{events:?}");

@@ -160,6 +160,7 @@ impl Pattern {
     pub fn minutes(&self) -> u64 {
         let of_week = |day: u8, clock: Clock| u32::from(day) * u32::from(DAY_MINUTES) + u32::from(clock.0);
         match (self.from, self.to) {
+            _ if self.all_day() => u64::from(DAY_MINUTES),
             (Moment::Daily(from), Moment::Daily(to)) => u64::from((to.0 + DAY_MINUTES - from.0) % DAY_MINUTES),
             (Moment::Weekly(from, start), Moment::Weekly(to, end)) => {
                 u64::from((of_week(to, end) + WEEK - of_week(from, start)) % WEEK)
@@ -171,6 +172,11 @@ impl Pattern {
             }
             _ => 0,
         }
+    }
+
+    /// Whether it is all day, every day: `00:00` to `24:00`.
+    fn all_day(&self) -> bool {
+        (self.from, self.to) == (Moment::Daily(Clock(0)), Moment::Daily(Clock(DAY_MINUTES)))
     }
 
     /// Whether it opens more than once.

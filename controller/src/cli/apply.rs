@@ -124,7 +124,8 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     // It begins now, whenever it was to.
     let options =
         Options { start_ms: now_ms(), ..When::default().options(&prepared.plan, &prepared.loaded, BTreeSet::new())? };
-    let forecast = forecast::of(&prepared.plan, &options);
+    // The fleet's limit may have been lowered since the plan was made, and the run works by that.
+    let forecast = forecast::of(&prepared.plan.with_connections(prepared.pool.limit()), &options);
     if !args.quiet && !context.json {
         work::print(&crate::show::forecast::text(&forecast, zone));
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::exit::{Exit, Failure};
 use super::{Context, output, work};
 use crate::drive::clock::now_ms;
-use crate::forecast::agenda::{Entry, conflicts, entries};
+use crate::forecast::agenda::{Entry, conflicts, entries, of_member};
 use crate::forecast::{self, Options};
 use crate::input::load::Loaded;
 use crate::plan::Plan;
@@ -23,6 +23,9 @@ const PLANS: &str = "plans";
 pub(super) struct Args {
     /// Saved plans [default: those in the fleet's `plans/`, and the runs that have not ended]
     plans: Vec<PathBuf>,
+    /// Only what this member has to do with, and what collides with that
+    #[arg(long, value_name = "NAME")]
+    member: Option<String>,
     /// Write an iCalendar file too
     #[arg(long, value_name = "FILE")]
     ics: Option<PathBuf>,
@@ -31,6 +34,9 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = work::load_fleet(context)?;
     let fleet = loaded.fleet();
+    if let Some(name) = args.member.as_ref().filter(|name| fleet.member(name).is_none()) {
+        return Err(Failure::new(format!("there is no member `{name}`")));
+    }
     let now = now_ms();
     let mut found: Vec<Entry> = Vec::new();
     let (plans, all_read) = plans(&args, context, &loaded, now).await?;
@@ -44,7 +50,10 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         entry.holidays = holidays(&loaded, entry);
         entry.persons = persons(&loaded, entry);
     }
-    let conflicts = conflicts(&found, fleet.technicians());
+    let mut conflicts = conflicts(&found, fleet.technicians());
+    if let Some(member) = &args.member {
+        (found, conflicts) = of_member(member, found, conflicts);
+    }
     let collides = !conflicts.is_empty() || found.iter().any(|entry| !entry.fits);
     let agenda = Agenda { entries: found, conflicts };
     if let Some(path) = &args.ics {

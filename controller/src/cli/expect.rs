@@ -87,6 +87,8 @@ pub(super) async fn expect(context: &Context, loaded: &Loaded, plan: &mut Plan) 
         Vec::new()
     };
     history::attach(plan, &History::new(history));
+    // What is said to be far larger than anything before it may be reckoned to take longer than there are numbers for.
+    plan.estimates().for_each(|estimate| *estimate = estimate.capped());
     forecast::settle(plan);
     Ok(())
 }

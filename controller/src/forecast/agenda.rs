@@ -77,7 +77,9 @@ pub fn entries(plan: &Plan, forecast: &Forecast) -> Vec<Entry> {
     let mut found: Vec<Entry> = Vec::new();
     for stage in &forecast.stages {
         let Some(opening) = stage.opening else { continue };
-        let back_by_ms = stage.end.latest_ms + i64::try_from(stage.back_ms).unwrap_or(0);
+        // As late as the forecast itself reckons that it may turn back.
+        let longer_ms = i64::try_from(stage.failures_ms.saturating_add(stage.back_ms)).unwrap_or(i64::MAX);
+        let back_by_ms = stage.end.latest_ms.saturating_add(longer_ms);
         let same = found.last_mut().filter(|entry| entry.opening.end_ms == opening.end_ms);
         let entry = match same {
             Some(entry) => entry,
@@ -121,6 +123,21 @@ fn persons<'a>(plan: &'a Plan, stage: &'a str) -> impl Iterator<Item = String> +
         _ => None,
     });
     named.filter(|by| plan.crew.persons.contains(*by)).cloned()
+}
+
+/// What a member has to do with: its own work, what cannot be at once with that, and other members' work that is part of it.
+pub fn of_member(member: &str, entries: Vec<Entry>, conflicts: Vec<Conflict>) -> (Vec<Entry>, Vec<Conflict>) {
+    let own = |n: usize| entries.get(n).is_some_and(|entry| entry.members.contains(member));
+    let mut conflicts = conflicts;
+    conflicts.retain(|conflict| conflict.entries.iter().any(|n| own(*n)));
+    let of_conflicts = conflicts.iter().flat_map(|conflict| conflict.entries.iter().copied());
+    let shown: BTreeSet<usize> = (0..entries.len()).filter(|n| own(*n)).chain(of_conflicts).collect();
+    // They are numbered anew.
+    for n in conflicts.iter_mut().flat_map(|conflict| &mut conflict.entries) {
+        *n = shown.range(..*n).count();
+    }
+    let entries = entries.into_iter().enumerate().filter(|(n, _)| shown.contains(n)).map(|(_, entry)| entry);
+    (entries.collect(), conflicts)
 }
 
 /// What cannot be at once: one weiche at a time works for a member, and people are in one place.

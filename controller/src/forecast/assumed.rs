@@ -2,7 +2,7 @@
 
 use crate::plan::Step;
 use crate::plan::procedure::Action;
-use crate::plan::takes::{Around, Basis, Estimate, Size, Takes};
+use crate::plan::takes::{Around, Basis, Estimate, LONGEST_MS, Size, Takes};
 
 /// Forward and back, in seconds, by kind; others are edits of files.
 const KINDS: [(&str, u64, u64); 14] = [
@@ -78,7 +78,7 @@ pub fn takes(step: &Step) -> Takes {
 
 /// So long takes at least what moves that much, in milliseconds.
 pub fn moves_ms(size: Size) -> u64 {
-    size.bytes / BYTES_PER_MS
+    (size.bytes / BYTES_PER_MS).min(LONGEST_MS)
 }
 
 fn of(kind: &str) -> (Estimate, Estimate) {
@@ -100,6 +100,8 @@ mod tests {
         assert_eq!(takes(&step).forward.bound_ms, EDIT_S.0 * 1000);
         step.outlook.size.bytes = 72_000_000_000;
         assert_eq!(takes(&step).forward.bound_ms, 3_600_000);
+        step.outlook.size.bytes = u64::MAX;
+        assert_eq!(takes(&step).forward.bound_ms, LONGEST_MS);
     }
 
     #[test]

@@ -270,7 +270,7 @@ impl Stage {
             // The list ends before the window does: then the window itself is asked.
             let Some(fits) = openings.iter().find(|opening| {
                 let start = opening.start_ms.max(now_ms);
-                opening.end_ms + longer_ms > now_ms && start + self.rules.takes_ms <= opening.close_ms + longer_ms
+                opening.end_ms + longer_ms > now_ms && start + self.rules.room() <= opening.close_ms + longer_ms
             }) else {
                 return self.rules.may_begin(now_ms);
             };

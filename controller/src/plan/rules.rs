@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::approval::gate::Gate;
-use crate::calendar::{Fit, Window};
+use crate::calendar::{Opening, Window};
 use crate::input::target::HostName;
 use crate::plan::procedure::Probe;
 
@@ -57,6 +57,10 @@ pub struct Rules {
     /// How long it takes at most, in milliseconds: nothing begins that cannot end in its window.
     #[serde(skip_serializing_if = "is_zero")]
     pub takes_ms: i64,
+    /// Room that its window must have for it and for what waits together with it and comes behind it, in milliseconds; 0: for
+    /// itself only.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub room_ms: i64,
     /// What happens when it is still at work at the end of its window; `None`: it is held.
     #[serde(skip_serializing_if = "is_default")]
     pub overrun: Overrun,
@@ -81,22 +85,48 @@ pub struct ServiceProbe {
 impl Rules {
     /// Whether it may begin now, or when, as far as its windows say.
     pub fn may_begin(&self, now_ms: i64) -> May {
-        self.may_begin_for(now_ms, self.takes_ms)
+        self.may_begin_for(now_ms, self.room())
+    }
+
+    /// How long its window must be open yet when it begins, in milliseconds.
+    pub fn room(&self) -> i64 {
+        self.takes_ms.max(self.room_ms)
     }
 
     /// The same, if it took so long.
     pub fn may_begin_for(&self, now_ms: i64, takes_ms: i64) -> May {
-        let takes_ms = u64::try_from(takes_ms).unwrap_or(0);
-        let mut close_ms = i64::MAX;
-        let mut later = None;
-        for window in &self.windows {
-            match window.fits(now_ms, takes_ms) {
-                Fit::Now { opening } => close_ms = close_ms.min(opening.close_ms),
-                Fit::Later { opening } => later = later.max(Some(opening.start_ms)),
-                Fit::Never => return May::Never,
-            }
+        if self.windows.is_empty() {
+            return May::Now { close_ms: i64::MAX };
         }
-        later.map_or(May::Now { close_ms }, May::At)
+        let fits = |opening: &Opening| {
+            let end_ms = opening.start_ms.max(now_ms).checked_add(takes_ms.max(0));
+            end_ms.is_some_and(|end_ms| end_ms <= opening.close_ms)
+        };
+        match self.openings(now_ms).find(fits) {
+            Some(Opening { start_ms, close_ms, .. }) if start_ms <= now_ms => May::Now { close_ms },
+            Some(Opening { start_ms, .. }) => May::At(start_ms),
+            None => May::Never,
+        }
+    }
+
+    /// What its windows have in common, in order, from now on up to the horizon of whichever ends first.
+    fn openings(&self, now_ms: i64) -> impl Iterator<Item = Opening> + '_ {
+        let mut all: Vec<_> = self.windows.iter().map(|window| window.openings(now_ms).peekable()).collect();
+        let next = move || {
+            // The latest to open, and the first to close: what they have in common begins and ends so.
+            let mut both = all.first_mut()?.peek().copied()?;
+            for window in &mut all {
+                let other = window.peek()?;
+                both.start_ms = both.start_ms.max(other.start_ms);
+                both.end_ms = both.end_ms.min(other.end_ms);
+                both.close_ms = both.close_ms.min(other.close_ms);
+            }
+            for window in &mut all {
+                window.next_if(|opening| opening.end_ms == both.end_ms);
+            }
+            Some(both)
+        };
+        std::iter::from_fn(next).filter(|both| both.start_ms < both.end_ms)
     }
 
     /// Whether its hosts have to be confirmed.
@@ -125,4 +155,38 @@ pub enum May {
     At(i64),
     /// Its windows never open long enough.
     Never,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calendar::{Pattern, Zone};
+
+    const HOUR: i64 = 3_600_000;
+
+    fn in_windows(windows: &[(&str, &str)], takes_ms: i64) -> Rules {
+        let window = |(from, to): &(&str, &str)| {
+            let pattern = Pattern::new(from.parse().unwrap(), to.parse().unwrap()).unwrap();
+            Window { zone: Zone::UTC, pattern, reserve_ms: 0, holidays: None, except: Default::default() }
+        };
+        Rules { windows: windows.iter().map(window).collect(), takes_ms, ..Rules::default() }
+    }
+
+    #[test]
+    fn it_begins_when_all_of_its_windows_are_open_for_long_enough() {
+        let both = |takes_ms| in_windows(&[("20:00", "24:00"), ("23:00", "03:00")], takes_ms);
+        let noon = 12 * HOUR;
+        assert_eq!(both(HOUR).may_begin(noon), May::At(23 * HOUR));
+        assert_eq!(both(HOUR).may_begin(23 * HOUR), May::Now { close_ms: 24 * HOUR });
+        assert_eq!(both(HOUR).may_begin(23 * HOUR + 1), May::At(47 * HOUR), "the next evening");
+        assert_eq!(both(HOUR + 1).may_begin(noon), May::Never, "each is long enough, what they share is not");
+        assert_eq!(both(HOUR + 1).may_begin_for(noon, HOUR), May::At(23 * HOUR));
+        assert_eq!(Rules { room_ms: HOUR + 1, ..both(HOUR) }.may_begin(noon), May::Never, "with what comes behind it");
+        let apart = in_windows(&[("08:00", "10:00"), ("10:00", "12:00")], 0);
+        assert_eq!(apart.may_begin(noon), May::Never, "they touch, and are never open together");
+        let rare = in_windows(&[("20:00", "24:00"), ("sat 23:00", "sun 03:00")], HOUR);
+        // The first of January 1970 was a Thursday.
+        assert_eq!(rare.may_begin(noon), May::At((2 * 24 + 23) * HOUR));
+        assert_eq!(in_windows(&[], i64::MAX).may_begin(noon), May::Now { close_ms: i64::MAX });
+    }
 }

@@ -6,6 +6,8 @@ use serde_json::Value;
 use weiche_agent::digest::Digest;
 
 use super::Plan;
+use super::procedure::Action;
+use super::takes::LONGEST_MS;
 
 /// Major and minor version of the format.
 pub const VERSION: (u32, u32) = (1, 0);
@@ -40,6 +42,9 @@ pub enum ReadPlanError {
     /// Of a newer weiche.
     #[error("it has format {0}.{1}, this weiche reads {major}", major = VERSION.0)]
     Version(u32, u32),
+    /// Written by hand, or by a weiche that reckoned wrongly.
+    #[error("it says that {0} more than ten years")]
+    Long(&'static str),
     /// Not what was saved.
     #[error("it was altered: its content has digest {found}, it says {named}")]
     Altered {
@@ -71,12 +76,46 @@ pub fn read(text: &str) -> Result<Plan, ReadPlanError> {
     if found != saved.digest {
         return Err(ReadPlanError::Altered { found: found.short().into(), named: saved.digest.short().into() });
     }
-    serde_json::from_value(saved.plan).map_err(ReadPlanError::Malformed)
+    let mut plan = serde_json::from_value(saved.plan).map_err(ReadPlanError::Malformed)?;
+    long(&mut plan).map_or(Ok(plan), |what| Err(ReadPlanError::Long(what)))
+}
+
+/// What is longer than anything that weiche itself writes into a plan: sums of such times are no numbers any more.
+fn long(plan: &mut Plan) -> Option<&'static str> {
+    let too_long = |ms: i64| u64::try_from(ms).is_ok_and(|ms| ms > LONGEST_MS);
+    let estimated = plan.estimates().any(|takes| *takes != takes.capped());
+    let mut stages = plan.stages.iter().map(|stage| &stage.rules);
+    let ruled = stages.any(|rules| {
+        let times = [rules.pause_ms, rules.takes_ms, rules.hold_ms];
+        let limits = [rules.offline_ms, rules.within_ms, rules.guard_ms];
+        times.into_iter().chain(limits.into_iter().flatten()).any(too_long)
+    });
+    // Sums of what many hosts take one after the other.
+    let summed = |ms: i64| ms > i64::MAX / 1024;
+    let room = plan.stages.iter().any(|stage| summed(stage.needs_ms) || summed(stage.rules.room_ms));
+    let limited = plan.steps().any(|(.., step)| {
+        let limit = match &step.action {
+            Action::Check(check) => Some(check.within),
+            Action::Reboot(reboot) => Some(reboot.within),
+            Action::Manual(manual) => manual.takes,
+            Action::Resource(_) | Action::Transfer(_) => None,
+        };
+        limit.is_some_and(|limit| limit.as_millis() > LONGEST_MS.into())
+    });
+    match () {
+        () if estimated => Some("a step takes"),
+        () if limited => Some("a step may take"),
+        () if ruled || room => Some("a stage takes, or waits for,"),
+        () => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Stage;
+    use crate::plan::rules::Rules;
+    use crate::plan::takes::{Around, Basis, Estimate};
 
     fn plan() -> Plan {
         let (inputs, simulated, unidentified) = Default::default();
@@ -112,5 +151,23 @@ mod tests {
         let whole = text.trim_end();
         assert!((0..whole.len()).all(|cut| read(&whole[..cut]).is_err()));
         assert!(matches!(read(&text.replace("server-swap", "server-swop")), Err(ReadPlanError::Altered { .. })));
+    }
+
+    #[test]
+    fn times_that_nothing_takes_are_refused_before_they_are_summed() {
+        let with = |bound_ms: u64, hold_ms: i64| {
+            let [begin, first, between, confirm, verify, services] = [Estimate::NOTHING; 6];
+            let back = Estimate::just(bound_ms, Basis::Assumed);
+            let around = Around { begin, first, between, confirm, back, verify, services };
+            let (name, hosts, turns) = ("s".into(), Default::default(), Vec::new());
+            let rules = Rules { hold_ms, ..Rules::default() };
+            let stage = Stage { name, hosts, turns, rules, around: Some(around), needs_ms: 0 };
+            read(&write(&Plan { stages: vec![stage], ..plan() }))
+        };
+        let years = 10 * 366 * 86_400_000_i64;
+        assert!(with(years.unsigned_abs(), years).is_ok());
+        assert!(matches!(with(years.unsigned_abs() + 1, years), Err(ReadPlanError::Long("a step takes"))));
+        assert!(matches!(with(2_600_000_000_000_000_000, 0), Err(ReadPlanError::Long(_))));
+        assert!(matches!(with(0, years + 1), Err(ReadPlanError::Long("a stage takes, or waits for,"))));
     }
 }

@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Nothing takes longer, in milliseconds: ten years, as for the periods of a playbook, so that sums stay within 64 bits.
+pub const LONGEST_MS: u64 = 3660 * 86_400_000;
+
 /// What something takes, in milliseconds: `least_ms <= usual_ms <= bound_ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Estimate {
@@ -71,8 +74,30 @@ impl Estimate {
         Estimate { least_ms: ms, usual_ms: ms, bound_ms: ms, from }
     }
 
+    /// The same, and no longer than [`LONGEST_MS`].
+    pub fn capped(self) -> Estimate {
+        let most = |ms: u64| ms.min(LONGEST_MS);
+        let [least_ms, usual_ms, bound_ms] = [self.least_ms, self.usual_ms, self.bound_ms].map(most);
+        Estimate { least_ms, usual_ms, bound_ms, from: self.from }
+    }
+
     /// No time at all.
     pub const NOTHING: Estimate = Estimate::just(0, Basis::Declared);
+}
+
+impl Takes {
+    /// Each of them.
+    pub fn each(&mut self) -> [&mut Estimate; 2] {
+        [&mut self.forward, &mut self.back]
+    }
+}
+
+impl Around {
+    /// Each of them.
+    pub fn each(&mut self) -> [&mut Estimate; 7] {
+        let Around { begin, first, between, confirm, back, verify, services } = self;
+        [begin, first, between, confirm, back, verify, services]
+    }
 }
 
 impl Size {

@@ -22,6 +22,10 @@ pub(super) fn lines(rules: &Rules) -> Vec<String> {
         };
         lines.push(format!("takes at most {}; still at work when its window closes: {then}", time(rules.takes_ms)));
     }
+    if rules.room() > rules.takes_ms {
+        let room = time(rules.room());
+        lines.push(format!("begins where its window has room for {room}, what waits together with it included"));
+    }
     if rules.waves.len() > 1 {
         let sizes: Vec<String> = rules.waves.iter().map(|wave| wave.len().to_string()).collect();
         let first = match &rules.waves[0][..] {
@@ -103,10 +107,14 @@ mod tests {
             stop: vec![StopRule { failed: Amount::Percent(5), over: Over::Stage }],
             on_stop: OnStop::Rollback(Scope::Wave),
             guard_ms: Some(2000),
+            takes_ms: 1_800_000,
+            room_ms: 5_400_000,
             hold_ms: 172_800_000,
             ..Rules::default()
         };
         let expected = [
+            "takes at most 30m; still at work when its window closes: held",
+            "begins where its window has room for 1h 30m, what waits together with it included",
             "waves of 1, 2 host(s), first m/h1, 10m between them",
             "stops once 5 % of a stage have failed; then the wave is taken back",
             "each host takes it back unless it is confirmed over a new connection within 2s",

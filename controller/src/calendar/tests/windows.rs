@@ -105,6 +105,28 @@ fn nothing_begins_that_cannot_end_before_the_reserve() {
 }
 
 #[test]
+fn all_day_every_day() {
+    let always = window("00:00", "24:00");
+    let (now, long) = (at("2026-03-28T12:00:00Z"), 1000 * 24 * HOUR as u64);
+    assert!(matches!(always.fits(now, long), Fit::Now { .. }));
+    assert_eq!(always.opening(now), always.opening(now + 5000 * 24 * HOUR), "one opening, over all midnights");
+    let except = ["2026-12-24", "2026-12-25", "2026-12-31"].map(|date| date.parse().unwrap());
+    let but = Window { except: except.into(), ..always.clone() };
+    let told = |from: &str| but.openings(at(from)).map(|o| (o.start_ms, o.end_ms)).collect::<Vec<_>>();
+    let ends = [("1969-12-31T23:00:00Z", "2026-12-23T23:00:00Z"), ("2026-12-25T23:00:00Z", "2026-12-30T23:00:00Z")];
+    let ends = ends.map(|(from, to)| (at(from), at(to)));
+    assert_eq!(told("2026-11-23T08:00:00Z")[..2], ends);
+    assert_eq!(told("2026-12-24T08:00:00Z")[0], ends[1]);
+    assert_eq!(told("2026-11-23T08:00:00Z").len(), 3);
+    // Whit Monday and 3 October are far apart: whenever one asks, it is the same opening.
+    let no = by_holidays("00:00", "24:00", Rule::No);
+    let summer = Some((at("2026-05-25T22:00:00Z"), at("2026-10-02T22:00:00Z")));
+    for asked in ["2026-05-26T08:00:00Z", "2026-10-02T08:00:00Z"] {
+        assert_eq!(no.opening(at(asked)).map(|o| (o.start_ms, o.end_ms)), summer, "{asked}");
+    }
+}
+
+#[test]
 fn public_holidays() {
     // 3 October 2026 is a Saturday, Christmas Day a Friday, 1 January 2027 likewise.
     let no = by_holidays("fri 18:00", "sun 22:00", Rule::No);
@@ -144,9 +166,12 @@ fn every_weekly_window_on_holidays_only_opens_again() {
 #[test]
 fn the_end_of_time_is_no_crash() {
     for now in [i64::MIN, i64::MAX, -377_705_116_800_000, 253_402_207_200_000] {
-        for window in
-            [window("20:00", "05:00"), window("fri 18:00", "sun 22:00"), window("2026-01-01 00:00", "9999-12-30 24:00")]
-        {
+        for window in [
+            window("20:00", "05:00"),
+            window("fri 18:00", "sun 22:00"),
+            window("2026-01-01 00:00", "9999-12-30 24:00"),
+            window("00:00", "24:00"),
+        ] {
             let _ = window.fits(now, 1);
         }
     }

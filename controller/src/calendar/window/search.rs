@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::civil::{Date, DateTime};
+use jiff::civil::{Date, DateTime, date};
 
 use super::{Opening, Pattern, Rule, Window};
 use crate::calendar::holiday::Holidays;
@@ -17,12 +17,18 @@ pub const HORIZON_DAYS: u16 = 12 * 366;
 /// ones together (25 December, 1 January and Whit Monday are too far apart for more).
 const BACK_DAYS: u16 = 45;
 
+/// The same, for windows that are open all day: no two public holidays that follow each other are further apart.
+const BACK_ALL_DAY: u16 = 366;
+
+/// From when to when a window is open that never closes. The same whenever one asks.
+const EVER: (Date, Date) = (date(1970, 1, 1), date(9999, 1, 1));
+
 /// From and to, as clocks show it.
 type Civil = (DateTime, DateTime);
 
 /// See [`Window::openings`].
 pub(super) fn openings(window: &Window, now_ms: i64) -> impl Iterator<Item = Opening> + '_ {
-    let mut pieces = days(window, now_ms).flat_map(Pieces::of(window)).peekable();
+    let mut pieces = ever(window).into_iter().chain(days(window, now_ms).flat_map(Pieces::of(window))).peekable();
     let reserve = i64::try_from(window.reserve_ms).unwrap_or(i64::MAX);
     let joined = std::iter::from_fn(move || {
         let (start_ms, mut end_ms) = pieces.next()?;
@@ -34,14 +40,35 @@ pub(super) fn openings(window: &Window, now_ms: i64) -> impl Iterator<Item = Ope
     joined.skip_while(move |opening| opening.end_ms <= now_ms)
 }
 
+/// Whether only its `except` closes it.
+fn always(window: &Window) -> bool {
+    window.pattern.all_day() && window.holidays.is_none_or(|holidays| holidays.rule == Rule::Also)
+}
+
+/// A window that only its `except` closes is open between those days: that is years, and need not be found day by day.
+fn ever(window: &Window) -> Vec<(i64, i64)> {
+    if !always(window) {
+        return Vec::new();
+    }
+    let instant = |date: Date, edge| window.zone.instant(Clock(0).on(date)?, edge);
+    let (first, end) = EVER;
+    let closed = window.except.range(first..end);
+    let opens = std::iter::once(Some(first)).chain(closed.clone().map(|date| date.tomorrow().ok()));
+    let closes = closed.copied().chain([end]);
+    let between = |(from, to): (Option<Date>, Date)| Some((instant(from?, Edge::Begin)?, instant(to, Edge::End)?));
+    opens.zip(closes).filter_map(between).filter(|(start, end)| start < end).collect()
+}
+
 /// The days on which an opening may begin.
 fn days(window: &Window, now_ms: i64) -> impl Iterator<Item = Date> + use<> {
     let (first, count) = match (window.pattern.from, window.zone.civil(now_ms)) {
         // However far away it is, and however long.
         (Moment::Once(date, _), Some(_)) => (Some(date), 1),
+        _ if always(window) => (None, 0),
         (_, Some(now)) => {
-            let back = now.date().checked_sub(jiff::Span::new().days(BACK_DAYS));
-            (Some(back.unwrap_or(Date::MIN)), BACK_DAYS + HORIZON_DAYS)
+            let back_days = if window.pattern.all_day() { BACK_ALL_DAY } else { BACK_DAYS };
+            let back = now.date().checked_sub(jiff::Span::new().days(back_days));
+            (Some(back.unwrap_or(Date::MIN)), back_days + HORIZON_DAYS)
         }
         (_, None) => (None, 0),
     };

@@ -1,7 +1,7 @@
 //! Work of several plans beside one another.
 
 use crate::calendar::Opening;
-use crate::forecast::agenda::{Conflict, Entry, Why, conflicts};
+use crate::forecast::agenda::{Conflict, Entry, Why, conflicts, of_member};
 use weiche_agent::digest::Digest;
 
 fn entry(plan: &str, member: &str, (from_ms, back_by_ms): (i64, i64), people: u32) -> Entry {
@@ -36,6 +36,24 @@ fn a_member_has_one_weiche_at_a_time_and_people_are_in_one_place() {
     let people = |entries: Vec<usize>, needed| Conflict { entries, why: Why::People { needed, there_are: 3 } };
     assert_eq!(conflicts(&entries, Some(3)), [members(vec![0, 2]), people(vec![0, 1, 2], 4)]);
     assert_eq!(conflicts(&entries, Some(4)), [members(vec![0, 2])]);
+}
+
+#[test]
+fn a_member_sees_its_own_work_and_what_collides_with_it() {
+    let entries = [
+        entry("a", "gamma", (0, 5), 1),
+        entry("b", "beta", (10, 30), 2),
+        entry("c", "alpha", (15, 40), 1),
+        entry("d", "gamma", (60, 70), 1),
+        entry("e", "gamma", (65, 75), 1),
+    ];
+    let found = conflicts(&entries, Some(2));
+    assert_eq!(found.len(), 2);
+    let (shown, of_alpha) = of_member("alpha", entries.to_vec(), found.clone());
+    assert_eq!(shown, entries[1..3], "beta's work takes the people away");
+    assert_eq!(of_alpha, [Conflict { entries: vec![0, 1], why: Why::People { needed: 3, there_are: 2 } }]);
+    let (shown, of_gamma) = of_member("gamma", entries.to_vec(), found);
+    assert_eq!((shown.len(), &of_gamma[0].entries[..]), (3, &[1, 2][..]));
 }
 
 #[test]

@@ -58,7 +58,13 @@ fn a_service_may_fail_as_long_as_it_is_looked_at() {
     let long = forecast(&plan);
     assert!(!long.fits && long.stages[0].failures_ms > 29 * 24 * 3_600_000, "{:?}", long.problems);
     plan.stages[0].rules.hold_ms = 60 * MINUTE;
-    assert!(forecast(&plan).fits);
+    let short = forecast(&plan);
+    assert!(short.fits);
+    let stage = &short.stages[0];
+    assert!(stage.failures_ms >= 50 * MINUTE.unsigned_abs(), "{}", stage.failures_ms);
+    let back_ms = i64::try_from(stage.failures_ms + stage.back_ms).unwrap();
+    let in_calendar = crate::forecast::agenda::entries(&plan, &short)[0].back_by_ms;
+    assert_eq!(in_calendar, stage.end.latest_ms + back_ms, "the calendar says so, too");
 }
 
 #[test]
@@ -92,6 +98,29 @@ fn what_an_author_says_replaces_assumptions_and_nothing_else() {
     assert_eq!(with(80, Basis::Runs(3)), [known, (90, Basis::Runs(3), 1)], "all is known");
     assert_eq!(with(30, Basis::Assumed), [known, (90, Basis::Assumed, 1)], "the author was wrong");
     assert_eq!(with(0, Basis::Assumed), [known, (90, Basis::Assumed, 1)], "nothing is said");
+}
+
+#[test]
+fn parts_that_wait_together_take_what_each_of_them_takes() {
+    let mut plan = hosts(&[40]);
+    let step = plan.stages[0].hosts.values_mut().flatten().next().unwrap();
+    step.takes = step.takes.map(|takes| Takes { forward: Estimate { from: Basis::Assumed, ..takes.forward }, ..takes });
+    // An opening a day: three times half an hour has room in it, and the way back.
+    let pattern = crate::calendar::Pattern::new("20:00".parse().unwrap(), "21:40".parse().unwrap()).unwrap();
+    let of_part = |room: i64| {
+        let mut stage = plan.stages[0].clone();
+        (stage.rules.windows[0].pattern, stage.rules.windows[0].reserve_ms) = (pattern, 0);
+        (stage.name, stage.rules.takes_ms, stage.rules.room_ms) = (format!("s{room}"), 30 * MINUTE, room * MINUTE);
+        stage
+    };
+    plan.stages = [90, 60, 0].map(of_part).into();
+    let forecast = forecast(&plan);
+    let from_ms = forecast.stages[0].start.earliest_ms;
+    let ends = forecast.stages.iter().map(|stage| (stage.end.latest_ms - from_ms) / MINUTE);
+    assert_eq!((ends.collect::<Vec<_>>(), forecast.fits), (vec![30, 60, 90], true), "{:?}", forecast.problems);
+    // Where only two have room none begins.
+    plan.stages[0].rules.room_ms = 101 * MINUTE;
+    assert!(!self::forecast(&plan).fits);
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(super) fn check(source: &Source, root: &Node, member: &Member, config: Optio
             Err(fault) => {
                 let hint = match fault {
                     PatternFault::Mixed => "write both as times (20:00), as days with times (fri 18:00) or as dates",
-                    PatternFault::Empty => "a window that never closes is none: leave it out",
+                    PatternFault::Empty => "a window that is open all day, every day goes from 00:00 to 24:00",
                     PatternFault::Backwards => "exchange them",
                 };
                 let problem = Diagnostic::new(source, form.to.span, format!("the window `{name}`: {fault}"));

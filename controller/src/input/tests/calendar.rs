@@ -23,7 +23,8 @@ fn windows_are_understood() {
   bank: { from: mon 07:00, to: mon 16:00, holidays: only }
   xmas: { from: 2026-12-23 18:00, to: 2026-12-27 06:00, reserve: 2h }
   night: { from: 20:00, to: 05:00 }
-  sunday: { from: Sun 00:00, to: sun 24:00 }";
+  sunday: { from: Sun 00:00, to: sun 24:00 }
+  always: { from: 00:00, to: 24:00 }";
     texts.insert("members/alpha.yaml", member(windows));
     let fleet = fleet(&texts);
     let window = |name: &str| fleet.window("alpha", name).unwrap();
@@ -36,6 +37,7 @@ fn windows_are_understood() {
     assert_eq!(window("xmas").to_string(), "2026-12-23 18:00 to 2026-12-27 06:00 (Europe/Berlin)");
     assert!(matches!(window("xmas").fits(0, 60_000), Fit::Later { .. }));
     assert_eq!(window("sunday").pattern.minutes(), 24 * 60);
+    assert!(matches!(window("always").fits(0, 1_000_000_000_000), Fit::Now { .. }));
     assert_eq!(fleet.window("alpha", "easter"), None);
     assert_eq!(fleet.window("beta", "night"), None);
 }
@@ -59,7 +61,7 @@ fn windows_that_cannot_be_meant() {
   back: { from: 2026-12-27 06:00, to: 2026-12-23 18:00 }
   mixed: { from: fri 18:00, to: 06:00 }
   empty: { from: 20:00, to: 20:00 }
-  always: { from: 00:00, to: 24:00 }
+  zero: { from: 00:00, to: 00:00 }
   short: { from: sat 22:00, to: sun 06:00, reserve: 8h }
   rule: { from: fri 18:00, to: sun 22:00, holidays: no }
   once: { from: 2026-12-23 18:00, to: 2026-12-27 06:00, except: [2026-12-24] }
@@ -91,23 +93,23 @@ fn windows_that_cannot_be_meant() {
  12 |   empty: { from: 20:00, to: 20:00 }
     :                  ^^|^^      ^^^^^
     :                    `-- `from` is here
- 13 |   always: { from: 00:00, to: 24:00 }
+ 13 |   zero: { from: 00:00, to: 00:00 }
     `----
-  help: a window that never closes is none: leave it out
+  help: a window that is open all day, every day goes from 00:00 to 24:00
 
-  x the window `always`: `from` and `to` are the same time
-    ,-[members/alpha.yaml:13:19]
+  x the window `zero`: `from` and `to` are the same time
+    ,-[members/alpha.yaml:13:17]
  12 |   empty: { from: 20:00, to: 20:00 }
- 13 |   always: { from: 00:00, to: 24:00 }
-    :                   ^^|^^      ^^^^^
-    :                     `-- `from` is here
+ 13 |   zero: { from: 00:00, to: 00:00 }
+    :                 ^^|^^      ^^^^^
+    :                   `-- `from` is here
  14 |   short: { from: sat 22:00, to: sun 06:00, reserve: 8h }
     `----
-  help: a window that never closes is none: leave it out
+  help: a window that is open all day, every day goes from 00:00 to 24:00
 
   x the reserve of the window `short` leaves no time to work
     ,-[members/alpha.yaml:14:53]
- 13 |   always: { from: 00:00, to: 24:00 }
+ 13 |   zero: { from: 00:00, to: 00:00 }
  14 |   short: { from: sat 22:00, to: sun 06:00, reserve: 8h }
     :                                                     ^^
  15 |   rule: { from: fri 18:00, to: sun 22:00, holidays: no }

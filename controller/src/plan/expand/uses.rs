@@ -207,11 +207,12 @@ impl<'a> Expansion<'a, '_> {
             self.problems.add(Diagnostic::new(self.source(), uses.playbook.span, message).hint(hint));
         }
         row.iter_mut().skip(1).for_each(|stage| stage.rules.gate = None);
-        let mut takes_ms: i64 = 0;
+        let mut room_ms: i64 = 0;
         for (behind, stage) in row.iter_mut().rev().enumerate() {
-            takes_ms = takes_ms.saturating_add(stage.rules.takes_ms);
-            stage.rules.takes_ms = takes_ms;
+            room_ms = room_ms.saturating_add(stage.rules.takes_ms);
             if behind > 0 {
+                // What it takes itself stays as its author says: forecasts go by that.
+                stage.rules.room_ms = room_ms;
                 stage.rules.hold_ms = 0;
             }
         }

@@ -64,6 +64,7 @@ pub(super) fn rules(
         gate: keys.gate.as_ref().map(gate),
         windows,
         takes_ms: keys.takes.map_or(0, ms),
+        room_ms: 0,
         overrun: keys.overrun,
         probes,
     }

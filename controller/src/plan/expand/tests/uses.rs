@@ -94,7 +94,8 @@ fn they_wait_once_and_fit_into_the_window_together() {
     let rules: Vec<_> =
         procedure.stages.iter().filter(|stage| stage.name.ends_with("cutover")).map(|s| &s.rules).collect();
     assert!(rules[0].gate.is_some() && rules[1].gate.is_none());
-    assert_eq!([rules[0].takes_ms, rules[1].takes_ms], [1_200_000, 600_000]);
+    assert_eq!([rules[0].takes_ms, rules[1].takes_ms], [600_000, 600_000]);
+    assert_eq!([rules[0].room(), rules[1].room()], [1_200_000, 600_000]);
     assert_eq!([rules[0].hold_ms, rules[1].hold_ms], [0, 3_600_000]);
     assert!(rules.iter().all(|rules| rules.windows.len() == 1 && rules.on_stop == OnStop::Rollback(Scope::Run)));
 }
