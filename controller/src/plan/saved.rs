@@ -92,7 +92,10 @@ fn long(plan: &mut Plan) -> Option<&'static str> {
     });
     // Sums of what many hosts take one after the other.
     let summed = |ms: i64| ms > i64::MAX / 1024;
-    let room = plan.stages.iter().any(|stage| summed(stage.needs_ms) || summed(stage.rules.room_ms));
+    let room = plan
+        .stages
+        .iter()
+        .any(|stage| [stage.needs_ms, stage.alone_ms].into_iter().any(summed) || summed(stage.rules.room_ms));
     let limited = plan.steps().any(|(.., step)| {
         let limit = match &step.action {
             Action::Check(check) => Some(check.within),
@@ -161,7 +164,7 @@ mod tests {
             let around = Around { begin, first, between, confirm, back, verify, services };
             let (name, hosts, turns) = ("s".into(), Default::default(), Vec::new());
             let rules = Rules { hold_ms, ..Rules::default() };
-            let stage = Stage { name, hosts, turns, rules, around: Some(around), needs_ms: 0 };
+            let stage = Stage { name, hosts, turns, rules, around: Some(around), needs_ms: 0, alone_ms: 0 };
             read(&write(&Plan { stages: vec![stage], ..plan() }))
         };
         let years = 10 * 366 * 86_400_000_i64;

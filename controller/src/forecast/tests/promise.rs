@@ -196,7 +196,10 @@ fn last_troubles(planned: &Planned, margin: &Margin) -> Vec<Trouble> {
     let mut found = vec![abort(margin.through_ms)];
     for host in stage.waves[margin.wave].iter().copied() {
         let steps = stage.parts[host].steps.iter().enumerate();
-        let looks = steps.filter(|(_, step)| step.limit_ms.is_some()).map(|(step, _)| [((at, host), step)].into());
+        let looks = steps.filter(|(_, step)| step.limit_ms.is_some()).map(|(step, _)| step);
+        // Or it is lost as its last step ends.
+        let first = stage.parts[host].steps.iter().position(Step::manual).unwrap_or(stage.parts[host].steps.len());
+        let looks = looks.chain(first.checked_sub(1)).map(|step| [((at, host), step)].into());
         found.extend(looks.map(|fails| Trouble { fails, ..abort(margin.through_ms) }));
         if stage.rules.guarded() {
             found.push(Trouble { lost: Some((at, host)), ..abort(margin.through_ms) });
