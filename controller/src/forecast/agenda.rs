@@ -32,8 +32,13 @@ pub struct Entry {
     pub from_ms: i64,
     /// See there.
     pub to_ms: i64,
-    /// Everything is back by then, should it have to be.
+    /// Everything is back by then, should it have to be before it soaks.
     pub back_by_ms: i64,
+    /// It has soaked by then, and should it have to go back at the end of that, it is back: so long its members are taken.
+    pub taken_to_ms: i64,
+    /// From then on something cannot be taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_return_ms: Option<i64>,
     /// People who are needed at once: one who looks on, or as many as have something to do.
     pub people: u32,
     /// Who of them has to be there in person: short names.
@@ -75,11 +80,14 @@ pub enum Why {
 /// The work of a plan, an entry for each opening that its stages share.
 pub fn entries(plan: &Plan, forecast: &Forecast) -> Vec<Entry> {
     let mut found: Vec<Entry> = Vec::new();
+    let irreversible = forecast.no_return.as_ref().filter(|point| point.irreversible).map(|point| point.at.usual_ms);
     for stage in &forecast.stages {
         let Some(opening) = stage.opening else { continue };
         // As late as the forecast itself reckons that it may turn back.
         let longer_ms = i64::try_from(stage.failures_ms.saturating_add(stage.back_ms)).unwrap_or(i64::MAX);
         let back_by_ms = stage.end.latest_ms.saturating_add(longer_ms);
+        let soaked_ms = stage.end.latest_ms.saturating_add(stage.hold_ms);
+        let taken_to_ms = soaked_ms.saturating_add(i64::try_from(stage.back_ms).unwrap_or(i64::MAX)).max(back_by_ms);
         let same = found.last_mut().filter(|entry| entry.opening.end_ms == opening.end_ms);
         let entry = match same {
             Some(entry) => entry,
@@ -93,7 +101,8 @@ pub fn entries(plan: &Plan, forecast: &Forecast) -> Vec<Entry> {
         entry.stages.push(stage.stage.clone());
         entry.hosts.extend(stage.hosts.keys().cloned());
         entry.members.extend(stage.hosts.keys().map(|host| host.member().to_owned()));
-        (entry.to_ms, entry.back_by_ms) = (stage.end.latest_ms, back_by_ms);
+        (entry.to_ms, entry.back_by_ms, entry.taken_to_ms) = (stage.end.latest_ms, back_by_ms, taken_to_ms);
+        entry.no_return_ms = irreversible.filter(|from_ms| *from_ms <= stage.end.latest_ms);
     }
     found
 }
@@ -109,6 +118,8 @@ fn entry(plan: &Plan, forecast: &Forecast, stage: &StageForecast, opening: Openi
         from_ms: stage.start.earliest_ms,
         to_ms: stage.end.latest_ms,
         back_by_ms: stage.end.latest_ms,
+        taken_to_ms: stage.end.latest_ms,
+        no_return_ms: None,
         people: forecast.technicians.at_once.max(1),
         persons: BTreeSet::new(),
         fits: forecast.fits,
@@ -144,14 +155,16 @@ pub fn of_member(member: &str, entries: Vec<Entry>, conflicts: Vec<Conflict>) ->
 pub fn conflicts(entries: &[Entry], technicians: Option<u32>) -> Vec<Conflict> {
     let mut found = Vec::new();
     for (at, one) in entries.iter().enumerate() {
-        let during = |other: &&(usize, &Entry)| other.1.from_ms < one.back_by_ms && one.from_ms < other.1.back_by_ms;
-        for (n, other) in entries.iter().enumerate().skip(at + 1).filter(|other| during(&other)) {
+        for (n, other) in entries.iter().enumerate().skip(at + 1).filter(|(_, other)| one.plan != other.plan) {
             let both: BTreeSet<String> = one.members.intersection(&other.members).cloned().collect();
-            if !both.is_empty() && one.plan != other.plan {
+            let taken = other.from_ms < one.taken_to_ms && one.from_ms < other.taken_to_ms;
+            if !both.is_empty() && taken {
                 found.push(Conflict { entries: vec![at, n], why: Why::Members(both) });
             }
+            // Nobody has to be there while it soaks.
             let both: BTreeSet<String> = one.persons.intersection(&other.persons).cloned().collect();
-            if !both.is_empty() && one.plan != other.plan {
+            let at_once = other.from_ms < one.back_by_ms && one.from_ms < other.back_by_ms;
+            if !both.is_empty() && at_once {
                 found.push(Conflict { entries: vec![at, n], why: Why::Persons(both) });
             }
         }

@@ -52,13 +52,13 @@ pub fn text(agenda: &Agenda, zone: &Zone) -> String {
         let members = entry.members.iter().cloned().collect::<Vec<_>>().join(", ");
         let fits = if entry.fits { "" } else { "  DOES NOT FIT" };
         let _ = writeln!(out, "  {:>2}  {members}: {} ({}){fits}", n + 1, entry.playbook, entry.stages.join(", "));
-        let times = [entry.from_ms, entry.to_ms, entry.back_by_ms].map(|at| zone.tell(at));
+        let times = [entry.from_ms, entry.to_ms].map(|at| zone.tell(at));
         let _ = writeln!(
             out,
-            "      {} to {}, back by {}; {} host(s), {} at once to do it",
+            "      {} to {}, {}; {} host(s), {} at once to do it",
             times[0],
             times[1],
-            times[2],
+            back(entry, zone),
             entry.hosts.len(),
             people(entry.people, &entry.persons)
         );
@@ -86,6 +86,18 @@ pub fn text(agenda: &Agenda, zone: &Zone) -> String {
     out
 }
 
+/// Until when the way back goes, as far as there is one.
+fn back(entry: &Entry, zone: &Zone) -> String {
+    let back = match entry.no_return_ms {
+        Some(from_ms) => format!("NO WAY BACK from {}", zone.tell(from_ms)),
+        None => format!("back by {}", zone.tell(entry.back_by_ms)),
+    };
+    match entry.taken_to_ms > entry.back_by_ms {
+        true => format!("{back}; soaks, and taken until {}", zone.tell(entry.taken_to_ms)),
+        false => back,
+    }
+}
+
 fn people(number: u32, persons: &BTreeSet<String>) -> String {
     let number = if number == 1 { "1 person".to_owned() } else { format!("{number} people") };
     match persons.is_empty() {
@@ -100,12 +112,12 @@ pub fn ics(agenda: &Agenda, zone: &Zone, created_ms: i64) -> String {
     for entry in &agenda.entries {
         let mut event = Event::new();
         let members = entry.members.iter().cloned().collect::<Vec<_>>().join(", ");
-        let back = zone.tell(entry.back_by_ms);
         let told = format!(
-            "Stages: {}\nHosts: {}\nPeople at once: {}\nEverything is back by {back}, should it have to be.",
+            "Stages: {}\nHosts: {}\nPeople at once: {}\nShould it have to go back: {}.",
             entry.stages.join(", "),
             entry.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             people(entry.people, &entry.persons),
+            back(entry, zone),
         );
         let stage = entry.stages.first().map_or("", String::as_str);
         event.uid(&format!("{}-{stage}@weiche.invalid", entry.plan.short()));

@@ -59,6 +59,10 @@ fn render(forecast: &Forecast, zone: &Zone, out: &mut String) -> std::fmt::Resul
         let back = span(stage.back_ms);
         writeln!(out, "  {:width$}  {begins:24}  {through:24}  {back:>8}  {abort}", stage.stage)?;
         usually(stage, zone, width, out)?;
+        if stage.hold_ms > 0 {
+            let (soaks, over) = (span(stage.hold_ms.unsigned_abs()), zone.tell(stage.end.latest_ms + stage.hold_ms));
+            writeln!(out, "  {:width$}  soaks for {soaks}: over by {over}", "")?;
+        }
         if stage.failures_ms > LOST_MS {
             let failures = span(stage.failures_ms);
             writeln!(out, "  {:width$}  and up to {failures} later where something fails that it reckons with", "")?;

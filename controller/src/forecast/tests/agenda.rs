@@ -1,7 +1,9 @@
 //! Work of several plans beside one another.
 
+use super::scene;
 use crate::calendar::Opening;
-use crate::forecast::agenda::{Conflict, Entry, Why, conflicts, of_member};
+use crate::forecast::agenda::{Conflict, Entry, Why, conflicts, entries, of_member};
+use crate::forecast::{Options, of};
 use weiche_agent::digest::Digest;
 
 fn entry(plan: &str, member: &str, (from_ms, back_by_ms): (i64, i64), people: u32) -> Entry {
@@ -15,6 +17,8 @@ fn entry(plan: &str, member: &str, (from_ms, back_by_ms): (i64, i64), people: u3
         from_ms,
         to_ms: from_ms + 1,
         back_by_ms,
+        taken_to_ms: back_by_ms,
+        no_return_ms: None,
         people,
         persons: Default::default(),
         fits: true,
@@ -36,6 +40,32 @@ fn a_member_has_one_weiche_at_a_time_and_people_are_in_one_place() {
     let people = |entries: Vec<usize>, needed| Conflict { entries, why: Why::People { needed, there_are: 3 } };
     assert_eq!(conflicts(&entries, Some(3)), [members(vec![0, 2]), people(vec![0, 1, 2], 4)]);
     assert_eq!(conflicts(&entries, Some(4)), [members(vec![0, 2])]);
+}
+
+#[test]
+fn a_member_is_taken_while_it_soaks_and_people_are_not() {
+    let soaks = Entry { taken_to_ms: 100, ..entry("a", "alpha", (0, 20), 2) };
+    let entries = [soaks, entry("b", "alpha", (50, 60), 2)];
+    let why = Why::Members(["alpha".to_owned()].into());
+    assert_eq!(conflicts(&entries, Some(2)), [Conflict { entries: vec![0, 1], why }]);
+}
+
+#[test]
+fn what_cannot_be_taken_back_is_not_back_by_any_time() {
+    // The first stage has no window, the second one has.
+    let mut plan = scene::big(2, 2, &mut scene::Draw(fastrand::Rng::with_seed(1)));
+    let options = Options { start_ms: scene::FRIDAY_MS, ..Options::default() };
+    plan.stages.iter_mut().flat_map(|stage| stage.hosts.values_mut().flatten()).for_each(|step| {
+        (step.outlook.changes, step.outlook.irreversible) = (true, false);
+    });
+    plan.stages[1].rules.hold_ms = 60 * scene::MINUTE;
+    let told = |plan: &crate::plan::Plan| entries(plan, &of(plan, &options));
+    let found = told(&plan);
+    let soaks = |entry: &Entry| entry.taken_to_ms >= entry.to_ms + 60 * scene::MINUTE;
+    assert!(found.len() == 1 && found[0].no_return_ms.is_none() && soaks(&found[0]), "{found:?}");
+    plan.stages[1].hosts.values_mut().flatten().for_each(|step| step.outlook.irreversible = true);
+    let last = told(&plan).pop().expect("an entry");
+    assert!(last.no_return_ms.is_some_and(|from_ms| from_ms <= last.to_ms), "{last:?}");
 }
 
 #[test]
