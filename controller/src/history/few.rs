@@ -7,11 +7,10 @@ use super::{LAST, Sample, Way, bound};
 
 /// Of like samples of a run few are enough.
 pub fn few(samples: impl IntoIterator<Item = Sample>) -> Vec<Sample> {
-    let mut groups: BTreeMap<(String, String, Way, String, String, i64), Vec<Sample>> = BTreeMap::new();
+    let mut groups: BTreeMap<([String; 4], Way, i64), Vec<Sample>> = BTreeMap::new();
     for sample in samples {
-        let text = |text: &String| text.clone();
-        let Sample { what, title, way, class, member, .. } = &sample;
-        let key = (text(what), text(title), *way, text(class), text(member), sample.run());
+        let Sample { what, title, class, member, .. } = &sample;
+        let key = ([what, title, class, member].map(String::clone), sample.way, sample.run());
         groups.entry(key).or_default().push(sample);
     }
     let kept = |group: Vec<Sample>| {
