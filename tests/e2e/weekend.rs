@@ -75,7 +75,7 @@ fn at_the_point_of_decision_a_clear_question_is_asked_and_its_answer_works() {
     let mut receiver = Receiver::down();
     receiver.start(&[]);
     // The window closes so soon that there is something to decide as soon as it has begun.
-    let close = Command::new("date").args(["-u", "-d", "+11 minutes", "+%F %H:%M"]).output().expect("date").stdout;
+    let close = Command::new("date").args(["-u", "-d", "+10 minutes", "+%F %H:%M"]).output().expect("date").stdout;
     let close = String::from_utf8(close).expect("a time");
     let config = std::fs::read_to_string(town.fleet().join("weiche.yaml")).unwrap().replace("Europe/Berlin", "UTC");
     town.write("weiche.yaml", &config);

@@ -2,10 +2,12 @@
 
 use super::scene::{self, Draw, FRIDAY_MS, MINUTE};
 use crate::forecast::{Forecast, Note, Options, of};
-use crate::plan::Plan;
+use crate::input::target::HostName;
 use crate::plan::procedure::Probe;
+use crate::plan::procedure::Turn;
 use crate::plan::rules::{Rules, ServiceProbe};
 use crate::plan::takes::{Around, Basis, Estimate, Takes};
+use crate::plan::{Plan, Step};
 
 /// A stage in a window, with a host for each of these numbers of minutes.
 fn hosts(minutes: &[i64]) -> Plan {
@@ -220,4 +222,16 @@ fn a_host_that_is_lost_and_tolerated_makes_the_next_wave_late() {
     let stage = &foreseen.stages[0];
     let latest_ms = stage.end.latest_ms - stage.start.latest_ms + i64::try_from(stage.failures_ms).unwrap();
     assert_eq!(latest_ms, 121 * MINUTE);
+}
+
+#[test]
+fn a_host_that_is_lost_in_its_turn_is_looked_for() {
+    let mut plan = hosts(&[10, 10]);
+    let stage = &mut plan.stages[0];
+    let turn = |(host, steps): (&HostName, &Vec<Step>)| {
+        let steps = steps.iter().map(|step| step.action.id().clone()).collect();
+        Turn { host: host.clone(), steps, beside: false }
+    };
+    stage.turns = stage.hosts.iter().map(turn).collect();
+    assert_eq!(forecast(&plan).stages[0].failures_ms, 2 * MINUTE.unsigned_abs());
 }
