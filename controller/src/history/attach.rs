@@ -49,15 +49,19 @@ fn takes(step: &Step, history: &History, class: &str, member: &str) -> Option<Ta
     // What was said to change and never did has taken what it took; what was said to find all as wanted tells nothing of what
     // changes something.
     let ways = if same { &[Way::Same, Way::Idle, Way::Forward][..] } else { &[Way::Forward, Way::Idle] };
-    let usual = ways.iter().find_map(|way| history.of_title(&sought(*way, size)));
+    let usual = ways.iter().find_map(|way| Some((*way, history.of_title(&sought(*way, size))?)));
+    // It left nothing to take back either.
+    let idle = usual.filter(|(way, _)| *way == Way::Idle);
+    let idle = idle.map(|(_, found)| Estimate { from: found.from, ..Estimate::NOTHING });
     // What its author says of it counts for more than what others like it took, of which some have nothing in common.
     let says = unknown.forward.from == Basis::Assumed;
     let alike = !UNLIKE.contains(&what);
     let way = if same { Way::Same } else { Way::Forward };
     let like = || history.estimate(&sought(way, size)).filter(|_| says && (same || alike));
-    let forward = usual.or_else(like);
+    let forward = usual.map(|(_, found)| found).or_else(like);
     let taken_back = sought(Way::Back, Size::default());
-    let back = history.of_title(&taken_back).or_else(|| history.estimate(&taken_back).filter(|_| alike));
+    let back_like = || history.estimate(&taken_back).filter(|_| alike);
+    let back = history.of_title(&taken_back).or(idle).or_else(back_like);
     let back = back.filter(|_| step.outlook.changes && !step.outlook.irreversible);
     if forward.is_none() && back.is_none() {
         return None;

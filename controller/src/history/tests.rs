@@ -305,10 +305,10 @@ fn what_had_nothing_to_do_tells_nothing_of_what_has() {
     assert_eq!(upgraded.back.bound_ms, 120_000);
     let same = takes(false, idle_runs(false, 1..4));
     assert_eq!((same.forward.bound_ms, same.forward.from), (100, Basis::Runs(3)));
-    // What was said to change and never did is expected not to; but its way back is not none.
+    // What was said to change and never did is expected not to, and to leave nothing to take back.
     let never = takes(true, idle_runs(true, 1..4));
     assert_eq!((never.forward.bound_ms, never.forward.from), (100, Basis::Runs(3)));
-    assert_eq!((never.back.bound_ms, never.back.from), (120_000, Basis::Assumed));
+    assert_eq!((never.back.bound_ms, never.back.from), (0, Basis::Runs(3)));
 }
 
 #[test]
