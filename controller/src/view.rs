@@ -90,6 +90,8 @@ pub struct Host {
     pub counts: Counts,
     /// Steps in the order of their last event.
     pub steps: Vec<(StepId, StepOutcome, u64)>,
+    /// Steps that have failed, also if they were taken back since.
+    pub failed: BTreeMap<StepId, Failed>,
     /// The manual step that waits for a person.
     pub waits: Option<(StepId, String)>,
     /// Why the host's part failed.
@@ -110,7 +112,16 @@ pub struct Host {
     pub verdict: Option<Verdict>,
 }
 
-/// Steps by what happened to them last.
+/// How a step failed.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Failed {
+    /// Why.
+    pub fault: Fault,
+    /// After so long, in microseconds.
+    pub took_us: u64,
+}
+
+/// Steps by what happened to them last; one that has failed and was taken back is both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Counts {
     /// Changed.
@@ -155,7 +166,11 @@ impl View {
             return;
         }
         self.last_seq = event.seq;
-        self.last_ms = event.at_ms;
+        // A look at what a run left is no part of it.
+        let looks = matches!(self.state, State::Ended(_)) && matches!(event.what, Happening::HostVerified { .. });
+        if !looks {
+            self.last_ms = event.at_ms;
+        }
         match &event.what {
             Happening::RunStarted { plan, playbook } => {
                 self.plan = Some(plan.clone());
@@ -216,6 +231,8 @@ impl View {
             }
             Happening::Rebooting { host, .. } => drop(self.host(host)),
             Happening::HostWitnessed { host, manifest } => self.host(host).manifest = Some(manifest.clone()),
+            // A host that is new differs from what it was: that says nothing of a way back.
+            Happening::HostVerified { host, .. } if looks && !self.host(host).done.is_empty() => {}
             Happening::HostVerified { host, verdict } => self.host(host).verdict = Some(verdict.clone()),
             Happening::RollbackStarted { reason, .. } => {
                 self.state = State::Backward;
@@ -274,16 +291,30 @@ impl Host {
         if event.what == StepOutcome::AlreadyDone && self.steps.iter().any(|(id, ..)| *id == event.step) {
             return;
         }
+        match &event.what {
+            StepOutcome::Failed(fault) => {
+                let failed = Failed { fault: fault.clone(), took_us: event.took_us };
+                self.failed.insert(event.step.clone(), failed);
+            }
+            // Another try has mended it.
+            StepOutcome::Changed | StepOutcome::Unchanged | StepOutcome::AlreadyDone => {
+                self.failed.remove(&event.step);
+            }
+            StepOutcome::Undone
+            | StepOutcome::UndoneDrifted { .. }
+            | StepOutcome::UndoFailed(_)
+            | StepOutcome::Note(_) => {}
+        }
         self.steps.retain(|(id, ..)| *id != event.step);
         self.steps.push((event.step.clone(), event.what.clone(), event.took_us));
-        let mut counts = Counts::default();
-        for (_, what, _) in &self.steps {
+        let mut counts = Counts { failed: self.failed.len(), ..Counts::default() };
+        for (id, what, _) in &self.steps {
             match what {
                 StepOutcome::Changed | StepOutcome::AlreadyDone => counts.changed += 1,
                 StepOutcome::Unchanged => counts.unchanged += 1,
                 StepOutcome::Undone | StepOutcome::UndoneDrifted { .. } => counts.undone += 1,
-                StepOutcome::Failed(_) | StepOutcome::UndoFailed(_) => counts.failed += 1,
-                StepOutcome::Note(_) => {}
+                StepOutcome::UndoFailed(_) if !self.failed.contains_key(id) => counts.failed += 1,
+                StepOutcome::Failed(_) | StepOutcome::UndoFailed(_) | StepOutcome::Note(_) => {}
             }
         }
         self.counts = counts;
@@ -341,5 +372,18 @@ mod tests {
             events[cut..].iter().for_each(|event| view.take(event));
             assert_eq!(view, View::of(&run, &events), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn what_failed_is_told_also_when_it_was_taken_back() {
+        let mut host = Host::default();
+        let step = |what: StepOutcome, took_us| StepEvent { step: StepId("s.1".into()), what, took_us };
+        let fault = Fault::new(weiche_agent::protocol::FaultCode::CommandFailed, "no");
+        host.step(&step(StepOutcome::Failed(fault.clone()), 2_000_000));
+        host.step(&step(StepOutcome::Undone, 5));
+        assert_eq!(host.failed[&StepId("s.1".into())], Failed { fault, took_us: 2_000_000 });
+        assert_eq!((host.counts.failed, host.counts.undone), (1, 1));
+        host.step(&step(StepOutcome::Changed, 7));
+        assert_eq!((host.counts.failed, host.counts.changed), (0, 1), "another try has mended it");
     }
 }

@@ -186,6 +186,11 @@ fn what_someone_changed_since_is_kept_when_a_rollback_replaces_it() {
     assert!(ran.stderr.contains("kept"), "{}", ran.stderr);
     let found = std::process::Command::new("grep").args(["-rl", "an hour of work"]).arg(town.state("a")).output();
     assert!(!found.expect("grep").stdout.is_empty(), "their version is on the host");
+    // And whoever is handed over to is told where.
+    let paper = town.weiche(&["paper", "hand-over", "latest"]).expect(0).stdout;
+    assert!(paper.contains("somebody had changed this before it was taken back") && paper.contains("/kept"), "{paper}");
+    let report = town.weiche(&["report", "latest", "--format", "markdown"]).expect(0).stdout;
+    assert!(report.contains("version is kept in"), "{report}");
 }
 
 #[test]

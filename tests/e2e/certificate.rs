@@ -45,6 +45,16 @@ fn a_rollback_is_compared_with_the_manifest_and_public_tools_agree() {
     assert!(applied.stdout.contains("~ /etc/motd: file, 7 bytes"), "{}", applied.stdout);
     assert!(applied.stdout.contains("+ package nginx:amd64: "), "{}", applied.stdout);
 
+    // Hosts that are new differ from what they were: nothing is wrong with that.
+    let paper = town.weiche(&["paper", "hand-over", "latest"]).expect(0).stdout;
+    assert!(paper.contains("every host is new") && !paper.contains("differs from before"), "{paper}");
+    let metrics = town.weiche(&["metrics"]).expect(0).stdout;
+    assert!(!metrics.contains("weiche_hosts_different{"), "nothing was rolled back: {metrics}");
+    let plan = town.fleet().join("plan.json");
+    town.weiche(&["plan", "converge", "hosts=all", "--output", plan.to_str().unwrap()]).expect(0);
+    let summary = town.weiche(&["paper", "summary", "--plan", plan.to_str().unwrap()]).expect(0).stdout;
+    assert!(summary.contains("No stage has a window") && !summary.contains("fit into the windows"), "{summary}");
+
     let back = town.weiche(&["rollback", "latest"]).expect(0);
     assert_eq!(back.stderr.matches(": identical to before (").count(), 2, "{}", back.stderr);
     town.weiche(&["verify", "latest"]).expect(0);

@@ -191,7 +191,7 @@ pub async fn run(
     let mut asked = BTreeMap::new();
     // What the machine knows and the run log does not have yet: written in one go, before anything comes of it.
     let start_ms = past.first().map_or_else(now_ms, |event| event.at_ms);
-    let reckoner = Reckoner::new(&shared.plan, start_ms);
+    let reckoner = Reckoner::new(&shared.plan.with_connections(shared.pool.limit()), start_ms);
     let mut unwritten = Unwritten { happenings: Vec::new(), waiting: Vec::new(), reckoner };
     past.iter().for_each(|event| unwritten.reckoner.on(event.at_ms, &event.what));
     let mut told: Vec<Told> = Vec::new();

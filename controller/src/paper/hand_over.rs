@@ -1,6 +1,6 @@
 //! The hand-over report: what a run did, what not and why, and what is still open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -209,10 +209,22 @@ fn host_row(plan: &Plan, view: &View, host: &HostName, seen: &Host, pen: Pen<'_>
 
 fn not_done(plan: &Plan, view: &View, pen: Pen<'_>) -> Vec<NotDone> {
     let mut rows = Vec::new();
+    // Of looks and of what was lost no step tells: then the first one without an outcome is the one that failed.
+    let mut untold: BTreeSet<&HostName> = view
+        .hosts
+        .iter()
+        .filter(|(_, host)| host.fault.is_some() && host.failed.is_empty())
+        .map(|(name, _)| name)
+        .collect();
     for (stage, host, step) in plan.steps() {
         let seen = view.hosts.get(host);
         let outcome = seen.and_then(|seen| seen.steps.iter().find(|(id, ..)| id == step.action.id()));
+        let failed = seen.and_then(|seen| seen.failed.get(step.action.id()));
         let why = match outcome.map(|(_, outcome, _)| outcome) {
+            Some(StepOutcome::Undone | StepOutcome::UndoneDrifted { .. }) if failed.is_some() => {
+                let fault = failed.map(|failed| failed.fault.to_string()).unwrap_or_default();
+                format!("{}: {fault}; {}", pen.words.failed, pen.words.taken_back)
+            }
             Some(StepOutcome::Failed(fault) | StepOutcome::UndoFailed(fault)) => fault.to_string(),
             Some(StepOutcome::Undone | StepOutcome::UndoneDrifted { .. }) => {
                 let own = || seen.and_then(|seen| seen.fault.as_ref()).map(ToString::to_string);
@@ -226,8 +238,11 @@ fn not_done(plan: &Plan, view: &View, pen: Pen<'_>) -> Vec<NotDone> {
             }
             None if seen.is_some_and(|seen| seen.done.iter().any(|done| done == stage)) => continue,
             None => match seen.and_then(|seen| seen.offline.as_ref().or(seen.fault.as_ref())) {
-                Some(fault) => format!("{}: {fault}", pen.words.not_begun),
-                None => pen.words.not_begun.to_owned(),
+                Some(fault) if seen.is_some_and(|seen| seen.offline.is_some()) => {
+                    format!("{}: {fault}", pen.words.not_begun)
+                }
+                Some(fault) if untold.remove(host) => format!("{}: {fault}", pen.words.failed),
+                _ => pen.words.not_begun.to_owned(),
             },
         };
         let what = sentence::of(step, pen.when.language);
@@ -344,6 +359,11 @@ fn open(plan: &Plan, view: &View, pen: Pen<'_>) -> Vec<String> {
         if seen.verdict.as_ref().is_some_and(|verdict| !verdict.identical()) {
             points.push(format!("{host}: {}", words.open_differs));
         }
+        for (step, outcome, _) in &seen.steps {
+            if let StepOutcome::UndoneDrifted { kept } = outcome {
+                points.push(format!("{host}: {step}: {} ({kept})", words.open_kept));
+            }
+        }
         let done = |id| seen.steps.iter().any(|(step, outcome, _)| step == id && is_done(outcome));
         let undone = |stage: &str| back && !seen.done.iter().any(|done| done == stage);
         for (_, _, step) in plan.steps().filter(|(stage, of, _)| *of == host && undone(stage)) {
@@ -373,6 +393,7 @@ fn steps(plan: &Plan, forecast: &Forecast, view: &View, pen: Pen<'_>) -> Vec<Ste
     for (_, host, step) in plan.steps() {
         let seen = view.hosts.get(host).and_then(|seen| seen.steps.iter().find(|(id, ..)| id == step.action.id()));
         let Some((id, outcome, took_us)) = seen else { continue };
+        let failed = view.hosts.get(host).and_then(|seen| seen.failed.get(id));
         let expected = expected.get(&(host, id));
         rows.push(StepRow {
             host: host.0.clone(),
@@ -380,13 +401,14 @@ fn steps(plan: &Plan, forecast: &Forecast, view: &View, pen: Pen<'_>) -> Vec<Ste
             what: sentence::of(step, pen.when.language),
             outcome: match outcome {
                 of if is_done(of) && matches!(step.action, Action::Manual(_)) => pen.words.by_hand,
+                _ if failed.is_some() => pen.words.failed,
                 StepOutcome::Changed | StepOutcome::AlreadyDone => pen.words.changed,
                 StepOutcome::Unchanged => pen.words.as_wanted,
                 StepOutcome::Undone | StepOutcome::UndoneDrifted { .. } => pen.words.taken_back,
                 StepOutcome::Failed(_) | StepOutcome::UndoFailed(_) => pen.words.failed,
                 StepOutcome::Note(_) => "",
             },
-            took: pen.when.measured(took_us / 1000),
+            took: pen.when.measured(failed.map_or(*took_us, |failed| failed.took_us) / 1000),
             expected: expected
                 .map(|step| format!("{} ({})", pen.when.span(step.usual_ms), pen.when.span(step.bound_ms)))
                 .unwrap_or_default(),

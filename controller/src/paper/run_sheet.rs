@@ -9,7 +9,7 @@ use weiche_agent::protocol::StepId;
 use super::people::Entry;
 use super::{Pen, members, sentence};
 use crate::calendar::Opening;
-use crate::forecast::{Forecast, Problem, StageForecast, StepForecast};
+use crate::forecast::{Forecast, Note, Problem, StageForecast, StepForecast};
 use crate::input::target::HostName;
 use crate::plan::procedure::Action;
 use crate::plan::{Plan, Stage, Step};
@@ -41,6 +41,8 @@ pub struct RunSheet {
     pub fits: bool,
     /// Why not.
     pub problems: Vec<String>,
+    /// What else to know.
+    pub notes: Vec<String>,
     /// How many technicians there are.
     pub technicians: Option<u32>,
     /// Most manual steps at once.
@@ -186,6 +188,7 @@ pub fn of(plan: &Plan, forecast: &Forecast, pen: Pen<'_>) -> RunSheet {
         }),
         fits: forecast.fits,
         problems: forecast.problems.iter().map(|problem| told(problem, pen)).collect(),
+        notes: forecast.notes.iter().map(|note| noted(note, pen)).collect(),
         technicians: forecast.technicians.available,
         at_once: forecast.technicians.at_once,
         clocks_change: pen.when.changes,
@@ -209,6 +212,16 @@ fn told(problem: &Problem, pen: Pen<'_>) -> String {
         Problem::NoWindow { stage } => format!("{stage}: {}", pen.words.never_opens),
         Problem::Late { stage, by_ms } => format!("{stage}: {} {}", pen.words.late, pen.when.span(*by_ms)),
         Problem::NoWayBack { stage, by_ms } => format!("{stage}: {} {}", pen.words.no_way_back, pen.when.span(*by_ms)),
+    }
+}
+
+fn noted(note: &Note, pen: Pen<'_>) -> String {
+    match note {
+        Note::TakesItselfBack { stage, within_ms, usual_ms: _ } => {
+            format!("{stage}: {} {}", pen.words.note_itself, pen.when.span(*within_ms))
+        }
+        Note::BackOutside { stage } => format!("{stage}: {}", pen.words.note_outside),
+        Note::BackElsewhere { stage, earlier } => format!("{stage}: {} {earlier}", pen.words.note_elsewhere),
     }
 }
 

@@ -34,7 +34,7 @@ words! {
     latest: "at the latest", "spätestens";
     at_most: "at most", "höchstens";
     no_return: "Point of no return", "Punkt ohne Rückkehr";
-    no_return_none: "none: the way back fits throughout", "keiner: der Rückweg passt durchgehend";
+    no_return_none: "none", "keiner";
     no_return_irreversible: "cannot be taken back", "nicht rückgängig zu machen";
     no_return_late: "the way back no longer fits", "der Rückweg passt nicht mehr";
     latest_abort: "Latest abort", "Spätester Abbruch";
@@ -83,6 +83,14 @@ words! {
     approvals: "approvals needed", "Zustimmungen nötig";
     fits: "Work and way back fit into the windows, given the bounds below.",
         "Arbeit und Rückweg passen in die Fenster, nach den unten genannten Schranken.";
+    no_windows: "No stage has a window: nothing was checked against one.",
+        "Kein Abschnitt hat ein Fenster: Geprüft wurde gegen keines.";
+    note_itself: "is taken back by its hosts themselves before it is through, if it takes what it usually does: after",
+        "nehmen seine Rechner selbst zurück, bevor er fertig ist, wenn er so lange dauert wie üblich: nach";
+    note_outside: "has no window: should it fail, all goes back outside of the windows",
+        "hat kein Fenster: Scheitert er, geht alles außerhalb der Fenster zurück";
+    note_elsewhere: "should all go back from here, this one goes back outside of its window:",
+        "Geht von hier alles zurück, geht dieser außerhalb seines Fensters zurück:";
     fits_not: "DOES NOT FIT into the windows as planned.", "PASST NICHT in die Fenster wie geplant.";
     late: "may end too late by", "endet womöglich zu spät um";
     no_way_back: "its way back may end too late by", "sein Rückweg endet womöglich zu spät um";
@@ -98,7 +106,7 @@ words! {
     budget: "May be away for", "Darf ausfallen";
     budget_none: "not agreed", "nicht vereinbart";
     decisions: "Decisions asked of the management", "Erbetene Entscheidungen";
-    decision_go: "We agree to the work in this window.", "Wir stimmen der Arbeit in diesem Fenster zu.";
+    decision_go: "We agree to the work at this time.", "Wir stimmen der Arbeit zu dieser Zeit zu.";
     decision_stop: "Who may decide to abort that night, and by which phone they are reached:",
         "Wer in der Nacht über einen Abbruch entscheiden darf, und unter welcher Nummer:";
     result: "Result", "Ergebnis";
@@ -175,6 +183,8 @@ words! {
     open_offline: "is switched off and still to be done", "ist ausgeschaltet und noch zu erledigen";
     open_waits: "waits for a person", "wartet auf einen Menschen";
     open_differs: "differs from before", "ist anders als vorher";
+    open_kept: "somebody had changed this before it was taken back; what they left is kept on the host",
+        "war von jemandem geändert worden, bevor es zurückgenommen wurde; was sie hinterließen, liegt auf dem Rechner";
     open_manual: "was done by hand and is to be taken back by hand", "wurde von Hand getan und ist von Hand zurückzunehmen";
     annex: "Annex: steps", "Anhang: Schritte";
     generated: "Made by weiche from plan", "Erstellt von weiche aus Plan";

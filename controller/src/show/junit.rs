@@ -99,6 +99,10 @@ pub fn run(view: &View) -> String {
         let mut suite = TestSuite::new(name.0.clone());
         for (step, outcome, took_us) in &host.steps {
             let result = match outcome {
+                StepOutcome::Undone | StepOutcome::UndoneDrifted { .. } if host.failed.contains_key(step) => {
+                    let fault = host.failed.get(step).map(|failed| failed.fault.to_string()).unwrap_or_default();
+                    Err((NonSuccessKind::Failure, format!("failed, then {}: {fault}", super::outcome(outcome))))
+                }
                 StepOutcome::Failed(fault) | StepOutcome::UndoFailed(fault) => {
                     Err((NonSuccessKind::Failure, format!("{}: {fault}", super::outcome(outcome))))
                 }

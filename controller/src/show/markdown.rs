@@ -3,6 +3,8 @@
 use std::fmt::Write;
 
 use super::plan::{limits_told, shown, sum};
+use weiche_agent::protocol::StepOutcome;
+
 use crate::input::diagnostic::{Problems, Severity};
 use crate::plan::{Plan, Step};
 use crate::view::View;
@@ -102,7 +104,12 @@ pub fn run(view: &View) -> String {
         let c = host.counts;
         let fault = host.stuck_fault.as_ref().map(|fault| format!("STUCK: {fault}"));
         let fault = fault.or(host.fault.as_ref().map(ToString::to_string)).unwrap_or_default();
-        let fault = bounded(&fault, 500);
+        let kept = host.steps.iter().filter_map(|(step, outcome, _)| match outcome {
+            StepOutcome::UndoneDrifted { kept } => Some(format!("{step}: somebody's version is kept in {kept}")),
+            _ => None,
+        });
+        let told: Vec<String> = [fault].into_iter().filter(|text| !text.is_empty()).chain(kept).collect();
+        let fault = bounded(&told.join("; "), 500);
         let (changed, unchanged, undone, failed) = (c.changed, c.unchanged, c.undone, c.failed);
         let _ =
             writeln!(out, "| {} | {changed} | {unchanged} | {undone} | {failed} | {} |", word(&name.0), word(&fault));
