@@ -29,6 +29,7 @@ mod pause;
 mod plan;
 mod post;
 mod proof;
+mod read;
 mod report;
 mod resume;
 mod rollback;

@@ -1,5 +1,4 @@
 //! `weiche apply`: carries out a saved plan, or plans, asks and carries out.
-#![expect(clippy::disallowed_methods, reason = "shell")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, stdin};
@@ -9,10 +8,10 @@ use std::time::Duration;
 
 use weiche_agent::protocol::{Injection, StepId};
 
-use super::Context;
 use super::exit::{Exit, Failure};
 use super::expect::{self, When};
 use super::work::{self, Prepared};
+use super::{Context, read};
 use crate::drive::clock::now_ms;
 use crate::drive::run::{CrashAfter, Patience, Rehearsal, Start};
 use crate::forecast::{self, Options};
@@ -168,10 +167,7 @@ async fn claim(store: &Arc<dyn Store>, run: &Run, plan: &Plan) -> Result<(), Fai
 }
 
 async fn from_file(path: &Path, context: &Context) -> Result<Prepared, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::of(&format!("read {}", path.display()), &e))?;
-    let saved = crate::plan::read(&text).map_err(|e| {
-        Failure::of(&format!("{} cannot be used", path.display()), &e).hint("plan again and save that plan")
-    })?;
+    let saved = read::plan(path)?;
     let mut now = work::prepare(context, &saved.playbook, &work::inputs_of(&saved), Some(&saved.nonce)).await?;
     if !saved.same_work(&now.plan) {
         return Err(Failure::new("the fleet's files have changed since the plan was made; nothing was changed")

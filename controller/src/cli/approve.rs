@@ -1,14 +1,16 @@
 //! `weiche approve`: signs a stage of a run, so that its gate opens.
-#![expect(clippy::disallowed_methods, reason = "shell")]
 
 use std::path::PathBuf;
 
 use super::exit::{Exit, Failure};
-use super::{Context, proof, work};
+use super::{Context, proof, read, work};
 use crate::approval::{approval, sign, signing_key};
 use crate::drive::clock::now_ms;
 use crate::plan::Plan;
 use crate::rollout::Happening;
+
+/// Longest key or signature, in bytes.
+const LONGEST: u64 = 64 << 10;
 
 /// Approve a stage of a run with a signature
 #[derive(Debug, clap::Args)]
@@ -39,9 +41,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         work::print(&statement.to_string());
         return Ok(Exit::Done);
     }
-    let read = |path: &PathBuf| {
-        std::fs::read_to_string(path).map_err(|e| Failure::of(&format!("read {}", path.display()), &e))
-    };
+    let read = |path: &PathBuf| read::text(path, LONGEST);
     let signature = match (&args.key, &args.signature) {
         (Some(path), _) => {
             let key = signing_key(&read(path)?, None).map_err(|e| Failure::of(&path.display().to_string(), &e))?;

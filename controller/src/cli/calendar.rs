@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::io::{Write as _, stderr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::exit::{Exit, Failure};
-use super::{Context, output, work};
+use super::{Context, output, read, work};
 use crate::drive::clock::now_ms;
 use crate::forecast::agenda::{Entry, conflicts, entries, of_member};
 use crate::forecast::{self, Options};
@@ -74,7 +74,7 @@ async fn plans(args: &Args, context: &Context, loaded: &Loaded, now: i64) -> Res
             let start_ms = plan.begins_ms(now);
             (plan, start_ms)
         };
-        let named = args.plans.iter().map(|path| Ok(begins(read(path)?))).collect::<Result<_, Failure>>()?;
+        let named = args.plans.iter().map(|path| Ok(begins(read::plan(path)?))).collect::<Result<_, Failure>>()?;
         return Ok((named, true));
     }
     let (mut found, mut all_read) = (Vec::new(), true);
@@ -84,7 +84,7 @@ async fn plans(args: &Args, context: &Context, loaded: &Loaded, now: i64) -> Res
         paths.retain(|path| path.extension().is_some_and(|e| e == "json"));
         paths.sort();
         for path in paths {
-            match read(&path) {
+            match read::plan(&path) {
                 Ok(plan) => {
                     let start_ms = plan.begins_ms(now);
                     found.push((plan, start_ms));
@@ -111,11 +111,6 @@ async fn plans(args: &Args, context: &Context, loaded: &Loaded, now: i64) -> Res
         }
     }
     Ok((found, all_read))
-}
-
-fn read(path: &Path) -> Result<Plan, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::of(&format!("read {}", path.display()), &e))?;
-    crate::plan::read(&text).map_err(|e| Failure::of(&format!("{} cannot be used", path.display()), &e))
 }
 
 /// Two members' people of one name are two: whom only a member knows is named with it.

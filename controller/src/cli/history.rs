@@ -1,10 +1,9 @@
 //! `weiche history`: what steps took, and what is expected of the next ones.
-#![expect(clippy::disallowed_methods, reason = "shell")]
 
 use std::path::PathBuf;
 
 use super::exit::{Exit, Failure};
-use super::{Context, output, work};
+use super::{Context, output, read, work};
 use crate::drive::clock::now_ms;
 use crate::history::{self, History};
 
@@ -72,12 +71,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             }
         }
         Command::Import { file } => {
-            let cannot = |e: &dyn std::error::Error| Failure::of(&format!("read {}", file.display()), e);
-            let length = std::fs::metadata(&file).map_err(|e| cannot(&e))?.len();
-            if length > MOST {
-                return Err(Failure::new(format!("{} is no history: it has {length} bytes", file.display())));
-            }
-            let text = std::fs::read_to_string(&file).map_err(|e| cannot(&e))?;
+            let text = read::text(&file, MOST)?;
             let samples = history::read(&text, now_ms()).map_err(|e| {
                 Failure::of(&format!("{} cannot be used; nothing was taken from it", file.display()), &e)
             })?;

@@ -1,5 +1,4 @@
 //! `weiche paper`: the papers of a weekend, before it and after it.
-#![expect(clippy::disallowed_methods, reason = "shell")]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -7,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
-use super::{Context, expect, output, work};
+use super::{Context, expect, output, read, work};
 use crate::input::load::Loaded;
 use crate::input::paper::Language;
 use crate::paper::people::People;
@@ -68,9 +67,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 
 async fn read(args: &Args, context: &Context, loaded: &Loaded) -> Result<(Plan, Vec<Event>), Failure> {
     if let Some(path) = &args.plan {
-        let text = std::fs::read_to_string(path).map_err(|e| Failure::of(&format!("read {}", path.display()), &e))?;
-        let plan = crate::plan::read(&text);
-        return Ok((plan.map_err(|e| Failure::of(&format!("{} cannot be used", path.display()), &e))?, Vec::new()));
+        return Ok((read::plan(path)?, Vec::new()));
     }
     let store = work::store(context, Some(loaded)).await?;
     let (run, plan) = work::find_run(store.as_ref(), args.run.as_deref().unwrap_or_default()).await?;

@@ -1,12 +1,11 @@
 //! `weiche whatif`: whether a plan would fit if it began at another time, with other people, without some hosts.
-#![expect(clippy::disallowed_methods, reason = "shell")]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::exit::{Exit, Failure};
 use super::expect::When;
-use super::{Context, work};
+use super::{Context, read, work};
 use crate::forecast;
 use crate::input::target::HostName;
 use crate::plan::Plan;
@@ -38,11 +37,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = work::load_fleet(context)?;
     let plan = match (&args.plan, &args.run, &args.playbook) {
-        (Some(path), ..) => {
-            let text =
-                std::fs::read_to_string(path).map_err(|e| Failure::of(&format!("read {}", path.display()), &e))?;
-            crate::plan::read(&text).map_err(|e| Failure::of(&format!("{} cannot be used", path.display()), &e))?
-        }
+        (Some(path), ..) => read::plan(path)?,
         (_, Some(run), _) => work::find_run(work::store(context, Some(&loaded)).await?.as_ref(), run).await?.1,
         (.., playbook) => {
             let playbook = playbook.as_deref().unwrap_or_default();

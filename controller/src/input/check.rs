@@ -1,5 +1,6 @@
 //! From texts to a fleet: everything is read and everything is checked, across all files, before anything is said.
 
+mod guard;
 mod member;
 mod playbook;
 mod profile;

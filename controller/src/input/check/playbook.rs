@@ -6,7 +6,7 @@ mod uses;
 use handlebars::Context;
 use serde_json::{Value as Json, json};
 
-use super::{Gaps, turns};
+use super::{Gaps, guard, turns};
 use crate::input::apply::Applier;
 use crate::input::diagnostic::{Diagnostic, Problems};
 use crate::input::files::Files;
@@ -78,6 +78,7 @@ impl Checker<'_, '_> {
             }
             stage.steps.iter().for_each(|step| self.step(step));
             turns::check(stage, &playbook.source, self.problems);
+            guard::check(stage, &playbook.source, self.problems);
         }
     }
 

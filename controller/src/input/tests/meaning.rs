@@ -313,3 +313,38 @@ fn problems_are_data_too() {
 ]
 "###);
 }
+
+#[test]
+fn what_a_guard_waits_for_in_vain_is_found_without_a_plan() {
+    let text = "\
+playbook: guarded
+inputs: { hosts: hosts }
+stages:
+  - stage: s
+    on: hosts
+    within: 2m
+    steps:
+      - manual: look at the lamp
+      - reboot: new kernel
+";
+    insta::assert_snapshot!(spoiled("playbooks/guarded.yaml", text), @r###"
+  x the stage `s` has a guard and a manual step: the guard waits for no person
+   ,-[playbooks/guarded.yaml:8:9]
+ 7 |     steps:
+ 8 |       - manual: look at the lamp
+   :         ^^^^^^
+ 9 |       - reboot: new kernel
+   `----
+  help: put it into a stage of its own, without `guard` and `within`
+
+  x the stage `s` has a guard and a restart: the host takes the stage back when it comes up
+   ,-[playbooks/guarded.yaml:9:9]
+ 8 |       - manual: look at the lamp
+ 9 |       - reboot: new kernel
+   :         ^^^^^^
+   `----
+  help: put it into a stage of its own, without `guard` and `within`
+
+2 errors
+"###);
+}
