@@ -46,6 +46,8 @@ fn a_rollback_is_compared_with_the_manifest_and_public_tools_agree() {
     assert!(applied.stdout.contains("+ package nginx:amd64: "), "{}", applied.stdout);
 
     // Hosts that are new differ from what they were: nothing is wrong with that.
+    let log = town.weiche(&["--json", "log", "latest"]).expect(0).stdout;
+    assert!(!log.contains("host_verified"), "{log}");
     let paper = town.weiche(&["paper", "hand-over", "latest"]).expect(0).stdout;
     assert!(paper.contains("every host is new") && !paper.contains("differs from before"), "{paper}");
     let metrics = town.weiche(&["metrics"]).expect(0).stdout;

@@ -51,6 +51,8 @@ fn who_is_waited_for_is_told_until_when() {
     valid(&town, "status", &lines(&town.weiche(&["--json", "status", "latest"]).expect(0).stdout));
 
     town.weiche(&["done", "latest", "change.2", "--by", "frida"]).expect(0);
+    let again = town.weiche(&["done", "latest", "change.2", "--by", "otto"]).expect(1);
+    assert!(again.stderr.contains("is done already, says frida"), "{again:?}");
     town.weiche(&["resume", "latest"]).expect(0);
     let history = town.weiche(&["history", "show", "manual"]).expect(0).stdout;
     assert!(history.contains("manual plug it in") && history.contains("(1 run(s), too few to go by)"), "{history}");
@@ -102,4 +104,43 @@ fn at_the_point_of_decision_a_clear_question_is_asked_and_its_answer_works() {
     let back = ran(nameless.env("OPS_SECRET", SECRET).output().expect("run weiche")).expect(3);
     assert!(back.stderr.contains("aborted by uid "), "{back:?}");
     assert_eq!(town.manifest("fs"), before);
+}
+
+const LOOKS: &str = "\
+playbook: looks
+inputs: { at: host }
+stages:
+  - stage: one
+    on: at
+    steps:
+      - file: { path: /etc/one.conf, content: \"one\\n\" }
+      - check: { tcp: \"127.0.0.1:1\" }
+        within: 1s
+      - file: { path: /etc/two.conf, content: \"two\\n\" }
+  - stage: two
+    on: at
+    steps:
+      - file: { path: /etc/three.conf, content: \"three\\n\" }
+";
+
+#[test]
+fn the_look_that_failed_is_named_and_what_came_behind_it_was_not_begun() {
+    if let Err(why) = Sshd::available() {
+        let name = "the_look_that_failed_is_named_and_what_came_behind_it_was_not_begun";
+        return weiche_tests::skip(name, &why);
+    }
+    let town = Town::new(&["fs"]);
+    town.write("playbooks/looks.yaml", LOOKS);
+    town.weiche(&["apply", "looks", "at=fs", "--yes"]).expect(3);
+    let json = town.weiche(&["--json", "paper", "hand-over", "latest"]).expect(0).stdout;
+    let paper: Value = serde_json::from_str(&json).unwrap();
+    let why = |what: &str| {
+        let rows = paper["not_done"].as_array().unwrap().iter();
+        let row = rows.filter(|row| row["what"].as_str().unwrap().contains(what)).collect::<Vec<_>>();
+        assert_eq!(row.len(), 1, "{what}: {json}");
+        row[0]["why"].as_str().unwrap().to_owned()
+    };
+    assert!(why("127.0.0.1:1").starts_with("failed: "), "{json}");
+    assert!(why("one.conf").contains("taken back"), "{json}");
+    assert_eq!([why("two.conf"), why("three.conf")], ["not begun", "not begun"]);
 }

@@ -36,6 +36,11 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             if waiting.is_empty() { "nothing".into() } else { waiting.join(", ") }
         )));
     };
+    let confirmed = store.confirmed(&run.id).await.map_err(|e| Failure::of("read the run log", &e))?;
+    if let Some(before) = confirmed.iter().find(|before| before.step == **step) {
+        let failure = Failure::new(format!("{step} is done already, says {}", before.by));
+        return Err(failure.hint(format!("go on with: weiche resume {}", run.id)));
+    }
     store.confirm(&run.id, step, &args.by, now_ms()).await.map_err(|e| Failure::of("write the run log", &e))?;
     work::print(&format!("Confirmed {step}. Go on with: weiche resume {}\n", run.id));
     Ok(Exit::Done)

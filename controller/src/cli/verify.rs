@@ -11,9 +11,10 @@ use crate::drive::clock::now_ms;
 use crate::drive::observe;
 use crate::drive::witness::LOOK;
 use crate::input::target::HostName;
-use crate::rollout::{Happening, Verdict};
+use crate::rollout::{Happening, Outcome, Verdict};
 use crate::show::{manifest, verdict};
 use crate::store::{EVENT_VERSION, Event, Store};
+use crate::view::State;
 
 /// Compare hosts with their manifests from before a run (exit 2 if anything differs)
 #[derive(Debug, clap::Args)]
@@ -61,7 +62,11 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     pool.close().await;
     let verdicts: Vec<(HostName, Verdict)> =
         found.into_iter().filter_map(|(host, verdict)| Some((host, verdict?))).collect();
-    record(opened.store.as_ref(), &opened.id, opened.view.last_seq, &verdicts).await?;
+    // Only of a host that was to be as before it is known for good whether it is: one that is new, or half-way, is not.
+    let over = matches!(&opened.view.state, State::Ended(outcome) if *outcome != Outcome::Left);
+    let back = |host: &HostName| opened.view.hosts.get(host).is_some_and(|seen| seen.done.is_empty());
+    let kept: Vec<(HostName, Verdict)> = verdicts.iter().filter(|(host, _)| over && back(host)).cloned().collect();
+    record(opened.store.as_ref(), &opened.id, opened.view.last_seq, &kept).await?;
     if context.json {
         let by_host: std::collections::BTreeMap<_, _> = verdicts.iter().map(|(host, v)| (host, v)).collect();
         work::print(&(serde_json::to_string_pretty(&by_host).unwrap_or_default() + "\n"));

@@ -109,7 +109,8 @@ pub fn run(view: &View) -> String {
                 _ => Ok(super::outcome(outcome).to_owned()),
             };
             let mut case = case(&class(name), &step.0, result);
-            case.set_time(Duration::from_micros(*took_us));
+            let took_us = host.failed.get(step).map_or(*took_us, |failed| failed.took_us);
+            case.set_time(Duration::from_micros(took_us));
             suite.add_test_case(case);
         }
         for (word, fault) in [("its part of the run", &host.fault), ("is taken back", &host.stuck_fault)] {

@@ -122,7 +122,7 @@ fn a_run_log_on_a_full_disk_stops_the_run_loudly_and_loses_nothing() {
         let before = town.manifests(&hosts);
         on(&["status"]).expect(0);
         let (mut in_vain, mut in_the_middle) = (0, 0);
-        for kib in (0..).step_by(8) {
+        for kib in (0..).step_by(4) {
             assert!(kib < 4096, "it never has enough");
             leave(&disk, kib);
             let ran = on(&apply(&[]));
