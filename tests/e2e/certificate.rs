@@ -49,6 +49,7 @@ fn a_rollback_is_compared_with_the_manifest_and_public_tools_agree() {
     let log = town.weiche(&["--json", "log", "latest"]).expect(0).stdout;
     assert!(!log.contains("host_verified"), "{log}");
     let paper = town.weiche(&["paper", "hand-over", "latest"]).expect(0).stdout;
+    assert!(paper.contains("2 hosts were only simulated"), "{paper}");
     assert!(paper.contains("every host is new") && !paper.contains("differs from before"), "{paper}");
     let metrics = town.weiche(&["metrics"]).expect(0).stdout;
     assert!(!metrics.contains("weiche_hosts_different{"), "nothing was rolled back: {metrics}");

@@ -155,6 +155,8 @@ words! {
     not_measured: "not measured for", "nicht gemessen";
     still_away: "not seen back", "nicht zurück gesehen";
     seen_from: "seen from", "gesehen von";
+    simulated: "hosts were only simulated", "Rechner waren nur simuliert";
+    no_services_ahead: "No service is measured.", "Es wird kein Dienst gemessen.";
     no_services: "No services were measured.", "Es wurden keine Dienste gemessen.";
     more_gaps: "more", "weitere";
     certificate: "Certificate", "Bescheinigung";
