@@ -8,6 +8,8 @@ mod example;
 pub mod gantt;
 pub mod hand_over;
 pub mod people;
+pub mod probe;
+pub mod reason;
 pub mod render;
 pub mod run_sheet;
 pub mod sentence;

@@ -168,6 +168,9 @@ fn two_weekends_of_one_member_do_not_collide() {
     plan("two.json", "2199-11-09 08:00", 2);
     let shown = town.weiche(&["calendar"]).expect(0).stdout;
     assert!(shown.contains("Sat 2199-11-02 08:00") && shown.contains("Sat 2199-11-09 08:00"), "{shown}");
+    // A copy is the same work.
+    std::fs::copy(&first, town.fleet().join("plans/one-again.json")).unwrap();
+    assert_eq!(town.weiche(&["calendar"]).expect(0).stdout, shown);
     // What cannot be read hides nothing else.
     town.write("plans/bad.json", "{");
     let more = town.weiche(&["calendar"]).expect(1);

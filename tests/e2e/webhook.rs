@@ -193,6 +193,8 @@ fn a_controller_killed_after_any_event_loses_no_notice() {
     assert_eq!(accepted, all);
     assert!(receiver.got().iter().all(|got| proven(got, SECRET)), "{receiver:?}");
     assert_eq!(weiche(&town, &["outbox"]).expect(0).stdout, "Nothing waits.\n");
+    let unknown = weiche(&town, &["outbox", "forget", "nosuch"]).expect(1);
+    assert!(unknown.stderr.contains("nothing waits for `nosuch`"), "{unknown:?}");
 }
 
 #[test]

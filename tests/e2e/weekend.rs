@@ -59,7 +59,7 @@ fn who_is_waited_for_is_told_until_when() {
     let exported = town.weiche(&["history", "export"]).expect(0).stdout;
     assert!(!exported.contains("manual") && !exported.contains("frida"), "{exported}");
     let report = town.weiche(&["paper", "hand-over", "latest"]).expect(0).stdout;
-    assert!(report.contains("done by hand"), "{report}");
+    assert!(report.contains("done by hand (frida)"), "{report}");
     // What was done by hand is taken back by hand.
     town.weiche(&["rollback", "latest"]).expect(0);
     let report = town.weiche(&["paper", "hand-over", "latest"]).expect(0).stdout;

@@ -75,7 +75,7 @@ async fn plans(args: &Args, context: &Context, loaded: &Loaded, now: i64) -> Res
             (plan, start_ms)
         };
         let named = args.plans.iter().map(|path| Ok(begins(read::plan(path)?))).collect::<Result<_, Failure>>()?;
-        return Ok((named, true));
+        return Ok((once(named), true));
     }
     let (mut found, mut all_read) = (Vec::new(), true);
     let dir = loaded.dir().join(PLANS);
@@ -110,7 +110,14 @@ async fn plans(args: &Args, context: &Context, loaded: &Loaded, now: i64) -> Res
             }
         }
     }
-    Ok((found, all_read))
+    Ok((once(found), all_read))
+}
+
+/// A copy of a plan is the same work.
+fn once(mut plans: Vec<(Plan, i64)>) -> Vec<(Plan, i64)> {
+    let mut seen = BTreeSet::new();
+    plans.retain(|(plan, _)| seen.insert(plan.digest().to_string()));
+    plans
 }
 
 /// Two members' people of one name are two: whom only a member knows is named with it.

@@ -72,6 +72,9 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             store.delivered(first.n, now_ms()).await.map_err(failed)?;
             forgotten += 1;
         }
+        if forgotten == 0 {
+            return Err(Failure::new(format!("nothing waits for `{webhook}`")).hint("`weiche outbox` shows what waits"));
+        }
         work::print(&format!("{forgotten} notice(s) to {webhook} are forgotten.\n"));
         return Ok(Exit::Done);
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::{Context, expect, output, read, work};
+use crate::history::ByHand;
 use crate::input::load::Loaded;
 use crate::input::paper::Language;
 use crate::paper::people::People;
@@ -14,7 +15,7 @@ use crate::paper::when::When;
 use crate::paper::words::Words;
 use crate::paper::{Pen, gantt, hand_over, render, run_sheet};
 use crate::plan::Plan;
-use crate::store::Event;
+use crate::store::{Confirmed, Event};
 use crate::view::View;
 
 /// Make a paper: run sheet and summary of a saved plan, hand-over report of a run, Gantt view of either
@@ -54,10 +55,13 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     if args.text.is_some() && args.paper != Paper::Gantt {
         return Err(Failure::new("only the Gantt view is made as text"));
     }
+    if args.text.is_some() && context.json {
+        return Err(Failure::new("the Gantt view is made as text or as JSON").hint("leave `--text` or `--json` out"));
+    }
     let loaded = work::load_fleet(context)?;
-    let (plan, events) = read(&args, context, &loaded).await?;
+    let (plan, events, confirmed) = read(&args, context, &loaded).await?;
     let view = events.first().map(|first| View::of(&first.run, &events));
-    let paper = make(&args, context.json, &loaded, &plan, &events, view.as_ref())?;
+    let paper = make(&args, context.json, &loaded, &plan, (&events, &confirmed), view.as_ref())?;
     match &args.output {
         Some(path) => output::whole(path, &paper)?,
         None => work::print(&paper),
@@ -65,14 +69,15 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
-async fn read(args: &Args, context: &Context, loaded: &Loaded) -> Result<(Plan, Vec<Event>), Failure> {
+async fn read(args: &Args, context: &Context, loaded: &Loaded) -> Result<(Plan, Vec<Event>, Vec<Confirmed>), Failure> {
     if let Some(path) = &args.plan {
-        return Ok((read::plan(path)?, Vec::new()));
+        return Ok((read::plan(path)?, Vec::new(), Vec::new()));
     }
     let store = work::store(context, Some(loaded)).await?;
     let (run, plan) = work::find_run(store.as_ref(), args.run.as_deref().unwrap_or_default()).await?;
     let events = store.events(&run.id).await.map_err(|e| Failure::of("read the run log", &e))?;
-    Ok((plan, events))
+    let confirmed = store.confirmed(&run.id).await.map_err(|e| Failure::of("read the run log", &e))?;
+    Ok((plan, events, confirmed))
 }
 
 fn make(
@@ -80,7 +85,7 @@ fn make(
     json: bool,
     loaded: &Loaded,
     plan: &Plan,
-    events: &[Event],
+    (events, confirmed): (&[Event], &[Confirmed]),
     view: Option<&View>,
 ) -> Result<String, Failure> {
     let fleet = loaded.fleet();
@@ -102,7 +107,9 @@ fn make(
         Paper::Summary => write("summary", &sheet(), json, loaded, words),
         Paper::HandOver => {
             let view = view.ok_or_else(|| Failure::new("a hand-over report is of a run that has begun"))?;
-            write("hand-over", &hand_over::of(plan, &forecast, events, view, pen), json, loaded, words)
+            let by_hand = confirmed.iter().map(|c| ByHand { step: &c.step, by: &c.by, at_ms: c.at_ms });
+            let by_hand: Vec<ByHand<'_>> = by_hand.collect();
+            write("hand-over", &hand_over::of(plan, &forecast, (events, &by_hand), view, pen), json, loaded, words)
         }
         Paper::Gantt => {
             let chart = gantt::chart(&forecast, events, view);

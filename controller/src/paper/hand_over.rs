@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use weiche_agent::protocol::{Manifest, StepOutcome};
+use weiche_agent::protocol::{Manifest, StepId, StepOutcome};
 
-use super::{Pen, members, sentence};
+use super::{Pen, members, reason, sentence};
 use crate::forecast::{Forecast, actual};
+use crate::history::ByHand;
 use crate::input::target::HostName;
 use crate::plan::Plan;
 use crate::plan::procedure::Action;
@@ -143,16 +144,22 @@ pub struct StepRow {
     pub step: String,
     /// In words.
     pub what: String,
-    /// What came of it.
-    pub outcome: &'static str,
-    /// How long it took.
+    /// What came of it, and who did it if a person did.
+    pub outcome: String,
+    /// How long it took; of what a person did, since it was waited for.
     pub took: String,
     /// How long it takes usually, and at most.
     pub expected: String,
 }
 
 /// Makes a hand-over report.
-pub fn of(plan: &Plan, forecast: &Forecast, events: &[Event], view: &View, pen: Pen<'_>) -> HandOver {
+pub fn of(
+    plan: &Plan,
+    forecast: &Forecast,
+    (events, by_hand): (&[Event], &[ByHand<'_>]),
+    view: &View,
+    pen: Pen<'_>,
+) -> HandOver {
     let (words, when) = (pen.words, pen.when);
     let hosts = plan.hosts();
     let nothing = Host::default();
@@ -174,7 +181,7 @@ pub fn of(plan: &Plan, forecast: &Forecast, events: &[Event], view: &View, pen: 
             State::New | State::Forward(_) | State::Backward => words.outcome_open,
         },
         over: matches!(view.state, State::Ended(_)),
-        reason: view.reason.clone().or_else(|| view.halted.clone()),
+        reason: view.reason.as_ref().or(view.halted.as_ref()).map(|text| reason::of(text, when.language)),
         started: when.full(view.started_ms),
         ended: when.full(view.last_ms),
         hosts: hosts.iter().map(|host| host_row(plan, view, host, seen(host), pen)).collect(),
@@ -184,7 +191,7 @@ pub fn of(plan: &Plan, forecast: &Forecast, events: &[Event], view: &View, pen: 
         against: against(forecast, events, pen),
         decisions: events.iter().filter_map(|event| decision(event, pen)).collect(),
         open: open(plan, view, pen),
-        steps: steps(plan, forecast, view, pen),
+        steps: steps(plan, forecast, (events, by_hand), view, pen),
     }
 }
 
@@ -234,7 +241,8 @@ fn not_done(plan: &Plan, events: &[Event], view: &View, pen: Pen<'_>) -> Vec<Not
             Some(StepOutcome::Failed(fault) | StepOutcome::UndoFailed(fault)) => fault.to_string(),
             Some(StepOutcome::Undone | StepOutcome::UndoneDrifted { .. }) => {
                 let own = || seen.and_then(|seen| seen.fault.as_ref()).map(ToString::to_string);
-                let reason = view.reason.clone().or_else(own).map(|reason| format!(": {reason}")).unwrap_or_default();
+                let reason = view.reason.as_ref().map(|text| reason::of(text, pen.when.language));
+                let reason = reason.or_else(own).map(|reason| format!(": {reason}")).unwrap_or_default();
                 format!("{}{reason}", pen.words.taken_back)
             }
             Some(_) => continue,
@@ -339,7 +347,9 @@ fn decision(event: &Event, pen: Pen<'_>) -> Option<String> {
         Happening::Aborted { by, leave: true } => format!("{} ({by})", words.left_as_is),
         Happening::Continued { by } => format!("{} ({by})", words.continued),
         Happening::HostSettled { host, how, by, reason } => format!("{host}: {how} ({by}): {reason}"),
-        Happening::RollbackStarted { reason, .. } => format!("{}: {reason}", words.turned_back),
+        Happening::RollbackStarted { reason, .. } => {
+            format!("{}: {}", words.turned_back, reason::of(reason, pen.when.language))
+        }
         _ => return None,
     };
     Some(format!("{}  {text}", pen.when.full(event.at_ms)))
@@ -390,7 +400,22 @@ fn is_done(outcome: &StepOutcome) -> bool {
     matches!(outcome, StepOutcome::Changed | StepOutcome::Unchanged | StepOutcome::AlreadyDone)
 }
 
-fn steps(plan: &Plan, forecast: &Forecast, view: &View, pen: Pen<'_>) -> Vec<StepRow> {
+fn steps(
+    plan: &Plan,
+    forecast: &Forecast,
+    (events, by_hand): (&[Event], &[ByHand<'_>]),
+    view: &View,
+    pen: Pen<'_>,
+) -> Vec<StepRow> {
+    let waited = |host: &HostName, id: &StepId| {
+        let since = events.iter().filter_map(|event| match &event.what {
+            Happening::HostWaits { host: of, step, .. } if of == host && step == id => Some(event.at_ms),
+            _ => None,
+        });
+        let done = by_hand.iter().find(|done| done.step == format!("{host}:{id}"))?;
+        let ms = since.min().map_or(0, |since_ms| done.at_ms - since_ms);
+        Some((done.by, u64::try_from(ms).unwrap_or(0)))
+    };
     let expected: BTreeMap<_, _> = forecast
         .stages
         .iter()
@@ -403,20 +428,25 @@ fn steps(plan: &Plan, forecast: &Forecast, view: &View, pen: Pen<'_>) -> Vec<Ste
         let Some((id, outcome, took_us)) = seen else { continue };
         let failed = view.hosts.get(host).and_then(|seen| seen.failed.get(id));
         let expected = expected.get(&(host, id));
+        let person = if matches!(step.action, Action::Manual(_)) { waited(host, id) } else { None };
+        let took_ms = person.map_or(failed.map_or(*took_us, |failed| failed.took_us) / 1000, |(_, ms)| ms);
         rows.push(StepRow {
             host: host.0.clone(),
             step: id.0.clone(),
             what: sentence::of(step, pen.when.language),
             outcome: match outcome {
-                of if is_done(of) && matches!(step.action, Action::Manual(_)) => pen.words.by_hand,
-                _ if failed.is_some() => pen.words.failed,
-                StepOutcome::Changed | StepOutcome::AlreadyDone => pen.words.changed,
-                StepOutcome::Unchanged => pen.words.as_wanted,
-                StepOutcome::Undone | StepOutcome::UndoneDrifted { .. } => pen.words.taken_back,
-                StepOutcome::Failed(_) | StepOutcome::UndoFailed(_) => pen.words.failed,
-                StepOutcome::Note(_) => "",
+                of if is_done(of) && matches!(step.action, Action::Manual(_)) => match person {
+                    Some((by, _)) => format!("{} ({by})", pen.words.by_hand),
+                    None => pen.words.by_hand.to_owned(),
+                },
+                _ if failed.is_some() => pen.words.failed.to_owned(),
+                StepOutcome::Changed | StepOutcome::AlreadyDone => pen.words.changed.to_owned(),
+                StepOutcome::Unchanged => pen.words.as_wanted.to_owned(),
+                StepOutcome::Undone | StepOutcome::UndoneDrifted { .. } => pen.words.taken_back.to_owned(),
+                StepOutcome::Failed(_) | StepOutcome::UndoFailed(_) => pen.words.failed.to_owned(),
+                StepOutcome::Note(_) => String::new(),
             },
-            took: pen.when.measured(failed.map_or(*took_us, |failed| failed.took_us) / 1000),
+            took: pen.when.measured(took_ms),
             expected: expected
                 .map(|step| format!("{} ({})", pen.when.span(step.usual_ms), pen.when.span(step.bound_ms)))
                 .unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! What a step does, in words: a sentence for each kind of step, in each language.
 
+use super::probe;
 use crate::input::paper::Language;
 use crate::input::scalar::Period;
 use crate::plan::Step;
@@ -111,9 +112,9 @@ pub fn of(step: &Step, language: Language) -> String {
         Action::Check(check) if check.waits => {
             let text = pick(["Wait, {within} at most, until: {}", "Warten, höchstens {within}, bis: {}"]);
             let within = Period(check.within).to_string();
-            text.replacen("{within}", &within, 1).replacen("{}", &check.probe.to_string(), 1)
+            text.replacen("{within}", &within, 1).replacen("{}", &probe::of(&check.probe, language), 1)
         }
-        Action::Check(check) => pick(["Check: {}", "Prüfen: {}"]).replacen("{}", &check.probe.to_string(), 1),
+        Action::Check(check) => pick(["Check: {}", "Prüfen: {}"]).replacen("{}", &probe::of(&check.probe, language), 1),
         Action::Manual(manual) => format!("{} {}", pick(["BY HAND:", "VON HAND:"]), manual.text),
         Action::Reboot(reboot) => {
             let text = pick(["Restart the host", "Rechner neu starten"]);

@@ -40,7 +40,7 @@ fn made(scene: &Scene, language: Language) -> Made {
     let view = View::of(&scene.events[0].run, &scene.events);
     let own = BTreeMap::new();
     let sheet = run_sheet::of(&scene.plan, &scene.forecast, pen);
-    let report = hand_over::of(&scene.plan, &scene.forecast, &scene.events, &view, pen);
+    let report = hand_over::of(&scene.plan, &scene.forecast, (&scene.events, &[]), &view, pen);
     let chart = gantt::chart(&scene.forecast, &scene.events, Some(&view));
     Made {
         run_sheet: render::html("run-sheet", &sheet, pen.words, &own).unwrap(),
