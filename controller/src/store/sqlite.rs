@@ -79,8 +79,10 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(10));
-        // One connection: one writer, and every read sees what was written.
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
+        // One connection: one writer, and every read sees what was written. It is never too old; without these limits
+        // there is no task that looks for such, which in rare cases spins for ever (sqlx issue 3645) and would hang us.
+        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+        let pool = pool.connect_with(options).await;
         let store = SqliteStore { pool: pool.map_err(|source| database(&place, source))?, place };
         let found: i64 = sqlx::query("pragma user_version")
             .fetch_one(&store.pool)
@@ -94,6 +96,13 @@ impl SqliteStore {
             sqlx::raw_sql(SCHEMA).execute(&store.pool).await.map_err(|e| store.fault(e))?;
         }
         Ok(store)
+    }
+
+    /// After what time a connection is too old, idle or at all.
+    #[cfg(test)]
+    pub(super) fn aging(&self) -> [Option<Duration>; 2] {
+        let options = self.pool.options();
+        [options.get_idle_timeout(), options.get_max_lifetime()]
     }
 
     /// As an earlier weiche left it.
