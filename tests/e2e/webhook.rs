@@ -144,7 +144,7 @@ pub(crate) const SECRET: &str = "of the whole town";
 
 /// `weiche` that knows the receiver's secret.
 pub(crate) fn weiche(town: &Town, arguments: &[&str]) -> weiche_tests::town::Ran {
-    weiche_tests::town::ran(town.command(arguments).env("OPS_SECRET", SECRET).output().expect("run weiche"))
+    weiche_tests::town::ended(town.command(arguments).env("OPS_SECRET", SECRET))
 }
 
 /// The keys of what the run log says that webhooks are told.
@@ -208,7 +208,7 @@ fn a_receiver_that_works_has_everything_when_the_run_is_over_and_a_secret_is_ask
     receiver.start(&[]);
     told(&town, &receiver);
     let apply = ["apply", "motd", "on=rathaus/fs", "--yes"];
-    let without = weiche_tests::town::ran(town.command(&apply).env_remove("OPS_SECRET").output().expect("run weiche"));
+    let without = weiche_tests::town::ended(town.command(&apply).env_remove("OPS_SECRET"));
     let without = without.expect(1);
     assert!(without.stderr.contains("OPS_SECRET") && without.stderr.contains("webhook `ops`"), "{without:?}");
     assert!(weiche(&town, &["status"]).expect(0).stdout.lines().count() < 2, "a run was begun");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output};
 
 use crate::lab::{Lab, LabHost};
-use crate::town::{Ran, ran, weiche};
+use crate::town::{Ran, ended, ran, weiche};
 use crate::until;
 
 /// A fleet directory for the hosts of a lab.
@@ -50,7 +50,7 @@ impl<'a> Fleet<'a> {
 
     /// Runs `weiche` on it, to its end.
     pub fn weiche(&self, arguments: &[&str]) -> Ran {
-        shown(arguments, ran(self.command(arguments).output().expect("run weiche")))
+        shown(arguments, ended(&mut self.command(arguments)))
     }
 
     /// Starts it, so that a test can come in between.

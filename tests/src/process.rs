@@ -3,6 +3,10 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{io, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -11,6 +15,30 @@ pub(crate) fn kill(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, Signal::KILL);
     }
+}
+
+/// Runs a program to its end, or kills it after so long: one that hangs is a failure that says so, and no test run that
+/// never ends.
+pub(crate) fn bounded(command: &mut Command, limit: Duration) -> io::Result<Output> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let pid = child.id();
+    let (ended, end) = mpsc::channel::<()>();
+    let watch = thread::spawn(move || {
+        let hangs = end.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout);
+        if hangs {
+            kill(pid);
+        }
+        hangs
+    });
+    let output = child.wait_with_output();
+    drop(ended);
+    let hangs = watch.join().unwrap_or(false);
+    output.map(|mut output| {
+        if hangs {
+            output.stderr.extend(format!("\nit had not ended after {limit:?}, and was killed\n").into_bytes());
+        }
+        output
+    })
 }
 
 /// Stops one process, or lets it go on.
@@ -82,4 +110,18 @@ fn stat(pid: u32) -> Option<(String, String, u32)> {
     let mut fields = rest.split_whitespace();
     let state = fields.next()?.to_owned();
     Some((name.to_owned(), state, fields.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hangs_is_killed_and_says_so() {
+        let output = bounded(Command::new("sleep").arg("600"), Duration::from_millis(20)).unwrap();
+        assert!(!output.status.success());
+        assert!(String::from_utf8_lossy(&output.stderr).contains("had not ended after 20ms"), "{output:?}");
+        let output = bounded(Command::new("echo").arg("here"), Duration::from_mins(1)).unwrap();
+        assert!(output.status.success() && output.stdout == b"here\n" && output.stderr.is_empty(), "{output:?}");
+    }
 }

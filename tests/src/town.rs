@@ -6,7 +6,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
+use crate::process;
 use crate::sshd::{Sshd, SshdOptions};
 
 /// A fleet with its hosts.
@@ -119,7 +121,7 @@ impl Town {
     /// # Panics
     /// If it cannot be started.
     pub fn weiche(&self, arguments: &[&str]) -> Ran {
-        ran(self.command(arguments).output().expect("run weiche"))
+        ended(&mut self.command(arguments))
     }
 
     /// `weiche` on this fleet, not started.
@@ -170,6 +172,17 @@ pub fn weiche() -> PathBuf {
     let exe = std::env::current_exe().expect("our own path");
     let found = exe.ancestors().skip(1).take(2).map(|dir| dir.join("weiche")).find(|path| path.is_file());
     found.expect("there is no `weiche` beside the tests: run `cargo build --workspace` first")
+}
+
+/// No command of a test takes as long.
+const LIMIT: Duration = Duration::from_mins(10);
+
+/// Runs a command to its end.
+///
+/// # Panics
+/// If it cannot be started.
+pub fn ended(command: &mut Command) -> Ran {
+    ran(process::bounded(command, LIMIT).expect("run weiche"))
 }
 
 /// Reads a command's output.
