@@ -8,6 +8,8 @@ use weiche_agent::digest::Digest;
 use weiche_agent::protocol::{Fault, Manifest, RunId, StepId, StepOutcome};
 
 use crate::input::target::HostName;
+use crate::plan::Plan;
+use crate::plan::procedure::Action;
 use crate::rollout::meter::{Blank, Gap, Measure};
 use crate::rollout::reckoning::Reckoning;
 use crate::rollout::{Happening, Outcome, Verdict};
@@ -96,6 +98,9 @@ pub struct Host {
     pub waits: Option<(StepId, String)>,
     /// Why the host's part failed.
     pub fault: Option<Fault>,
+    /// The stage of which that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_in: Option<String>,
     /// Steps that could not be taken back.
     pub stuck: Vec<StepId>,
     /// Why the host could not be taken back.
@@ -160,6 +165,22 @@ impl View {
         view
     }
 
+    /// Of looks, and of what was lost, no step tells: then the first one without an outcome is the one that failed.
+    pub fn untold<'a>(&'a self, plan: &'a Plan) -> BTreeMap<&'a HostName, &'a StepId> {
+        let mut found = BTreeMap::new();
+        for (stage, host, step) in plan.steps() {
+            let Some(seen) = self.hosts.get(host) else { continue };
+            let id = step.action.id();
+            // What stays as it is was done by nobody.
+            let acts = step.outlook.changes || !matches!(step.action, Action::Resource(_) | Action::Transfer(_));
+            let untold = acts && !seen.done.iter().any(|done| done == stage) && !seen.tells_of(id);
+            if untold && seen.fault.is_some() && seen.failed.is_empty() && seen.failed_in.as_deref() == Some(stage) {
+                found.entry(host).or_insert(id);
+            }
+        }
+        found
+    }
+
     /// Takes the next event; one that was taken before changes nothing.
     pub fn take(&mut self, event: &Event) {
         if event.seq <= self.last_seq {
@@ -221,9 +242,10 @@ impl View {
                 host.offline = None;
                 host.done.push(stage.clone());
             }
-            Happening::HostFailed { host, fault, .. } => {
+            Happening::HostFailed { host, stage, fault, .. } => {
                 let host = self.host(host);
                 host.offline = None;
+                host.failed_in = Some(stage.clone());
                 host.fault = Some(fault.clone());
             }
             Happening::HostWaits { host, step, text, .. } => {
@@ -282,13 +304,18 @@ impl View {
 }
 
 impl Host {
+    /// Whether a step has an outcome.
+    fn tells_of(&self, step: &StepId) -> bool {
+        self.steps.iter().any(|(id, ..)| id == step)
+    }
+
     fn step(&mut self, event: &weiche_agent::protocol::StepEvent) {
         // What a step says on its way is no outcome.
         if matches!(event.what, StepOutcome::Note(_)) {
             return;
         }
         // What a resumed session finds done was counted when it was done.
-        if event.what == StepOutcome::AlreadyDone && self.steps.iter().any(|(id, ..)| *id == event.step) {
+        if event.what == StepOutcome::AlreadyDone && self.tells_of(&event.step) {
             return;
         }
         match &event.what {

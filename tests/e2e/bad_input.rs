@@ -166,6 +166,10 @@ fn an_undo_that_fails_is_stuck_and_a_later_rollback_mends_it() {
     assert!(status.stdout.contains("STUCK") && status.stdout.contains("weiche rollback"), "{}", status.stdout);
     let stuck = town.weiche(&["stuck", "latest"]).expect(4).stdout;
     assert!(stuck.contains("rathaus/a") && stuck.contains("motd"), "{stuck}");
+    // What is to be typed can be typed as it stands there.
+    let hint = |run: &str| format!("`weiche rollback {run} --take-back-anyway`");
+    let line = stuck.split(&hint("")[..17]).nth(1).and_then(|rest| rest.split_whitespace().next()).expect("a hint");
+    assert!(stuck.contains(&hint(line)) && line != "RUN" && line.len() > 8, "{stuck}");
     let json = town.weiche(&["--json", "stuck", "latest"]).expect(4).stdout;
     crate::ci::valid(&town, "stuck", &[serde_json::from_str(&json).unwrap()]);
     assert!(motd.join("users-data").exists(), "nothing of the users' is lost");

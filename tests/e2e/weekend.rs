@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 use weiche_tests::receiver::Receiver;
 use weiche_tests::sshd::Sshd;
-use weiche_tests::town::{Town, ran};
+use weiche_tests::town::{Town, ended};
 
 use crate::ci::valid;
 use crate::webhook::{SECRET, told, weiche};
@@ -101,7 +101,7 @@ fn at_the_point_of_decision_a_clear_question_is_asked_and_its_answer_works() {
     let mut answer = town.command(&answer);
     // A pipeline may have no name: it is somebody all the same.
     let nameless = ["WEICHE_AS", "USER", "LOGNAME"].iter().fold(&mut answer, |answer, name| answer.env_remove(name));
-    let back = ran(nameless.env("OPS_SECRET", SECRET).output().expect("run weiche")).expect(3);
+    let back = ended(nameless.env("OPS_SECRET", SECRET)).expect(3);
     assert!(back.stderr.contains("aborted by uid "), "{back:?}");
     assert_eq!(town.manifest("fs"), before);
 }
@@ -143,4 +143,21 @@ fn the_look_that_failed_is_named_and_what_came_behind_it_was_not_begun() {
     assert!(why("127.0.0.1:1").starts_with("failed: "), "{json}");
     assert!(why("one.conf").contains("taken back"), "{json}");
     assert_eq!([why("two.conf"), why("three.conf")], ["not begun", "not begun"]);
+    let xml = town.weiche(&["report", "latest", "--format", "junit"]).expect(0).stdout;
+    let case = xml.split_once("name=\"one.2\"").unwrap_or_else(|| panic!("no case of its own: {xml}")).1;
+    assert!(case.split_once('>').is_some_and(|(_, rest)| rest.trim_start().starts_with("<failure")), "{xml}");
+}
+
+#[test]
+fn what_would_not_be_heeded_is_refused() {
+    let town = Town::new(&["fs"]);
+    for (asked, said) in [
+        (&["--json", "metrics"] as &[&str], "as Prometheus reads them"),
+        (&["--json", "report", "latest", "--format", "junit"], "a report has one form"),
+        (&["paper", "gantt", "latest", "--start", "20:00"], "a run has begun when it did"),
+        (&["--json", "paper", "gantt", "latest", "--text", "80"], "as text or as JSON"),
+    ] {
+        let refused = town.weiche(asked).expect(1).stderr;
+        assert!(refused.contains(said) && refused.contains("hint"), "{asked:?}: {refused}");
+    }
 }

@@ -25,16 +25,17 @@ pub(super) struct Drifted<'j> {
 
 impl Drifted<'_> {
     /// Why its undo stops here.
-    pub(super) fn fault(&self) -> Fault {
-        fault(self.kind, &self.journalled.step)
+    pub(super) fn fault(&self, run: &RunId) -> Fault {
+        fault(self.kind, &self.journalled.step, run)
     }
 }
 
 /// Why the undo of a step stops: someone must decide.
-pub(super) fn fault(kind: &dyn Kind, step: &Step) -> Fault {
+pub(super) fn fault(kind: &dyn Kind, step: &Step, run: &RunId) -> Fault {
     let message = format!("{} {} was changed since this run wrote it", kind.name(), kind.title(&step.spec));
-    Fault::new(FaultCode::Drifted, message)
-        .hint("look at it; `weiche rollback RUN --take-back-anyway` keeps a copy of what is there and goes on")
+    let hint =
+        format!("look at it; `weiche rollback {run} --take-back-anyway` keeps a copy of what is there and goes on");
+    Fault::new(FaultCode::Drifted, message).hint(hint)
 }
 
 /// What others have changed of what the runs in the state directory have made: of each resource, what the newest run

@@ -70,10 +70,11 @@ fn some(
     let open: Vec<&Journalled> = open(stage, journal).collect();
     let ids: Vec<StepId> = open.iter().map(|s| s.step.id.clone()).filter(among).collect();
     if !over_drift {
+        let run = journal.run().clone();
         let drifted = drift::among(&open, host)?;
         if !drifted.is_empty() {
             for drift in drifted {
-                let what = StepOutcome::UndoFailed(drift.fault());
+                let what = StepOutcome::UndoFailed(drift.fault(&run));
                 report(StepEvent { step: drift.step, what, took_us: 0 });
             }
             return Ok(ids);
@@ -219,7 +220,7 @@ fn one(
     };
     let ours = untouched || kind.same(spec, &known.before, &now)?;
     if !ours && done && !way.over_drift {
-        return Err(drift::fault(kind, &known.step));
+        return Err(drift::fault(kind, &known.step, journal.run()));
     }
     if known.after.as_ref().is_some_and(|after| *after != now) {
         // Someone changed it after we were done, or an earlier undo stopped half-way: what is there is kept before it

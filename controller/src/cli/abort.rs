@@ -20,7 +20,9 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let (by, leave) = (context.who.clone(), args.leave);
     let decision = |_: &_, view: &View| match &view.state {
-        State::Ended(_) => Err(Failure::new("the run has ended").hint("take it back with: weiche rollback RUN")),
+        State::Ended(_) => {
+            Err(Failure::new("the run has ended").hint(format!("take it back with: weiche rollback {}", view.run)))
+        }
         _ => Ok(vec![Happening::Aborted { by, leave }]),
     };
     work::decide(context, &args.run, decision, Some(&args.rehearse)).await

@@ -32,6 +32,11 @@ pub(super) struct When {
 }
 
 impl When {
+    /// Whether something was asked for.
+    pub(super) fn given(&self) -> bool {
+        self.start.is_some() || self.technicians.is_some()
+    }
+
     /// How a plan is to be forecast: what was asked for, else what the plan says.
     pub(super) fn options(
         &self,

@@ -15,6 +15,9 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    if context.json {
+        return Err(Failure::new("metrics are told as Prometheus reads them").hint("as JSON: `weiche status --json`"));
+    }
     let store = work::store(context, None).await?;
     let read = |e| Failure::of("read the run log", &e);
     let mut views = Vec::new();

@@ -58,6 +58,10 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     if args.text.is_some() && context.json {
         return Err(Failure::new("the Gantt view is made as text or as JSON").hint("leave `--text` or `--json` out"));
     }
+    if args.plan.is_none() && args.start.given() {
+        return Err(Failure::new("a run has begun when it did, with whom it did")
+            .hint("`--start` and `--technicians` are for a saved plan: `--plan FILE`"));
+    }
     let loaded = work::load_fleet(context)?;
     let (plan, events, confirmed) = read(&args, context, &loaded).await?;
     let view = events.first().map(|first| View::of(&first.run, &events));

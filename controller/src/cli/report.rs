@@ -25,13 +25,16 @@ enum Format {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    if context.json && !matches!(args.format, Format::Json) {
+        return Err(Failure::new("a report has one form").hint("leave `--json` or `--format` out"));
+    }
     let store = work::store(context, None).await?;
     let (run, plan) = work::find_run(store.as_ref(), &args.run).await?;
     let events = store.events(&run.id).await.map_err(|e| Failure::of("read the run log", &e))?;
     let view = View::of(&run.id, &events);
     let text = match args.format {
         Format::Json => crate::show::report::json(&plan, &events),
-        Format::Junit => crate::show::junit::run(&view),
+        Format::Junit => crate::show::junit::run(&plan, &view),
         Format::Markdown => crate::show::markdown::run(&view),
     };
     match args.output {

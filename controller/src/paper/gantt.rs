@@ -151,7 +151,7 @@ fn line<'a>(lines: &'a mut Vec<Line>, label: &str) -> &'a mut Line {
 const MINUTE: i64 = 60_000;
 
 /// Distances of marks on the axis, in minutes.
-const STEPS: [i64; 10] = [5, 15, 30, 60, 120, 180, 360, 720, 1440, 10_080];
+const STEPS: [i64; 12] = [1, 2, 5, 15, 30, 60, 120, 180, 360, 720, 1440, 10_080];
 
 impl Chart {
     /// Instants for the axis, `most` at most.
@@ -214,14 +214,15 @@ impl Chart {
     pub fn svg(&self, when: &When) -> String {
         const LEFT: f64 = 190.0;
         const WIDE: f64 = 1000.0;
-        const TOP: f64 = 56.0;
         const HIGH: f64 = 26.0;
-        let bottom = TOP + HIGH * precise(self.lines.len() as i64);
         let x = |at_ms: i64| {
             let along =
                 precise(at_ms.clamp(self.from_ms, self.to_ms) - self.from_ms) / precise(self.to_ms - self.from_ms);
             LEFT + along * (WIDE - LEFT - 10.0)
         };
+        let (marks, rows) = marks(&self.stages, x, WIDE);
+        let top = ROW * precise(rows.max(2)) + 28.0;
+        let bottom = top + HIGH * precise(self.lines.len() as i64);
         let mut out = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDE} {}\" font-family=\"sans-serif\" font-size=\"12\">\n\
              <defs><pattern id=\"hatch\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
@@ -242,16 +243,16 @@ impl Chart {
         windows.sort_by_key(|window| window.start_ms);
         for window in &windows {
             if window.start_ms > open_from {
-                rect(open_from, window.start_ms, TOP, bottom - TOP, "fill=\"url(#hatch)\"");
+                rect(open_from, window.start_ms, top, bottom - top, "fill=\"url(#hatch)\"");
             }
-            rect(window.close_ms, window.end_ms, TOP, bottom - TOP, "fill=\"url(#hatch)\" stroke=\"#000\"");
+            rect(window.close_ms, window.end_ms, top, bottom - top, "fill=\"url(#hatch)\" stroke=\"#000\"");
             open_from = open_from.max(window.end_ms);
         }
         if !windows.is_empty() && open_from < self.to_ms {
-            rect(open_from, self.to_ms, TOP, bottom - TOP, "fill=\"url(#hatch)\"");
+            rect(open_from, self.to_ms, top, bottom - top, "fill=\"url(#hatch)\"");
         }
         for (n, line) in (0i64..).zip(&self.lines) {
-            let y = TOP + HIGH * precise(n);
+            let y = top + HIGH * precise(n);
             for (from, usual, latest) in &line.planned {
                 rect(*usual, *latest, y + 4.0, 9.0, "fill=\"#fff\" stroke=\"#000\" stroke-dasharray=\"2 2\"");
                 rect(*from, *usual, y + 4.0, 9.0, "fill=\"#fff\" stroke=\"#000\" stroke-width=\"1.5\"");
@@ -262,27 +263,17 @@ impl Chart {
             }
             line.gaps.iter().for_each(|(from, to)| rect(*from, *to, y + 4.0, 18.0, "fill=\"#000\""));
         }
-        for (n, (name, from, to)) in self.stages.iter().enumerate() {
-            let y = if n % 2 == 0 { 12.0 } else { 26.0 };
+        for Mark { name, from, to, row, before } in marks {
+            let y = ROW * precise(row) + 12.0;
             let _ = writeln!(
                 out,
-                "<path d=\"M{:.1} {:.1}V{bottom:.1}\" stroke=\"#000\" stroke-width=\"1.2\"/>",
-                x(*from),
+                "<path d=\"M{from:.1} {:.1}V{bottom:.1}\" stroke=\"#000\" stroke-width=\"1.2\"/>",
                 y - 8.0
             );
-            let _ = writeln!(
-                out,
-                "<text x=\"{:.1}\" y=\"{y}\" font-weight=\"bold\">{}</text>",
-                x(*from) + 3.0,
-                escaped(name)
-            );
-            let _ = writeln!(
-                out,
-                "<path d=\"M{:.1} {:.1}H{:.1}\" stroke=\"#000\" stroke-width=\"2\"/>",
-                x(*from),
-                y + 3.0,
-                x(*to)
-            );
+            let (at, anchor) = if before { (from - 3.0, " text-anchor=\"end\"") } else { (from + 3.0, "") };
+            let name = escaped(name);
+            let _ = writeln!(out, "<text x=\"{at:.1}\" y=\"{y}\"{anchor} font-weight=\"bold\">{name}</text>");
+            let _ = writeln!(out, "<path d=\"M{from:.1} {:.1}H{to:.1}\" stroke=\"#000\" stroke-width=\"2\"/>", y + 3.0);
         }
         for (n, at) in self.ticks(9).into_iter().enumerate() {
             let y = if n % 2 == 0 { bottom + 11.0 } else { bottom + 21.0 };
@@ -290,7 +281,7 @@ impl Chart {
             let anchor = if x(at) > WIDE - 60.0 { "end" } else { "middle" };
             let _ = writeln!(
                 out,
-                "<path d=\"M{0:.1} {TOP}V{bottom:.1}\" stroke=\"#aaa\" stroke-dasharray=\"1 3\"/>",
+                "<path d=\"M{0:.1} {top}V{bottom:.1}\" stroke=\"#aaa\" stroke-dasharray=\"1 3\"/>",
                 x(at)
             );
             let _ = writeln!(
@@ -301,7 +292,7 @@ impl Chart {
             );
         }
         for (n, line) in (0i64..).zip(&self.lines) {
-            let y = TOP + HIGH * precise(n);
+            let y = top + HIGH * precise(n);
             let label: String = if line.label.chars().count() > 27 {
                 line.label.chars().take(26).chain(['…']).collect()
             } else {
@@ -314,6 +305,44 @@ impl Chart {
     }
 }
 
+/// Height of a row of names above the picture.
+const ROW: f64 = 14.0;
+
+/// A stage above the picture.
+struct Mark<'a> {
+    name: &'a str,
+    from: f64,
+    to: f64,
+    row: i64,
+    /// There is no room for its name behind its beginning.
+    before: bool,
+}
+
+/// Each in the first row in which it overprints no other; and the number of rows.
+fn marks(stages: &[(String, i64, i64)], x: impl Fn(i64) -> f64, wide: f64) -> (Vec<Mark<'_>>, i64) {
+    // Up to where a row is taken.
+    let mut taken: Vec<f64> = Vec::new();
+    let mut found = Vec::new();
+    let mut sorted: Vec<&(String, i64, i64)> = stages.iter().collect();
+    sorted.sort_by_key(|(_, from, _)| *from);
+    for (name, from, to) in sorted {
+        let (from, to) = (x(*from), x(*to));
+        // Of bold letters few are wider than this.
+        let long = precise(name.chars().count() as i64) * 8.0 + 6.0;
+        let before = from + long > wide;
+        let (left, right) = if before { (from - long, to) } else { (from, to.max(from + long)) };
+        let row = taken.iter().position(|end| *end <= left).unwrap_or(taken.len());
+        if row == taken.len() {
+            taken.push(right);
+        } else {
+            taken[row] = right;
+        }
+        found.push(Mark { name, from, to, row: row as i64, before });
+    }
+    let rows = taken.len() as i64;
+    (found, rows)
+}
+
 /// Of lengths in a picture: below 2^53 nothing is lost.
 #[expect(clippy::cast_precision_loss, reason = "a picture")]
 fn precise(n: i64) -> f64 {
@@ -322,4 +351,47 @@ fn precise(n: i64) -> f64 {
 
 fn escaped(text: &str) -> String {
     handlebars::html_escape(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From a millisecond to a unit of the picture.
+    fn place(at_ms: i64) -> f64 {
+        190.0 + precise(at_ms)
+    }
+
+    #[test]
+    fn names_of_stages_overprint_no_other() {
+        // A short night in a long window, and one that begins at the right edge.
+        let stages: Vec<(String, i64, i64)> =
+            [("prepare", 0, 2), ("presync", 2, 5), ("cutover", 5, 9), ("soak", 400, 500)]
+                .into_iter()
+                .chain([("retire-the-old-server", 790, 800)])
+                .map(|(name, from, to)| (name.to_owned(), from, to))
+                .collect();
+        let (marks, rows) = marks(&stages, place, 1000.0);
+        assert_eq!(rows, 3, "the last two have room in the first row");
+        let extent = |mark: &Mark<'_>| {
+            let long = precise(mark.name.len() as i64) * 8.0;
+            if mark.before { (mark.from - long, mark.to) } else { (mark.from, mark.to.max(mark.from + long)) }
+        };
+        for (n, one) in marks.iter().enumerate() {
+            let (left, right) = extent(one);
+            assert!(left >= 0.0 && right <= 1000.0, "{} leaves the picture", one.name);
+            for other in marks[n + 1..].iter().filter(|other| other.row == one.row) {
+                assert!(extent(other).0 >= right, "{} and {}", one.name, other.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_run_has_marks_on_its_axis() {
+        let chart = |to_ms| Chart { from_ms: 1, to_ms, stages: Vec::new(), windows: Vec::new(), lines: Vec::new() };
+        for minutes in [2, 3, 7, 20, 600, 20_000] {
+            let ticks = chart(minutes * MINUTE).ticks(8);
+            assert!((1..=8).contains(&ticks.len()), "{minutes} min: {ticks:?}");
+        }
+    }
 }

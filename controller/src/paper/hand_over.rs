@@ -1,6 +1,6 @@
 //! The hand-over report: what a run did, what not and why, and what is still open.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -185,7 +185,7 @@ pub fn of(
         started: when.full(view.started_ms),
         ended: when.full(view.last_ms),
         hosts: hosts.iter().map(|host| host_row(plan, view, host, seen(host), pen)).collect(),
-        not_done: not_done(plan, events, view, pen),
+        not_done: not_done(plan, view, pen),
         services: downtimes(view, pen),
         certificate: hosts.iter().map(|host| compared(host, seen(host), pen)).collect(),
         against: against(forecast, events, pen),
@@ -214,24 +214,12 @@ fn host_row(plan: &Plan, view: &View, host: &HostName, seen: &Host, pen: Pen<'_>
     HostRow { host: host.0.clone(), fate, counts: seen.counts, why }
 }
 
-fn not_done(plan: &Plan, events: &[Event], view: &View, pen: Pen<'_>) -> Vec<NotDone> {
+fn not_done(plan: &Plan, view: &View, pen: Pen<'_>) -> Vec<NotDone> {
     let mut rows = Vec::new();
-    let failed = events.iter().filter_map(|event| match &event.what {
-        Happening::HostFailed { host, stage, .. } => Some((host, stage.as_str())),
-        _ => None,
-    });
-    let failed: BTreeMap<&HostName, &str> = failed.collect();
-    // Of looks and of what was lost no step tells: then the first one without an outcome is the one that failed.
-    let mut untold: BTreeSet<&HostName> = view
-        .hosts
-        .iter()
-        .filter(|(_, host)| host.fault.is_some() && host.failed.is_empty())
-        .map(|(name, _)| name)
-        .collect();
+    let untold = view.untold(plan);
     for (stage, host, step) in plan.steps() {
         let seen = view.hosts.get(host);
         let outcome = seen.and_then(|seen| seen.steps.iter().find(|(id, ..)| id == step.action.id()));
-        let failed_in = failed.get(host);
         let failed = seen.and_then(|seen| seen.failed.get(step.action.id()));
         let why = match outcome.map(|(_, outcome, _)| outcome) {
             Some(StepOutcome::Undone | StepOutcome::UndoneDrifted { .. }) if failed.is_some() => {
@@ -255,7 +243,7 @@ fn not_done(plan: &Plan, events: &[Event], view: &View, pen: Pen<'_>) -> Vec<Not
                 Some(fault) if seen.is_some_and(|seen| seen.offline.is_some()) => {
                     format!("{}: {fault}", pen.words.not_begun)
                 }
-                Some(fault) if failed_in == Some(&stage) && untold.remove(host) => {
+                Some(fault) if untold.get(host) == Some(&step.action.id()) => {
                     format!("{}: {fault}", pen.words.failed)
                 }
                 _ => pen.words.not_begun.to_owned(),

@@ -31,6 +31,8 @@ pub struct RunSheet {
     pub ends: String,
     /// When it ends at the latest.
     pub ends_latest: String,
+    /// When it has soaked, at the latest, if that is later: until then it may go back.
+    pub soaked: Option<String>,
     /// Every window once.
     pub windows: Vec<String>,
     /// Until when everything can still be taken back in time.
@@ -178,6 +180,7 @@ pub fn of(plan: &Plan, forecast: &Forecast, pen: Pen<'_>) -> RunSheet {
         begins: pen.when.full(forecast.start_ms),
         ends: pen.when.full(forecast.end.usual_ms),
         ends_latest: pen.when.full(forecast.end.latest_ms),
+        soaked: soaked(forecast).map(|ms| pen.when.full(ms)),
         windows,
         latest_abort: latest_abort(forecast).map(|ms| pen.when.full(ms)),
         no_return: forecast.no_return.as_ref().map(|point| NoReturn {
@@ -198,6 +201,13 @@ pub fn of(plan: &Plan, forecast: &Forecast, pen: Pen<'_>) -> RunSheet {
         stages,
         hosts: plan.hosts().len(),
     }
+}
+
+/// Until when stages soak, where that is longer than the work.
+fn soaked(forecast: &Forecast) -> Option<i64> {
+    let soaks = forecast.stages.iter().filter(|stage| stage.hold_ms > 0);
+    let last = soaks.map(|stage| stage.end.latest_ms.saturating_add(stage.hold_ms)).max();
+    last.filter(|at| *at > forecast.end.latest_ms)
 }
 
 /// Until when everything can still be taken back: not later than what has no way back usually begins.

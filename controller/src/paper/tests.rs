@@ -98,6 +98,18 @@ fn durations_are_rounded_up() {
 }
 
 #[test]
+fn the_papers_tell_until_when_the_last_stage_is_watched() {
+    let mut scene = Scene::new(AUTUMN_MS);
+    let before = made(&scene, Language::En);
+    assert!(!before.summary.contains("watched until") && !before.run_sheet.contains("watched until"));
+    scene.forecast.stages.last_mut().unwrap().hold_ms = 3 * 86_400_000;
+    let told = made(&scene, Language::De);
+    for paper in [told.summary, told.run_sheet] {
+        assert!(paper.contains("beobachtet bis Mi., 28.10.2026, "), "{paper}");
+    }
+}
+
+#[test]
 fn data_are_escaped_everywhere() {
     let bad = "<script>alert('&\"')</script>";
     let mut scene = Scene::new(SPRING_MS);

@@ -30,6 +30,7 @@ words! {
     run: "Run", "Lauf";
     begins: "Begins", "Beginn";
     ends: "Ends", "Ende";
+    soaked: "watched until", "beobachtet bis";
     usually: "usually", "gewöhnlich";
     latest: "at the latest", "spätestens";
     at_most: "at most", "höchstens";

@@ -85,7 +85,7 @@ pub fn failed(what: &str, message: &str, faults: Faults<'_>) -> String {
 }
 
 /// A run: a case for the whole, a suite a host, a case a step as it was last.
-pub fn run(view: &View) -> String {
+pub fn run(plan: &Plan, view: &View) -> String {
     let name = format!("run {} of {}", view.run, view.playbook);
     let mut whole = TestSuite::new(name.clone());
     let result = match &view.state {
@@ -95,6 +95,7 @@ pub fn run(view: &View) -> String {
     };
     whole.add_test_case(case(&view.playbook, "is done", result));
     let mut suites = vec![whole];
+    let untold = view.untold(plan);
     for (name, host) in &view.hosts {
         let mut suite = TestSuite::new(name.0.clone());
         for (step, outcome, took_us) in &host.steps {
@@ -113,7 +114,8 @@ pub fn run(view: &View) -> String {
             case.set_time(Duration::from_micros(took_us));
             suite.add_test_case(case);
         }
-        for (word, fault) in [("its part of the run", &host.fault), ("is taken back", &host.stuck_fault)] {
+        let part = untold.get(name).map_or("its part of the run", |step| step.0.as_str());
+        for (word, fault) in [(part, &host.fault), ("is taken back", &host.stuck_fault)] {
             if let Some(fault) = fault {
                 let result = Err((NonSuccessKind::Failure, fault.to_string()));
                 suite.add_test_case(case(&class(name), word, result));

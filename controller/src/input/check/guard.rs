@@ -16,6 +16,10 @@ pub(super) fn check(stage: &Stage, source: &Source, problems: &mut Problems) {
         let (what, why) = match step.action {
             StepAction::Manual { .. } => ("a manual step", "the guard waits for no person"),
             StepAction::Reboot { .. } => ("a restart", "the host takes the stage back when it comes up"),
+            // Templates in it may make it unreadable as it is written: then it is seen when it is expanded.
+            StepAction::Resource(ref resource) if resource.kind.irreversible(&resource.spec.json()) => {
+                ("an irreversible step", "it could not be taken back")
+            }
             StepAction::Apply { .. } | StepAction::Resource(_) | StepAction::Transfer(_) | StepAction::Check { .. } => {
                 continue;
             }

@@ -326,6 +326,7 @@ stages:
     steps:
       - manual: look at the lamp
       - reboot: new kernel
+      - command: { argv: [/usr/bin/wipe, '{{ host.name }}'], irreversible: true }
 ";
     insta::assert_snapshot!(spoiled("playbooks/guarded.yaml", text), @r###"
   x the stage `s` has a guard and a manual step: the guard waits for no person
@@ -338,13 +339,22 @@ stages:
   help: put it into a stage of its own, without `guard` and `within`
 
   x the stage `s` has a guard and a restart: the host takes the stage back when it comes up
-   ,-[playbooks/guarded.yaml:9:9]
- 8 |       - manual: look at the lamp
- 9 |       - reboot: new kernel
-   :         ^^^^^^
-   `----
+    ,-[playbooks/guarded.yaml:9:9]
+  8 |       - manual: look at the lamp
+  9 |       - reboot: new kernel
+    :         ^^^^^^
+ 10 |       - command: { argv: [/usr/bin/wipe, '{{ host.name }}'], irreversible: true }
+    `----
   help: put it into a stage of its own, without `guard` and `within`
 
-2 errors
+  x the stage `s` has a guard and an irreversible step: it could not be taken back
+    ,-[playbooks/guarded.yaml:10:9]
+  9 |       - reboot: new kernel
+ 10 |       - command: { argv: [/usr/bin/wipe, '{{ host.name }}'], irreversible: true }
+    :         ^^^^^^^
+    `----
+  help: put it into a stage of its own, without `guard` and `within`
+
+3 errors
 "###);
 }

@@ -400,13 +400,16 @@ stages:
     guard: 2m
     steps:
       - file: { path: /etc/motd, content: \"new\\n\" }
-      - command: { argv: [/usr/bin/true], irreversible: true }
+      - apply: final
   - stage: windowed
     on: hosts
     window: nights
     steps: [ { file: { path: /etc/motd, content: \"new\\n\" } } ]
 ";
     texts.insert("playbooks/guarded.yaml", playbook.into());
+    // What a playbook says itself is found without a plan.
+    let r#final = "profile: final\nresources: [ { command: { argv: [/usr/bin/true], irreversible: true } } ]\n";
+    texts.insert("profiles/final.yaml", r#final.into());
     let said = complaint(&texts, "guarded", &[("hosts", "fs-old")]);
     for part in ["has a guard and an irreversible step", "`alpha` has no window `nights`", "2 errors"] {
         assert!(said.contains(part), "{part} is missing in {said}");
