@@ -5,6 +5,7 @@
 //! tell on their way (who has files open) is on no paper.
 
 mod example;
+pub mod fault;
 pub mod gantt;
 pub mod hand_over;
 pub mod people;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use weiche_agent::protocol::{Manifest, StepId, StepOutcome};
+use weiche_agent::protocol::{Fault, Manifest, StepId, StepOutcome};
 
-use super::{Pen, members, reason, sentence};
+use super::{Pen, fault, members, reason, sentence};
 use crate::forecast::{Forecast, actual};
 use crate::history::ByHand;
 use crate::input::target::HostName;
@@ -209,26 +209,29 @@ fn host_row(plan: &Plan, view: &View, host: &HostName, seen: &Host, pen: Pen<'_>
         () if seen.fault.is_some() => words.fate_failed,
         () => words.fate_open,
     };
-    let fault = seen.stuck_fault.as_ref().or(seen.fault.as_ref()).or(seen.offline.as_ref()).map(ToString::to_string);
-    let why = [fault, seen.settled.clone()].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let fault = seen.stuck_fault.as_ref().or(seen.fault.as_ref()).or(seen.offline.as_ref());
+    let fault = fault.map(|fault| fault::of(fault, pen.when.language));
+    let settled = seen.settled.as_ref().map(|text| reason::of(text, pen.when.language));
+    let why = [fault, settled].into_iter().flatten().collect::<Vec<_>>().join("; ");
     HostRow { host: host.0.clone(), fate, counts: seen.counts, why }
 }
 
 fn not_done(plan: &Plan, view: &View, pen: Pen<'_>) -> Vec<NotDone> {
     let mut rows = Vec::new();
     let untold = view.untold(plan);
+    let told = |fault: &Fault| fault::of(fault, pen.when.language);
     for (stage, host, step) in plan.steps() {
         let seen = view.hosts.get(host);
         let outcome = seen.and_then(|seen| seen.steps.iter().find(|(id, ..)| id == step.action.id()));
         let failed = seen.and_then(|seen| seen.failed.get(step.action.id()));
         let why = match outcome.map(|(_, outcome, _)| outcome) {
             Some(StepOutcome::Undone | StepOutcome::UndoneDrifted { .. }) if failed.is_some() => {
-                let fault = failed.map(|failed| failed.fault.to_string()).unwrap_or_default();
+                let fault = failed.map(|failed| told(&failed.fault)).unwrap_or_default();
                 format!("{}: {fault}; {}", pen.words.failed, pen.words.taken_back)
             }
-            Some(StepOutcome::Failed(fault) | StepOutcome::UndoFailed(fault)) => fault.to_string(),
+            Some(StepOutcome::Failed(fault) | StepOutcome::UndoFailed(fault)) => told(fault),
             Some(StepOutcome::Undone | StepOutcome::UndoneDrifted { .. }) => {
-                let own = || seen.and_then(|seen| seen.fault.as_ref()).map(ToString::to_string);
+                let own = || seen.and_then(|seen| seen.fault.as_ref()).map(told);
                 let reason = view.reason.as_ref().map(|text| reason::of(text, pen.when.language));
                 let reason = reason.or_else(own).map(|reason| format!(": {reason}")).unwrap_or_default();
                 format!("{}{reason}", pen.words.taken_back)
@@ -241,10 +244,10 @@ fn not_done(plan: &Plan, view: &View, pen: Pen<'_>) -> Vec<NotDone> {
             None if seen.is_some_and(|seen| seen.done.iter().any(|done| done == stage)) => continue,
             None => match seen.and_then(|seen| seen.offline.as_ref().or(seen.fault.as_ref())) {
                 Some(fault) if seen.is_some_and(|seen| seen.offline.is_some()) => {
-                    format!("{}: {fault}", pen.words.not_begun)
+                    format!("{}: {}", pen.words.not_begun, told(fault))
                 }
                 Some(fault) if untold.get(host) == Some(&step.action.id()) => {
-                    format!("{}: {fault}", pen.words.failed)
+                    format!("{}: {}", pen.words.failed, told(fault))
                 }
                 _ => pen.words.not_begun.to_owned(),
             },
@@ -334,7 +337,9 @@ fn decision(event: &Event, pen: Pen<'_>) -> Option<String> {
         Happening::Aborted { by, leave: false } => format!("{} ({by})", words.aborted),
         Happening::Aborted { by, leave: true } => format!("{} ({by})", words.left_as_is),
         Happening::Continued { by } => format!("{} ({by})", words.continued),
-        Happening::HostSettled { host, how, by, reason } => format!("{host}: {how} ({by}): {reason}"),
+        Happening::HostSettled { host, how, by, reason } => {
+            format!("{host}: {} ({by}): {reason}", reason::settled(*how, pen.when.language))
+        }
         Happening::RollbackStarted { reason, .. } => {
             format!("{}: {}", words.turned_back, reason::of(reason, pen.when.language))
         }

@@ -1,6 +1,7 @@
 //! Why a run turned back or stopped, as the machine says it, and in German.
 
 use crate::input::paper::Language;
+use crate::rollout::Settled;
 
 /// What the machine says has fixed forms, with names in them; anything else stays as it is. Not escaped.
 pub fn of(text: &str, language: Language) -> String {
@@ -8,6 +9,16 @@ pub fn of(text: &str, language: Language) -> String {
         return text.to_owned();
     }
     german(text).unwrap_or_else(|| text.to_owned())
+}
+
+/// How a person has dealt with a host that was stuck.
+pub fn settled(how: Settled, language: Language) -> String {
+    let german = match how {
+        Settled::Retry => "noch einmal versucht",
+        Settled::ByHand => "von Hand zurückgenommen",
+        Settled::Forward => "gelassen, wie es ist",
+    };
+    if language == Language::En { how.to_string() } else { german.to_owned() }
 }
 
 fn german(text: &str) -> Option<String> {
@@ -27,6 +38,11 @@ fn german(text: &str) -> Option<String> {
     if let Some(stage) = between("stage ", " was still at work at the end of its window") {
         return Some(format!("Abschnitt {stage} war am Ende seines Fensters noch bei der Arbeit"));
     }
+    for how in [Settled::Retry, Settled::ByHand, Settled::Forward] {
+        if let Some(who) = text.strip_prefix(&format!("{how} by ")) {
+            return Some(format!("{} von {who}", settled(how, Language::De)));
+        }
+    }
     let (host, rest) = text.split_once(" failed in stage ")?;
     let (stage, why) = rest.split_once(": ").map_or((rest, String::new()), |(stage, why)| (stage, format!(": {why}")));
     Some(format!("{host} ist in Abschnitt {stage} gescheitert{why}"))
@@ -43,6 +59,7 @@ mod tests {
             ("m/fs failed in stage two: 2 of 5 hosts", "m/fs ist in Abschnitt two gescheitert: 2 of 5 hosts"),
             ("aborted by frida", "abgebrochen von frida"),
             ("asked for by the operator", "von Hand verlangt"),
+            ("taken back by hand by frida: ticket 7", "von Hand zurückgenommen von frida: ticket 7"),
             (
                 "stage two was still at work at the end of its window",
                 "Abschnitt two war am Ende seines Fensters noch bei der Arbeit",

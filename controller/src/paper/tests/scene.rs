@@ -262,7 +262,7 @@ fn events(plan: &Plan, forecast: &Forecast) -> Vec<Event> {
         all.push((stage.start.usual_ms + MINUTE, Happening::StageStarted { stage: name() }));
         for (host, steps) in &stage.hosts {
             if host.name() == "print-01" {
-                let fault = Fault::new(FaultCode::NotFound, "no route to host");
+                let fault = Fault::new(FaultCode::Io, "no route to host");
                 all.push((stage.start.usual_ms, Happening::HostOffline { host: host.clone(), stage: name(), fault }));
                 continue;
             }
