@@ -140,7 +140,15 @@ fn a_server_swap_brings_the_data_and_takes_it_back() {
     let town = crate::crash::swap_town();
     let before = town.manifests(&hosts);
     let data = weiche_tests::town::manifest(&town.root("old").join("srv/share"));
-    town.weiche(&["apply", "copy-swap", "old=rathaus/old", "new=rathaus/new", "--yes"]).expect(0);
+    let swap = ["copy-swap", "old=rathaus/old", "new=rathaus/new"];
+    let plan = town.weiche(&[&["plan"], &swap[..]].concat()).expect(2).stdout;
+    // The second one puts back what the first one has brought.
+    assert!(plan.matches("undo: remove the tree again").count() == 1, "{plan}");
+    assert!(
+        plan.contains("? step presync.1 copies it before") && plan.contains("undo: put back what is there then"),
+        "{plan}"
+    );
+    town.weiche(&[&["apply", "--yes"], &swap[..]].concat()).expect(0);
     assert_eq!(weiche_tests::town::manifest(&town.root("new").join("srv/share")), data, "all data, with metadata");
     let report = town.weiche(&["report", "latest", "--format", "json"]).expect(0);
     assert!(report.stdout.contains("\"weiche_report\"") && report.stdout.contains("\"done\""), "{}", report.stdout);

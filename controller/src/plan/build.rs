@@ -40,6 +40,8 @@ pub fn build(
     let mut stages = Vec::new();
     let mut ahead: BTreeMap<&HostName, Ahead> = BTreeMap::new();
     let mut needs: BTreeMap<&HostName, Needs> = BTreeMap::new();
+    // The last transfer to a path.
+    let mut copied: BTreeMap<(&HostName, &String), &StepId> = BTreeMap::new();
     for stage in &procedure.stages {
         let mut hosts = BTreeMap::new();
         for (host, actions) in &stage.hosts {
@@ -62,6 +64,7 @@ pub fn build(
                     Action::Transfer(transfer) => seen
                         .get(host)
                         .and_then(|seen| seen.transfers.get(&transfer.id).cloned())
+                        .map(|outlook| once_more(outlook, copied.insert((host, &transfer.path), &transfer.id)))
                         .ok_or_else(|| Fault::new(FaultCode::NotFound, "the trees were not compared")),
                     Action::Check(_) => Ok(quiet("nothing to take back")),
                     Action::Manual(_) => Ok(quiet("a person takes it back, if need be")),
@@ -143,6 +146,15 @@ pub fn transfer_outlook(transfer: &Transfer, tree: Tree<'_>) -> Outlook {
     };
     let size = Size { bytes, items: files + other + removed };
     Outlook { changes, diff, undo: undo.into(), irreversible: false, contents: Vec::new(), size, seen: None }
+}
+
+/// What a transfer would do behind an earlier one to the same path: both were compared with what is there now. How much
+/// that is stays as it is: all that is there now, at most.
+fn once_more(outlook: Outlook, earlier: Option<&StepId>) -> Outlook {
+    let Some(earlier) = earlier.filter(|_| outlook.changes) else { return outlook };
+    let note = format!("? step {earlier} copies it before: of this, what has changed since then");
+    let diff = outlook.diff.into_iter().chain([note]).collect();
+    Outlook { diff, undo: "put back what is there then".into(), ..outlook }
 }
 
 /// How much the contents are; those that are still to be fetched count as things.
@@ -320,6 +332,18 @@ fn title(action: &Action) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_second_transfer_puts_back_what_the_first_one_brought() {
+        let first = Outlook { changes: true, ..quiet("remove the tree again") };
+        assert_eq!(once_more(first.clone(), None), first);
+        let earlier = StepId("presync.1".into());
+        let second = once_more(first, Some(&earlier));
+        assert_eq!(second.undo, "put back what is there then");
+        assert!(second.diff.last().is_some_and(|line| line.contains("presync.1")), "{second:?}");
+        let same = quiet("nothing to take back");
+        assert_eq!(once_more(same.clone(), Some(&earlier)), same);
+    }
 
     #[test]
     fn bytes_are_shown_in_a_readable_unit() {
