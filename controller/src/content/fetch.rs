@@ -196,11 +196,8 @@ mod tests {
 
     /// What came of it, and what the server was asked.
     fn run(answers: Vec<String>, content: &str, limits: Limits) -> (Result<u64, String>, Vec<String>) {
-        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let place = std::env::temp_dir().join(format!("weiche-fetch-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&place).unwrap();
-        let cache = Cache::new(&place);
+        let place = tempfile::tempdir().unwrap();
+        let cache = Cache::new(place.path());
         let server = server(answers);
         let digest = Digest::of(content.as_bytes());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -216,9 +213,8 @@ mod tests {
             // From the cache: the server gives no further answer.
             assert_eq!(fetched(), result);
         }
-        let left: Vec<_> = std::fs::read_dir(place.join(".weiche/cache")).unwrap().collect();
+        let left: Vec<_> = std::fs::read_dir(place.path().join(".weiche/cache")).unwrap().collect();
         assert_eq!(left.len(), usize::from(result.is_ok()), "{left:?}");
-        std::fs::remove_dir_all(&place).unwrap();
         server.thread.join().unwrap();
         (result, server.asked.iter().collect())
     }

@@ -15,13 +15,9 @@ fn event(run: &Run, seq: u64) -> Event {
 /// Runs a law on both stores.
 async fn each(law: impl AsyncFn(&dyn Store)) {
     law(&MemoryStore::default()).await;
-    let dir =
-        std::env::temp_dir().join(format!("weiche-store-{}-{:?}", std::process::id(), std::thread::current().id()));
-    #[expect(clippy::disallowed_methods, reason = "shell")]
-    std::fs::create_dir_all(&dir).expect("a directory");
-    law(&SqliteStore::open(&dir.join("weiche.db")).await.expect("a database")).await;
-    #[expect(clippy::disallowed_methods, reason = "shell")]
-    std::fs::remove_dir_all(&dir).expect("remove");
+    // Removed also if the law is broken.
+    let dir = tempfile::tempdir().expect("a directory");
+    law(&SqliteStore::open(&dir.path().join("weiche.db")).await.expect("a database")).await;
 }
 
 #[tokio::test]
